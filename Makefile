@@ -1,0 +1,35 @@
+# make run: the whole instrument on a simulated cell.   make test: everything, against real parts.   make help: the rest.
+PY := .venv/bin
+ARGS ?=
+TESTS ?= tests
+
+help:  ## what there is
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+setup: .venv/installed  ## a virtual environment with the tested versions, and the Debian packages it needs
+
+.venv/installed: pyproject.toml requirements.lock .ci/need
+	.ci/need python3-venv python3-dev gcc libasound2-dev
+	python3 -m venv .venv && $(PY)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	$(PY)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e . && touch $@
+
+run: setup  ## the gateway on the simulated cell with its own broker; ARGS="--microphone default" takes a real one
+	.ci/need mosquitto mosquitto-clients
+	$(PY)/spectrophone run --demo $(ARGS)
+
+check: setup  ## lint, types, imports, unit tests: under three minutes
+	$(PY)/ruff check . && $(PY)/ruff format --check . && $(PY)/mypy && $(PY)/lint-imports
+	$(PY)/pytest tests/unit tests/dsp tests/path tests/wire
+
+test: setup  ## everything in `check`, then the tests against real parts
+	.ci/need mosquitto mosquitto-clients pulseaudio libasound2-plugins
+	$(PY)/ruff check . && $(PY)/ruff format --check . && $(PY)/mypy && $(PY)/lint-imports
+	$(PY)/pytest $(TESTS)
+
+bench: setup  ## speed and precision, as ratios from one run
+	for b in bench/*.py; do $(PY)/python $$b || exit 1; done
+
+lock:  ## resolve the tested versions anew (needs uv)
+	uv pip compile --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --group dev pyproject.toml -o requirements.lock
+
+.PHONY: help setup run check test bench lock

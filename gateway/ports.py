@@ -1,0 +1,103 @@
+"""What the loop knows of its parts: Protocols only. Parts know these and the types, not each other."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import ClassVar, Protocol
+
+from gateway.types import Command, Outcome, Result, SampleBlock, Tick
+
+
+class Microphone(Protocol):
+    """A source of sound."""
+
+    rate_hz: int
+    channels: int
+
+    def blocks(self) -> AsyncIterator[SampleBlock]:
+        """Blocks in order, for ever or to the end of the recording.
+
+        A device that stalls yields a block of zero frames about once a second, so that time moves on. Lost frames are
+        counted in `frame` and named in `lost_frames`. Raises DeviceError when the device is gone.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the device back; may be called twice."""
+        ...
+
+
+class Output(Protocol):
+    """A thing that changes the world. Its safe state is part of its declaration."""
+
+    target: str
+    """Its name as a command's target: "laser", "relay/fan", "led/status", "cell"."""
+    verbs: tuple[str, ...]
+    """What it can be told."""
+
+    def apply(self, command: Command) -> None:
+        """Do it now, without waiting. Raises CommandRefused."""
+        ...
+
+    def read(self) -> str:
+        """The state that the hardware is in, read back: "on", "off", "red", "400.0"."""
+        ...
+
+    def make_safe(self) -> None:
+        """Go to the safe state, whatever the state was; never raises for a state."""
+        ...
+
+    def close(self) -> None:
+        """Give the hardware back, in its safe state; may be called twice."""
+        ...
+
+
+class Sink(Protocol):
+    """Somebody who is told of every tick: MQTT, the recorder, the terminal."""
+
+    async def start(self) -> None:
+        """Begin. What can fail for good (an option, a password file) fails here."""
+        ...
+
+    def offer(self, tick: Tick, outcome: Outcome) -> None:
+        """Take a tick without waiting, and without raising."""
+        ...
+
+    async def close(self) -> None:
+        """Say goodbye, within a second or two."""
+        ...
+
+
+class Inbox(Protocol):
+    """Where commands come back in, between two blocks."""
+
+    def put(self, command: Command) -> None:
+        """Hand in a command, from any thread. A full inbox refuses: CommandRefused."""
+        ...
+
+    def drain(self) -> tuple[Command, ...]:
+        """All that came since the last call, in order."""
+        ...
+
+
+class SignalNode(Protocol):
+    """Sound in, sound out."""
+
+    def process(self, block: SampleBlock) -> SampleBlock:
+        """The node's output for this block. Splitting a block in two gives the same samples."""
+        ...
+
+    def response(self, frequency_hz: float, rate_hz: int) -> complex:
+        """What the node does to a tone beyond its declared gain: 1 for all but filters."""
+        ...
+
+
+class ComputingNode(Protocol):
+    """Sound (and earlier results) in, results out; the sound passes on unchanged."""
+
+    sources: ClassVar[tuple[str, ...]]
+    """Names of those settings that name another node."""
+
+    def process(self, block: SampleBlock, results: list[Result]) -> list[Result]:
+        """New results of this block; `results` are those of the nodes before it, this block's only."""
+        ...
