@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.config.settings import Settings
-from gateway.nodes import KINDS
+from gateway.nodes import COMPUTING, KINDS
 from gateway.nodes.place import NodeFault, Place
 from gateway.types import Result, SampleBlock
 
@@ -80,7 +80,7 @@ def fit(steps: Sequence[Step], start: Place) -> Iterator[Fitted | tuple[Step, No
             yield step, fault
             continue
         places[step.id] = node.after
-        yield Fitted(step, place, node, hasattr(node, "sources"))
+        yield Fitted(step, place, node, step.kind in COMPUTING)
 
 
 def kinds(steps: Sequence[Step]) -> Mapping[str, str]:

@@ -54,7 +54,6 @@ class Concentration:
     """A calibration curve."""
 
     Settings = ConcentrationSettings
-    sources: ClassVar[tuple[str, ...]] = ("source",)
 
     def __init__(self, name: str, settings: ConcentrationSettings, place: Place) -> None:
         self.after = place

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -24,7 +23,6 @@ class Level:
     """A sound level meter."""
 
     Settings = LevelSettings
-    sources: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, name: str, settings: LevelSettings, place: Place) -> None:
         self.after = place

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import cmath
 import math
-from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -37,7 +36,6 @@ class LockIn:
     """A coherent detector at the laser's frequency."""
 
     Settings = LockInSettings
-    sources: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, name: str, settings: LockInSettings, place: Place) -> None:
         reference = place.reference if settings.frequency_hz is None else exact(settings.frequency_hz)

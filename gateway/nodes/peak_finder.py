@@ -10,7 +10,6 @@ sqrt(|z|^2 - sigma^2). The frequency's own uncertainty is the Cramer-Rao bound, 
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -39,7 +38,6 @@ class PeakFinder:
     """Looks for one tone in a band."""
 
     Settings = PeakFinderSettings
-    sources: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, name: str, settings: PeakFinderSettings, place: Place) -> None:
         nyquist_hz = place.rate_hz / 2

@@ -7,7 +7,7 @@ of density S (full scale squared per hertz) as S x enbw_bins x bin_hz. Nothing t
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import scipy.fft
@@ -35,7 +35,6 @@ class SpectrumNode:
     """Averages power spectra."""
 
     Settings = SpectrumSettings
-    sources: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, name: str, settings: SpectrumSettings, place: Place) -> None:
         self.after = place
