@@ -29,7 +29,7 @@ _SUFFIXES = {
 def unit(name: str) -> str:
     """The unit that an option's name tells: "Hz" for rate_hz and center_frequency; empty without one."""
     words = name.split("_")
-    if len(words) > 1 and words[-1] in _SUFFIXES:
+    if words[-1] in _SUFFIXES and len(name) > 1:
         return _SUFFIXES[words[-1]]
     return "Hz" if {"frequency", "bandwidth"} & set(words) else ""
 

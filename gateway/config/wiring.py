@@ -1,12 +1,14 @@
 """What is wrong with a graph as a whole: names, connections, and nodes that take another's result.
 
-The document is looked at as it is, with whatever faults its options have, so that these come out together.
+The document is looked at as it is, with whatever faults its options have, so that these come out together. A
+kind's settings may declare `sources: ClassVar[dict[str, tuple[str, ...]]]`: options that name another node,
+each with the node types it may name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from gateway.config.document import Document, Loc, nearest
 from gateway.config.graph import cycle, order, unreached
@@ -17,12 +19,6 @@ Kinds = Mapping[str, type[Settings]]
 """Node types by name, with the settings of each."""
 
 _GRAPH: Loc = ("processing", "default_graph")
-
-
-class HasSources(Protocol):
-    """Settings that name other nodes: option -> the node types that it may name."""
-
-    sources: ClassVar[dict[str, tuple[str, ...]]]
 
 
 class _Node(NamedTuple):
