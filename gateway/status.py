@@ -6,6 +6,7 @@ reader never sees half of it.
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
@@ -68,3 +69,44 @@ class StatusFile:
     async def close(self) -> None:
         """See Sink."""
         self._path.unlink(missing_ok=True)
+
+
+def read(directory: Path, utc_ns: int) -> list[dict[str, Any]]:
+    """The status of every gateway that runs; `age_s` tells how old it is."""
+    found = []
+    for path in sorted(directory.glob("*.json")):
+        try:
+            status = json.loads(path.read_text("utf-8"))
+            age_s = (utc_ns - status["utc_ns"]) / 1e9
+            os.kill(status["pid"], 0)
+        except ProcessLookupError:
+            continue
+        except PermissionError:
+            pass  # it runs, as another user
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        found.append({**status, "age_s": age_s})
+    return found
+
+
+def described(status: Mapping[str, Any]) -> str:
+    """A status as people read it."""
+    lines = [f"{status['box']} on board {status['board']}, version {status['version']}, process {status['pid']}"]
+    if status["age_s"] > STALE_S:
+        lines.append(f"  HANGS: nothing new for {status['age_s']:.0f} s")
+    for result in status["results"]:
+        if result["kind"] == "measurement":
+            value = "no value" if result["ppm"] is None else f"{result['ppm']:.2f} ± {result['sigma_ppm']:.2f} ppm"
+            doubt = "" if result["valid"] else "  INVALID"
+            flags = f"  [{', '.join(result['flags'])}]" if result["flags"] else ""
+            lines.append(f"  {result['node']}: {value}{doubt}{flags}")
+        elif result["kind"] == "peak":
+            tone = "no tone" if result["frequency_hz"] is None else f"{result['frequency_hz']:.3f} Hz"
+            lines.append(f"  {result['node']}: {tone}")
+    lines += [f"  {alert['severity'].upper()} {alert['rule']} since {alert['t_s']:.0f} s" for alert in status["alerts"]]
+    lines.append("  " + ", ".join(f"{target} {state}" for target, state in status["outputs"].items()))
+    lines.append(
+        f"  {status['blocks']} blocks, {status['overruns']} overruns, {status['lost_frames']} frames lost, "
+        f"{status['block_mean_ms']:.2f} ms a block (longest {status['block_longest_ms']:.1f}); MQTT {status['mqtt']}"
+    )
+    return "\n".join(lines)
