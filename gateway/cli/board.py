@@ -59,6 +59,7 @@ def as_object(board: Board) -> dict[str, object]:
 def described(board: Board) -> str:
     """A board in words, one fact a line."""
     microphone = board.microphone
+    sound = f"{microphone.format}, {microphone.channels} x {microphone.rate_hz} Hz"
     facts = [
         ("board", f"{board.name}: {board.title}"),
         ("models", ", ".join(board.models)),
@@ -69,13 +70,13 @@ def described(board: Board) -> str:
         ("at boot", "  ".join(f"gpio={lines}" for lines in board.boot_gpio)),
         (
             "microphone",
-            f"{microphone.device}, {microphone.format}, {microphone.channels} x {microphone.rate_hz} Hz",
+            f"{microphone.device}, {sound}",
         ),
     ]
     if board.laser:
         laser = board.laser
-        place = f"line {laser.line}, pwmchip{laser.pwm_chip} channel {laser.pwm_channel}, {laser.clock_hz} Hz clock"
-        facts.append(("laser", f"{place}, safe {laser.safe}"))
+        place = f"line {laser.line}, pwmchip{laser.pwm_chip} channel {laser.pwm_channel}"
+        facts.append(("laser", f"{place}, clock {laser.clock_hz} Hz, safe {laser.safe}"))
     for name, relay in board.relays.items():
         level = "high" if relay.active_high else "low"
         facts.append((f"relay {name}", f"line {relay.line}, on when {level}, safe {relay.safe}"))

@@ -79,15 +79,15 @@ def read(path: Path, environ: Mapping[str, str]) -> Document:
     """The document in a YAML file. Secrets come from secrets.yaml beside it, opened when first asked for."""
     text = text_of(path)
     if isinstance(text, Fault):
-        return Document(str(path), {}, broken=frozenset({()}), faults=(text,))
+        return _unread(text)
     return parse(text, str(path), environ, path.with_name("secrets.yaml"))
 
 
-def parse(text: str, file: str, environ: Mapping[str, str], secrets: Path | None = None) -> Document:
-    """The document in a YAML text; `secrets` is the file for `!secret`."""
+def parse(text: str, file: str, environ: Mapping[str, str] | None, secrets: Path | None = None) -> Document:
+    """The document in a YAML text. `environ` fills in ${NAME} (None: it stays), `secrets` is the file for !secret."""
     tree = tree_of(text, file)
     if isinstance(tree, Fault):
-        return Document(file, {}, broken=frozenset({()}), faults=(tree,))
+        return _unread(tree)
     reading = _Reading(text, file, environ, secrets)
     reading.marks[()] = (file, 1, 1)
     data = {} if tree is None or (tree.tag == PLAIN and tree.value == "") else reading.whole(tree)
@@ -101,6 +101,10 @@ def parse(text: str, file: str, environ: Mapping[str, str], secrets: Path | None
         frozenset(reading.secrets),
         by_place(reading.faults),
     )
+
+
+def _unread(fault: Fault) -> Document:
+    return Document(fault.file, {}, broken=frozenset({()}), faults=(fault,))
 
 
 def by_place(faults: Iterable[Fault]) -> tuple[Fault, ...]:
@@ -135,7 +139,7 @@ class _RefusedError(Exception):
 class _Reading:
     """What is found while a tree is walked."""
 
-    def __init__(self, text: str, file: str, environ: Mapping[str, str], secrets: Path | None) -> None:
+    def __init__(self, text: str, file: str, environ: Mapping[str, str] | None, secrets: Path | None) -> None:
         self.text, self.file, self.environ, self.secrets_file = text, file, environ, secrets
         self.marks: dict[Loc, Place] = {}
         self.written: dict[Loc, str] = {}
@@ -230,12 +234,12 @@ class _Reading:
             raise _RefusedError(
                 f"the tag {_short(node.tag)} is not known here", "Only !secret is: take it out"
             )
-        text, taken = substitute(node.value, self.environ)
+        text, taken = substitute(node.value, self.environ) if self.environ is not None else (node.value, ())
         if not _is_text(text):
             raise _RefusedError(
                 "the text holds half a character (a lone surrogate)", "Take the \\u escape out"
             )
-        variable = "${" in node.value
+        variable = "${" in node.value and self.environ is not None
         if variable:
             self.texts[loc] = text
         quoted = node.tag == f"{_TAG}str"
@@ -246,21 +250,10 @@ class _Reading:
 
     def secret(self, name: str, loc: Loc) -> Any:
         """A value of secrets.yaml. Raises _RefusedError."""
-        if self.secrets_file is None:
-            raise _RefusedError("!secret cannot be used here", "Write ${NAME} and set the variable")
-        if self._known_secrets is None:
-            self._known_secrets = read(self.secrets_file, {})
-            self.faults.extend(self._known_secrets.faults if self.secrets_file.exists() else ())
-        known = self._known_secrets
-        if not self.secrets_file.exists():
-            raise _RefusedError(
-                f"the secret '{name}' is asked for, but there is no {self.secrets_file.name} beside the file",
-                f"Create {self.secrets_file.name} with a line `{name}: ...`",
-            )
+        known = self.secrets_document()
         if name not in known.data:
-            raise _RefusedError(
-                f"the secret '{name}' is not in {self.secrets_file.name}", nearest(name, known.data)
-            )
+            message = f"the secret '{name}' is not in {Path(known.file).name}"
+            raise _RefusedError(message, nearest(name, known.data))
         value = known.data[name]
         if isinstance(value, (dict, list)) or value is None:
             raise _RefusedError(f"the secret '{name}' is not a single value", f"Write `{name}: value` there")
@@ -268,6 +261,27 @@ class _Reading:
         self.secrets.add(text)
         self.texts[loc] = text
         return value
+
+    def secrets_document(self) -> Document:
+        """The document in secrets.yaml, read once; in it `${` is text like any other. Raises _RefusedError."""
+        if self.secrets_file is None:
+            raise _RefusedError("!secret cannot be used here", "Write ${NAME} and set the variable")
+        name = self.secrets_file.name
+        if self._known_secrets is None:
+            if not self.secrets_file.exists():
+                raise _RefusedError(
+                    f"there is no {name} beside the file",
+                    "Create it with a line `name: value` for each secret",
+                )
+            text = text_of(self.secrets_file)
+            known = _unread(text) if isinstance(text, Fault) else parse(text, str(self.secrets_file), None)
+            self.faults.extend(known.faults)
+            self._known_secrets = known
+        if () in self._known_secrets.broken:
+            raise _RefusedError(
+                f"the secret cannot be had, because {name} has a fault", "Mend that file first"
+            )
+        return self._known_secrets
 
 
 def _is_text(text: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import pytest
 from pydantic import Field
 
 from gateway.config.settings import Settings
@@ -101,3 +102,9 @@ KINDS: dict[str, type[Settings]] = {
     "concentration": Concentration,
     "output": Nothing,
 }
+
+
+@pytest.fixture(scope="session")
+def kinds() -> dict[str, type[Settings]]:
+    """The toy kinds, by node type."""
+    return KINDS
