@@ -101,6 +101,11 @@ def steps(config: Config) -> tuple[Step, ...]:
     return tuple(Step(node.id, node.type, node.parameters, fed[node.id]) for node in ordered)
 
 
+def shape(config: Config) -> tuple[tuple[str, str, str | None], ...]:
+    """Which nodes there are and what feeds them, whatever their settings."""
+    return tuple((step.id, step.kind, step.feeder) for step in steps(config))
+
+
 def graph_faults(config: Config, board: Board) -> Iterator[Fault]:
     """Settings that are right by themselves and cannot work where their node stands."""
     index = {node.id: i for i, node in enumerate(config.processing.default_graph.nodes)}
