@@ -58,7 +58,7 @@ async def serve(
         parts.outputs.make_safe()
         for helper in helpers:
             helper.cancel()
-        _tell_the_end(parts, everybody)
+        _tell_the_end(parts, everybody, clock)
         await asyncio.gather(*(sink.close() for sink in everybody), *helpers, return_exceptions=True)
         parts.microphone.close()
         parts.outputs.close()
@@ -94,13 +94,14 @@ async def until_told(running: Any) -> None:
             events.remove_signal_handler(number)
 
 
-def _tell_the_end(parts: build.Parts, sinks: Sequence[Sink]) -> None:
+def _tell_the_end(parts: build.Parts, sinks: Sequence[Sink], clock: Clock) -> None:
     """The safe states, read back, to everybody who shows them."""
     state = parts.path.state
     newest = max((result.t_ns for result in state.results.values()), default=0)
     outcome = parts.outputs.apply((), newest)
+    end = Tick(0, newest, clock.utc_ns(), (), (), (), state)
     for sink in sinks:
-        loop.tell(sink, Tick(0, newest, None, (), (), (), state), outcome, lambda name: None)
+        loop.tell(sink, end, outcome, lambda name: None)
 
 
 def _about(board: Board, parts: build.Parts) -> Mapping[str, Any]:
