@@ -1,7 +1,7 @@
 """Every file in tests/broken has exactly the faults that its header expects, each at its line.
 
-A header line reads `# expect: LINE OPTION: PART`: the fault's line, the beginning of its option, and a part of what it
-says. The environment holds one variable, whose value must never be told.
+A header line reads `# expect: LINE OPTION: PART`: the fault's line, the beginning of its option, and a part
+of what it says. The environment holds one variable, whose value must never be told.
 """
 
 from __future__ import annotations
