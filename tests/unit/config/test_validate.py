@@ -1,5 +1,7 @@
 """Validation: each kind of pydantic's errors in our words, at the user's place."""
 
+# ruff: noqa: E501 (the tables hold whole messages)
+
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
@@ -31,11 +33,11 @@ class Options(Settings):
     word: Literal["alpha", "beta"] = "alpha"
     password: SecretStr | None = Field(None, min_length=3)
     weights: tuple[float, ...] = Field((1.0,), min_length=1, max_length=2)
-    levels: list[Annotated[int, Field(ge=0)]] = []
+    levels: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list)
     either: float | list[float] = 1.0
     filter: Low | High | None = Field(None, discriminator="type")
-    filters: list[Annotated[Low | High, Field(discriminator="type")]] = []
-    named: dict[str, High] = {}
+    filters: list[Annotated[Low | High, Field(discriminator="type")]] = Field(default_factory=list)
+    named: dict[str, High] = Field(default_factory=dict)
     inner: High | None = None
     even: int = 2
 
