@@ -1,0 +1,69 @@
+"""What the box shows of itself over MQTT: its nodes, rules and outputs by name. Plain data, filled in by
+build.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.types import Trigger
+
+
+@dataclass(frozen=True, slots=True)
+class GasFace:
+    """A concentration node, and the node whose signal it reads."""
+
+    node: str
+    source: str
+    unit: str = "ppm"
+
+
+@dataclass(frozen=True, slots=True)
+class SignalFace:
+    """A node that finds the tone."""
+
+    node: str
+    kind: Literal["lock_in", "peak"]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFace:
+    """An alarm."""
+
+    name: str
+    type: Trigger
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFace:
+    """An output: its target ("laser", "relay/fan", "led/status", "cell") and what it can be told."""
+
+    target: str
+    verbs: tuple[str, ...]
+
+    @property
+    def kind(self) -> Literal["switch", "light", "number"]:
+        """How it is shown and spoken to: a number where it takes "set", a light if it is an LED, else a
+        switch."""
+        if "set" in self.verbs:
+            return "number"
+        return "light" if self.target.startswith("led/") else "switch"
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """The whole box. `box` is its identifier in topics, `name` what people see, `gas` the configured gas's
+    name."""
+
+    box: str
+    name: str
+    version: str
+    gas: str
+    gases: tuple[GasFace, ...] = ()
+    signals: tuple[SignalFace, ...] = ()
+    rules: tuple[RuleFace, ...] = ()
+    outputs: tuple[OutputFace, ...] = ()
+
+    def output(self, target: str) -> OutputFace | None:
+        """The output of that name."""
+        return next((output for output in self.outputs if output.target == target), None)

@@ -1,0 +1,109 @@
+"""What a subscriber should see now: the newest message of every topic, built from ticks. No I/O; time is a
+parameter.
+
+Values expire after `expire_s`, so that no box ever shows an old number as fresh; states (outputs, alarms, the
+problem) stay until they change. While nobody listens the newest of each is kept, and all of it is shown at
+every reconnect.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.mqtt import codec
+from gateway.mqtt.commands import ORIGIN, ReplyTo
+from gateway.mqtt.face import Face
+from gateway.mqtt.topics import Topics
+from gateway.types import CommandResult, LockInResult, Measurement, Outcome, PeakResult, Tick
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something to publish. `expires_ns` (monotonic) marks a value; `retain` is what a broker with MQTT 5 is
+    asked for."""
+
+    topic: str
+    payload: bytes
+    retain: bool = True
+    expires_ns: int | None = None
+    correlation: bytes | None = None
+
+
+class Picture:
+    """The newest message of every topic of the box `face`."""
+
+    def __init__(self, face: Face, topics: Topics, expire_s: float) -> None:
+        self._face = face
+        self._topics = topics
+        self._expire_ns = round(expire_s * 1e9)
+        self._shown: dict[str, Message] = {}
+        self._last_ns: int | None = None
+
+    def take(self, now_ns: int, tick: Tick, outcome: Outcome) -> tuple[list[Message], list[Message]]:
+        """Bring the picture up to date: the messages that changed, and the events (alarms, answers)."""
+        self._last_ns = now_ns
+        changed = [self._value(now_ns, r, tick) for r in tick.results if isinstance(r, codec.Shown)]
+        states = {self._topics.state(t): self._output(t, state) for t, state in outcome.states.items()}
+        states |= {
+            self._topics.alarm_state(r.name): _on(r.name in tick.state.alerts) for r in self._face.rules
+        }
+        states[self._topics.problem] = codec.problem_payload(self._problems(tick))
+        changed += [m for topic, payload in states.items() if (m := self._state(topic, payload)) is not None]
+        box = self._face.box
+        events = [Message(self._topics.alarm, codec.alert_payload(a, box, tick), False) for a in tick.alerts]
+        for result in outcome.results:
+            events += self.answers(result)
+        return changed, events
+
+    def answers(self, result: CommandResult) -> list[Message]:
+        """What goes out about a command of ours: on the result topic, and where the asker wants it."""
+        if result.command.origin != ORIGIN:
+            return []
+        payload = codec.answer_payload(result)
+        answers = [Message(self._topics.result, payload, False)]
+        if isinstance(reply := result.command.reply_to, ReplyTo):
+            answers.append(Message(reply.topic, payload, False, correlation=reply.correlation))
+        return answers
+
+    def silence(self, now_ns: int) -> Message | None:
+        """A problem, if no tick has come for longer than a value lives; None if there is nothing new to
+        say."""
+        if self._last_ns is None or now_ns - self._last_ns <= self._expire_ns:
+            return None
+        return self._state(self._topics.problem, codec.problem_payload(("the measurement stands still",)))
+
+    def all(self, now_ns: int) -> list[Message]:
+        """Everything that is not out of date."""
+        return [m for m in self._shown.values() if m.expires_ns is None or m.expires_ns > now_ns]
+
+    def _value(self, now_ns: int, result: Measurement | LockInResult | PeakResult, tick: Tick) -> Message:
+        place = self._topics.measurement if isinstance(result, Measurement) else self._topics.signal
+        payload = codec.result_payload(result, self._face.box, tick)
+        message = Message(place(result.node), payload, expires_ns=now_ns + self._expire_ns)
+        self._shown[message.topic] = message
+        return message
+
+    def _state(self, topic: str, payload: bytes) -> Message | None:
+        old = self._shown.get(topic)
+        if old is not None and old.payload == payload:
+            return None
+        self._shown[topic] = Message(topic, payload)
+        return self._shown[topic]
+
+    def _output(self, target: str, state: str) -> bytes:
+        return codec.state_payload(self._face.output(target), state)
+
+    def _problems(self, tick: Tick) -> tuple[str, ...]:
+        problems = []
+        for gas in self._face.gases:
+            newest = tick.state.results.get(gas.node)
+            age_ns = tick.t_ns - (newest.t_ns if newest is not None else 0)
+            if age_ns > self._expire_ns:
+                problems.append(f"{gas.node}: no new value")
+            elif isinstance(newest, Measurement) and not newest.valid:
+                problems.append(f"{gas.node}: {', '.join(sorted(newest.flags)) or 'not valid'}")
+        return tuple(problems)
+
+
+def _on(raised: bool) -> bytes:
+    return b"ON" if raised else b"OFF"

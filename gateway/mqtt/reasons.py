@@ -1,0 +1,80 @@
+"""Why there is no connection, in sentences for people: what is wrong, then what to do. No password is ever in
+them."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+from paho.mqtt.reasoncodes import ReasonCode
+
+from gateway.config.sections import Mqtt
+
+UNSUPPORTED = 0x84
+_BAD_LOGIN = (0x86, 0x87, 0x8C)
+_TAKEN_OVER = 0x8E
+
+
+def place(settings: Mqtt) -> str:
+    """HOST:PORT."""
+    return f"{settings.host}:{port(settings)}"
+
+
+def port(settings: Mqtt) -> int:
+    """The port, or the usual one."""
+    return settings.port or (1883 if settings.tls is None else 8883)
+
+
+def unreachable(error: Exception, settings: Mqtt) -> str:
+    """Why dialling failed."""
+    where = place(settings)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = error.verify_message.rstrip(".")
+        return (
+            f"the certificate of the MQTT broker {where} does not verify: {why}. Name its authority in "
+            "mqtt.tls.ca, and the name it bears in mqtt.tls.server_name"
+        )
+    if isinstance(error, ssl.SSLError):
+        why = (error.reason or "protocol error").lower().replace("_", " ")
+        return f"no TLS with the MQTT broker {where}: {why}. Check that mqtt.port is its TLS port"
+    if isinstance(error, socket.gaierror):
+        return f"the MQTT broker's name {settings.host} is not known. Check mqtt.host and the network"
+    if isinstance(error, ConnectionRefusedError):
+        return f"no MQTT broker listens at {where}. Check mqtt.host and mqtt.port, and that the broker runs"
+    if isinstance(error, TimeoutError):
+        return f"the MQTT broker {where} does not answer. Check mqtt.host, mqtt.port and the network"
+    why = (
+        error.strerror
+        if isinstance(error, OSError) and error.strerror
+        else str(error) or type(error).__name__
+    )
+    return f"the MQTT broker {where} cannot be reached: {why}. Check mqtt.host and the network"
+
+
+def refused(reason: ReasonCode, settings: Mqtt) -> str:
+    """Why the broker did not take our CONNECT."""
+    where = place(settings)
+    if reason.value in _BAD_LOGIN:
+        who = f"user {settings.username}" if settings.username else "a box without user name"
+        remedy = "Check mqtt.username and mqtt.password"
+        return f"the MQTT broker {where} refused {who}: {str(reason).lower()}. {remedy}"
+    if reason.value == UNSUPPORTED:
+        return f"the MQTT broker {where} does not speak MQTT {settings.protocol}. Set mqtt.protocol to auto"
+    return f"the MQTT broker {where} refused us: {str(reason).lower()}. Its log may tell why"
+
+
+def broken(reason: ReasonCode, by_broker: bool, answered: bool, settings: Mqtt) -> str:
+    """Why the connection ended; `answered`: the broker had taken our CONNECT before."""
+    where = place(settings)
+    if by_broker and reason.value == _TAKEN_OVER:
+        return f"another client took our name at the MQTT broker {where}. Give every box its own box.id"
+    if by_broker:
+        return f"the MQTT broker {where} ended the connection: {str(reason).lower()}. Trying again"
+    if answered:
+        return f"the connection to the MQTT broker {where} broke. Trying again"
+    hint = (
+        "It may want a certificate of ours (mqtt.tls.certificate)"
+        if settings.tls
+        else "It may want TLS (mqtt.tls)"
+    )
+    return f"the MQTT broker {where} closed the connection without an answer. {hint}"

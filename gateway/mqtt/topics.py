@@ -1,0 +1,72 @@
+"""The topics of a box. All lie under BASE/BOX; commands come in on TARGET/set, and TARGET shows what became
+of them.
+
+status                 online, offline (retained, last will)
+info                   what this box is (retained)
+measurement/NODE       a concentration (expires)
+signal/NODE            a lock-in or peak result (expires)
+laser, relay/NAME ...  an output's state, read back (retained)
+laser/set ...          a command
+alarm                  an alarm is raised or cleared (event)
+alarm_state/RULE       ON while the alarm is raised (retained)
+problem                ON while values are missing or invalid, and why (retained)
+result                 what became of a command (event)
+"""
+
+from __future__ import annotations
+
+_SET = "/set"
+
+
+class Topics:
+    """Names of the topics of box `box` under `base`."""
+
+    def __init__(self, base: str, box: str) -> None:
+        self.root = f"{base.rstrip('/')}/{box}"
+        self.status = f"{self.root}/status"
+        self.info = f"{self.root}/info"
+        self.alarm = f"{self.root}/alarm"
+        self.problem = f"{self.root}/problem"
+        self.result = f"{self.root}/result"
+        self.commands = (f"{self.root}/+/set", f"{self.root}/+/+/set")
+        """The filters under which commands come."""
+
+    def measurement(self, node: str) -> str:
+        """Where the concentrations of `node` go."""
+        return f"{self.root}/measurement/{node}"
+
+    def signal(self, node: str) -> str:
+        """Where the lock-in or peak results of `node` go."""
+        return f"{self.root}/signal/{node}"
+
+    def alarm_state(self, rule: str) -> str:
+        """Where it is seen whether `rule` is raised."""
+        return f"{self.root}/alarm_state/{rule}"
+
+    def state(self, target: str) -> str:
+        """Where the state of an output goes."""
+        return f"{self.root}/{target}"
+
+    def command(self, target: str) -> str:
+        """Where commands for an output come in."""
+        return f"{self.root}/{target}{_SET}"
+
+    def parse_set(self, topic: str) -> str | None:
+        """The target of a command topic of this box; None for any other topic."""
+        if not topic.startswith(f"{self.root}/") or not topic.endswith(_SET):
+            return None
+        return topic[len(self.root) + 1 : -len(_SET)] or None
+
+    def is_shown(self, target: str) -> bool:
+        """Whether `target` is something that the box tells, but does not take commands for."""
+        first, _, rest = target.partition("/")
+        if rest:
+            return first in ("measurement", "signal", "alarm_state")
+        return first in ("status", "info", "alarm", "problem", "result")
+
+    def may_answer(self, topic: str) -> bool:
+        """Whether an answer may go to `topic`: a plain topic that is neither the broker's own nor this
+        box's."""
+        if not topic or topic.startswith("$") or any(c in topic for c in "+#\0"):
+            return False
+        return not f"{topic}/".startswith(f"{self.root}/")
