@@ -46,9 +46,7 @@ class LaserLine(Settings):
     line: Line = Field(description="the line that carries the PWM")
     pwm_chip: int = Field(ge=0, description="N of the kernel's pwmchipN")
     pwm_channel: int = Field(ge=0, description="channel on it")
-    clock_hz: int = Field(
-        gt=0, description="clock of the PWM, of which the period is a whole number of ticks"
-    )
+    clock_hz: int = Field(gt=0, description="clock of the PWM, of which the period is a whole number of ticks")
     active_high: bool = Field(True, description="true: lit on a high level")
     safe: Literal["off"] = Field(description="the laser's safe state: off")
 
@@ -93,15 +91,11 @@ class Board(Settings):
     title: str = Field(min_length=1, max_length=80, description="what people call it")
     simulated: bool = Field(False, description="true: there is no hardware behind it")
     models: tuple[str, ...] = Field((), description="how the device tree's model may begin")
-    gpiochip: str | None = Field(
-        None, description="label of the GPIO chip; its number differs between kernels"
-    )
+    gpiochip: str | None = Field(None, description="label of the GPIO chip; its number differs between kernels")
     hat: str | None = Field(None, description="what is plugged on")
     overlays: tuple[str, ...] = Field((), description="dtoverlay= lines of config.txt")
     parameters: tuple[str, ...] = Field((), description="dtparam= lines of config.txt")
-    boot_gpio: tuple[str, ...] = Field(
-        (), description="gpio= lines of config.txt: levels held before Linux runs"
-    )
+    boot_gpio: tuple[str, ...] = Field((), description="gpio= lines of config.txt: levels held before Linux runs")
     pins: tuple[Pin, ...] = Field((), description="what the HAT occupies")
     microphone: MicrophoneLine = Field(description="the codec that listens")
     laser: LaserLine | None = Field(None, description="the laser's PWM; none on a simulated board")
@@ -150,10 +144,7 @@ def detect(model: str, root: Path | None = None) -> str | None:
     """The board that the text of /proc/device-tree/model belongs to; None if it is none of ours."""
     model = model.strip("\0 \n")
     fits = [
-        (len(prefix), name)
-        for name in names(root)
-        for prefix in load(name, root).models
-        if model.startswith(prefix)
+        (len(prefix), name) for name in names(root) for prefix in load(name, root).models if model.startswith(prefix)
     ]
     return max(fits, key=lambda fit: (fit[0], fit[1]))[1] if fits else None
 
@@ -175,9 +166,7 @@ def _faults(board: Board, document: Document) -> Iterator[Fault]:
             yield document.fault(("leds", name), f"LED '{name}' has no clear lines", remedy)
     if board.microphone.format not in board.microphone.formats:
         message = f"{board.microphone.format} is not among the codec's formats"
-        yield document.fault(
-            ("microphone", "format"), message, f"Take one of {', '.join(board.microphone.formats)}"
-        )
+        yield document.fault(("microphone", "format"), message, f"Take one of {', '.join(board.microphone.formats)}")
     if board.microphone.rate_hz > board.microphone.rate_max_hz:
         message = f"{board.microphone.rate_hz} Hz is more than the codec does"
         remedy = f"Give at most {board.microphone.rate_max_hz} Hz"
@@ -195,9 +184,7 @@ def _read(path: Path, name: str) -> Document:
         where = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
         line, column = (int(where[1]), int(where[2])) if where else (len(text.splitlines()), 1)
         message = str(error).split(" (at ")[0]
-        fault = Fault(
-            (), f"this is not TOML ({message[:1].lower()}{message[1:]})", "Mend the line", file, line, column
-        )
+        fault = Fault((), f"this is not TOML ({message[:1].lower()}{message[1:]})", "Mend the line", file, line, column)
         return Document(file, {}, broken=frozenset({()}), faults=(fault,))
     marks, written = _places(text, file)
     return Document(file, data, marks, written)

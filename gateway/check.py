@@ -144,14 +144,10 @@ def _pair_of_files(document: Document) -> Iterator[Fault]:
         for one, other in (("certificate", "key"), ("key", "certificate")):
             if tls.get(one) is not None and tls.get(other) is None:
                 message = f"'{one}' is given without '{other}'"
-                yield document.fault(
-                    ("mqtt", "tls", one), message, f"Add `{other}: ...`, or take '{one}' out"
-                )
+                yield document.fault(("mqtt", "tls", one), message, f"Add `{other}: ...`, or take '{one}' out")
 
 
-def _section(
-    document: Document, faults: Sequence[Fault], name: str, model: type[_Section]
-) -> _Section | None:
+def _section(document: Document, faults: Sequence[Fault], name: str, model: type[_Section]) -> _Section | None:
     """A section that is right by itself; None where it has faults."""
     if any(fault.loc[:1] == (name,) for fault in faults):
         return None

@@ -43,11 +43,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for name in boards.names():
         title = boards.load(name).title
-        print(
-            json.dumps({"kind": "board", "name": name, "title": title})
-            if args.json
-            else f"{name:<20} {title}"
-        )
+        print(json.dumps({"kind": "board", "name": name, "title": title}) if args.json else f"{name:<20} {title}")
     return 0
 
 

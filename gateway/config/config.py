@@ -71,9 +71,7 @@ class Config(Settings):
     """A configuration of Spectrophone."""
 
     box: Box = Field(default_factory=Box, description="which box this is")
-    board: Name | None = Field(
-        None, description='a name in boards/, or "sim"; found out from the hardware if absent'
-    )
+    board: Name | None = Field(None, description='a name in boards/, or "sim"; found out from the hardware if absent')
     gas: Gas = Field(default_factory=Gas, description="what is measured")
     acquisition: Acquisition = Field(default_factory=Acquisition, description="the microphone")
     laser: Laser = Field(default_factory=Laser, description="the laser's modulation")
@@ -173,9 +171,7 @@ def _renamed(document: Document) -> Document:
     return replace(document, data={**document.data, "processing": processing}, marks=marks, written=written)
 
 
-def _renamed_node(
-    node: Any, loc: tuple[str | int, ...], marks: dict[Any, Any], written: dict[Any, str]
-) -> Any:
+def _renamed_node(node: Any, loc: tuple[str | int, ...], marks: dict[Any, Any], written: dict[Any, str]) -> Any:
     if not isinstance(node, dict):
         return node
     renamed = {"parameters": {}, **node}

@@ -109,9 +109,7 @@ def _unread(fault: Fault) -> Document:
 
 def by_place(faults: Iterable[Fault]) -> tuple[Fault, ...]:
     """The faults in the order of file and line, each once."""
-    return tuple(
-        sorted(dict.fromkeys(faults), key=lambda fault: (fault.file, fault.line, fault.column, fault.option))
-    )
+    return tuple(sorted(dict.fromkeys(faults), key=lambda fault: (fault.file, fault.line, fault.column, fault.option)))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -155,9 +153,7 @@ class _Reading:
         try:
             if isinstance(tree, yaml.MappingNode):
                 return self.value(tree, ())
-            self.fault(
-                tree, (), "the file must hold options, `name: value`, one a line", "See `spectrophone schema`"
-            )
+            self.fault(tree, (), "the file must hold options, `name: value`, one a line", "See `spectrophone schema`")
         except _TooBigError as too_big:
             self.fault(tree, (), str(too_big), "Take out the aliases (*name) that multiply it")
         self.broken.add(())
@@ -210,9 +206,7 @@ class _Reading:
                 message = f"given twice, on lines {first} and {key.start_mark.line + 1}"
                 self.fault(key, inner, message, "Keep one of the two")
             elif not _is_text(name):
-                self.fault(
-                    key, loc, "an option's name holds half a character (a lone surrogate)", "Take it out"
-                )
+                self.fault(key, loc, "an option's name holds half a character (a lone surrogate)", "Take it out")
             else:
                 self.mark(key, inner)
                 data[name] = self.value(value, inner)
@@ -231,14 +225,10 @@ class _Reading:
         if node.tag == "!secret":
             return self.secret(node.value, loc)
         if node.tag not in {PLAIN, *_TYPES}:
-            raise _RefusedError(
-                f"the tag {_short(node.tag)} is not known here", "Only !secret is: take it out"
-            )
+            raise _RefusedError(f"the tag {_short(node.tag)} is not known here", "Only !secret is: take it out")
         text, taken = substitute(node.value, self.environ) if self.environ is not None else (node.value, ())
         if not _is_text(text):
-            raise _RefusedError(
-                "the text holds half a character (a lone surrogate)", "Take the \\u escape out"
-            )
+            raise _RefusedError("the text holds half a character (a lone surrogate)", "Take the \\u escape out")
         variable = "${" in node.value and self.environ is not None
         if variable:
             self.texts[loc] = text
@@ -278,9 +268,7 @@ class _Reading:
             self.faults.extend(known.faults)
             self._known_secrets = known
         if () in self._known_secrets.broken:
-            raise _RefusedError(
-                f"the secret cannot be had, because {name} has a fault", "Mend that file first"
-            )
+            raise _RefusedError(f"the secret cannot be had, because {name} has a fault", "Mend that file first")
         return self._known_secrets
 
 

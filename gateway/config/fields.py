@@ -133,11 +133,6 @@ def _inner(annotation: Any, part: str | int) -> Any:
 def _child(value: Any, part: str | int) -> Any:
     if isinstance(value, Mapping):
         return value.get(part)
-    if (
-        isinstance(value, Sequence)
-        and not isinstance(value, str)
-        and isinstance(part, int)
-        and part < len(value)
-    ):
+    if isinstance(value, Sequence) and not isinstance(value, str) and isinstance(part, int) and part < len(value):
         return value[part]
     return None

@@ -20,9 +20,7 @@ _NUMBERS: tuple[tuple[re.Pattern[str], Callable[[str], Scalar]], ...] = (
     (re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),
     (re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"), lambda text: float(text.replace(".", ""))),
 )
-_VARIABLE = re.compile(
-    r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}|(?P<broken>\$\{)"
-)
+_VARIABLE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}|(?P<broken>\$\{)")
 
 
 def scalar(text: str) -> Scalar:
@@ -62,9 +60,7 @@ def substitute(text: str, environ: Mapping[str, str]) -> tuple[str, tuple[str, .
 
     def value(match: re.Match[str]) -> str:
         if match["broken"]:
-            raise UnsetError(
-                "'${' here does not begin a variable", "Write ${NAME}, or $${ for the two characters"
-            )
+            raise UnsetError("'${' here does not begin a variable", "Write ${NAME}, or $${ for the two characters")
         name, default = match["name"], match["default"]
         if name is None:
             return "${"

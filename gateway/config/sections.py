@@ -37,9 +37,7 @@ class Acquisition(Settings):
         "a recording; the board's own if absent",
     )
     rate_hz: int = Field(48000, ge=8000, le=384000, description="samples per second and channel")
-    format: Literal["S16_LE", "S24_3LE", "S32_LE", "FLOAT_LE"] = Field(
-        "S32_LE", description="ALSA sample format"
-    )
+    format: Literal["S16_LE", "S24_3LE", "S32_LE", "FLOAT_LE"] = Field("S32_LE", description="ALSA sample format")
     channels: int = Field(2, ge=1, le=2, description="channels: 1 or 2")
     block_ms: int = Field(100, ge=10, le=1000, description="length of a block, in milliseconds")
 
@@ -80,9 +78,7 @@ class Tls(Settings):
     )
     certificate: Path | None = Field(None, description="PEM file of this box's own certificate")
     key: Path | None = Field(None, description="PEM file of its key")
-    server_name: str | None = Field(
-        None, description="name to expect in the server's certificate; the host if absent"
-    )
+    server_name: str | None = Field(None, description="name to expect in the server's certificate; the host if absent")
 
 
 class Mqtt(Settings):
@@ -101,9 +97,7 @@ class Mqtt(Settings):
     discovery_prefix: str = Field(
         "homeassistant", pattern=r"^[^#+\x00]+$", description="Home Assistant's discovery prefix"
     )
-    expire_s: int = Field(
-        30, ge=2, le=86400, description="after this time without a new one a value is unavailable"
-    )
+    expire_s: int = Field(30, ge=2, le=86400, description="after this time without a new one a value is unavailable")
 
 
 class Rule(Settings):
@@ -111,18 +105,13 @@ class Rule(Settings):
 
     name: Name | None = Field(None, description="name in alerts; made from `when` if absent")
     when: str = Field(
-        description='"NODE above|below VALUE [for 10s]", "NODE frequency off by HZ [for 10s]" or '
-        '"NODE silent for 30s"'
+        description='"NODE above|below VALUE [for 10s]", "NODE frequency off by HZ [for 10s]" or "NODE silent for 30s"'
     )
-    hysteresis: float = Field(
-        0.0, ge=0, description="how far the value must come back before the alarm clears"
-    )
+    hysteresis: float = Field(0.0, ge=0, description="how far the value must come back before the alarm clears")
     hold_off_s: float = Field(0.0, ge=0, description="shortest time between clearing and raising again")
     severity: Literal["info", "warning", "critical"] = Field("warning", description="how bad it is")
     do: list[str] = Field(
         default_factory=list,
         description='commands on raising: "relay NAME on|off", "led NAME red|off", "laser off"',
     )
-    on_clear: list[str] | None = Field(
-        None, description="commands on clearing; the opposite of `do` if absent"
-    )
+    on_clear: list[str] | None = Field(None, description="commands on clearing; the opposite of `do` if absent")

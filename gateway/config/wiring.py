@@ -86,21 +86,15 @@ def _double_names(document: Document, nodes: Sequence[_Node]) -> Iterator[Fault]
         seen.setdefault(node.id, line)
 
 
-def _unknown_ends(
-    document: Document, nodes: Sequence[_Node], connections: Sequence[_Connection]
-) -> Iterator[Fault]:
+def _unknown_ends(document: Document, nodes: Sequence[_Node], connections: Sequence[_Connection]) -> Iterator[Fault]:
     known = {node.id for node in nodes}
     for connection in connections:
         for option, name in (("from", connection.source), ("to", connection.target)):
             if name not in known:
-                yield document.fault(
-                    (*connection.loc, option), f"no node is called '{name}'", nearest(name, known)
-                )
+                yield document.fault((*connection.loc, option), f"no node is called '{name}'", nearest(name, known))
 
 
-def _wrong_ways(
-    document: Document, nodes: Sequence[_Node], connections: Sequence[_Connection]
-) -> Iterator[Fault]:
+def _wrong_ways(document: Document, nodes: Sequence[_Node], connections: Sequence[_Connection]) -> Iterator[Fault]:
     """Cycles, and nodes that are fed by two. All names are known here."""
     names = [node.id for node in nodes]
     left = {(connection.source, connection.target): connection.loc for connection in reversed(connections)}
@@ -116,17 +110,11 @@ def _wrong_ways(
         if earlier is connection:
             continue
         line = document.place(earlier.loc)[1]
-        message = (
-            f"'{connection.target}' is fed by '{earlier.source}' (line {line}) and by '{connection.source}'"
-        )
-        yield document.fault(
-            connection.loc, message, "A node takes one signal: keep one of the two connections"
-        )
+        message = f"'{connection.target}' is fed by '{earlier.source}' (line {line}) and by '{connection.source}'"
+        yield document.fault(connection.loc, message, "A node takes one signal: keep one of the two connections")
 
 
-def _without_signal(
-    document: Document, nodes: Sequence[_Node], pairs: Sequence[tuple[str, str]]
-) -> Iterator[Fault]:
+def _without_signal(document: Document, nodes: Sequence[_Node], pairs: Sequence[tuple[str, str]]) -> Iterator[Fault]:
     names = [node.id for node in nodes]
     targets = {target for _, target in pairs}
     roots = [node.id for node in nodes if node.type == "input"]
@@ -138,9 +126,7 @@ def _without_signal(
             yield document.fault((*node.loc, "id"), message, remedy)
 
 
-def _sources(
-    document: Document, nodes: Sequence[_Node], ordered: Sequence[str], kinds: Kinds
-) -> Iterator[Fault]:
+def _sources(document: Document, nodes: Sequence[_Node], ordered: Sequence[str], kinds: Kinds) -> Iterator[Fault]:
     types = {node.id: node.type for node in nodes}
     places = {name: index for index, name in enumerate(ordered)}
     for node in nodes:
@@ -155,9 +141,7 @@ def _sources(
                 if name not in types:
                     yield document.fault(loc, f"no node is called '{name}'", nearest(name, fits))
                 elif types[name] not in allowed:
-                    message = (
-                        f"'{name}' is a {types[name]} node, which gives nothing that '{node.id}' can use"
-                    )
+                    message = f"'{name}' is a {types[name]} node, which gives nothing that '{node.id}' can use"
                     yield document.fault(
                         loc, message, f"Name a node of type {' or '.join(allowed)}. {nearest(name, fits)}"
                     )

@@ -61,9 +61,7 @@ def _unknown(wrong: Wrong) -> tuple[str, str]:
 
 def _missing(wrong: Wrong) -> tuple[str, str]:
     about = wrong.info.description if wrong.info else None
-    return f"the option '{wrong.option}' is missing", f"Add `{wrong.option}: ...`" + (
-        f" ({about})" if about else ""
-    )
+    return f"the option '{wrong.option}' is missing", f"Add `{wrong.option}: ...`" + (f" ({about})" if about else "")
 
 
 def _range(wrong: Wrong) -> tuple[str, str]:
@@ -167,9 +165,7 @@ _WORDS: dict[str, Callable[[Wrong], tuple[str, str]]] = {
     "none_required": lambda wrong: (f"{shown(wrong)} stands where nothing may", "Take it out"),
     **dict.fromkeys(("greater_than", "greater_than_equal", "less_than", "less_than_equal"), _range),
     **dict.fromkeys(("string_too_short", "string_too_long", "too_short", "too_long"), _length),
-    **dict.fromkeys(
-        ("int_type", "int_parsing", "int_from_float"), _kind("a whole number", "Give a whole number")
-    ),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), _kind("a whole number", "Give a whole number")),
     **dict.fromkeys(("float_type", "float_parsing"), _kind("a number", "Give a number")),
     **dict.fromkeys(("bool_type", "bool_parsing"), _kind("true or false", "Write true or false")),
     **dict.fromkeys(("string_type", "path_type"), _kind("text", "Write text")),

@@ -10,12 +10,17 @@ from types import ModuleType
 
 import pytest
 
+from gateway.check import check as whole_check
 from gateway.cli import board, check, schema
 from gateway.config.settings import Settings
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, Fault
 
 Kinds = dict[str, type[Settings]]
 BROKEN = Path(__file__).parents[2] / "broken" / "ten_faults.yaml"
+
+
+def faults_of(path: Path, kinds: Kinds) -> tuple[Fault, ...]:
+    return whole_check(path, kinds, {}).faults
 
 
 def parsed(module: ModuleType, *arguments: str) -> argparse.Namespace:
@@ -28,9 +33,7 @@ def parsed(module: ModuleType, *arguments: str) -> argparse.Namespace:
     ("module", "arguments"),
     [(check, ["check"]), (schema, ["schema"]), (board, ["board"]), (board, ["board", "show"])],
 )
-def test_help_has_an_example(
-    module: ModuleType, arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_help_has_an_example(module: ModuleType, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         parsed(module, *arguments, "--help")
     assert left.value.code == 0
@@ -39,7 +42,7 @@ def test_help_has_an_example(
 
 def test_check_prints_faults_to_standard_error(kinds: Kinds) -> None:
     out, err = io.StringIO(), io.StringIO()
-    assert check.report(BROKEN, kinds, {}, False, out, err) == 2
+    assert check.report(BROKEN, faults_of(BROKEN, kinds), False, out, err) == 2
     assert out.getvalue() == ""
     lines = err.getvalue().splitlines()
     assert len(lines) == 10
@@ -52,7 +55,7 @@ def test_check_prints_faults_to_standard_error(kinds: Kinds) -> None:
 
 def test_check_prints_one_object_a_line(kinds: Kinds) -> None:
     out, err = io.StringIO(), io.StringIO()
-    assert check.report(BROKEN, kinds, {}, True, out, err) == 2
+    assert check.report(BROKEN, faults_of(BROKEN, kinds), True, out, err) == 2
     assert err.getvalue() == ""
     *faults, summary = [json.loads(line) for line in out.getvalue().splitlines()]
     assert summary == {"kind": "summary", "faults": 10}
@@ -71,17 +74,17 @@ def test_check_of_a_good_file(tmp_path: Path, kinds: Kinds) -> None:
     file = tmp_path / "box.yaml"
     file.write_text("laser: {duty: 0.4}\n")
     out, err = io.StringIO(), io.StringIO()
-    assert check.report(file, kinds, {}, False, out, err) == 0
+    assert check.report(file, faults_of(file, kinds), False, out, err) == 0
     assert (out.getvalue(), err.getvalue()) == (f"{file}: no faults\n", "")
     out = io.StringIO()
-    assert check.report(file, kinds, {}, True, out, err) == 0
+    assert check.report(file, faults_of(file, kinds), True, out, err) == 0
     assert json.loads(out.getvalue()) == {"kind": "summary", "faults": 0}
 
 
 def test_check_of_a_file_that_is_not_there(tmp_path: Path, kinds: Kinds) -> None:
-    err = io.StringIO()
-    assert check.report(tmp_path / "no.yaml", kinds, {}, False, io.StringIO(), err) == 2
-    assert err.getvalue() == f"{tmp_path / 'no.yaml'}: there is no such file. Check the path\n"
+    file, err = tmp_path / "no.yaml", io.StringIO()
+    assert check.report(file, faults_of(file, kinds), False, io.StringIO(), err) == 2
+    assert err.getvalue() == f"{file}: there is no such file. Check the path\n"
 
 
 def test_board_list(capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,3 +114,21 @@ def test_board_show_of_an_unknown_board() -> None:
         board.run(parsed(board, "board", "show", "rpi4"))
     assert refused.value.exit_status == 2
     assert "there is no board 'rpi4'" in str(refused.value)
+
+
+def test_the_command_itself_checks_rules_and_nodes_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "box.yaml"
+    file.write_text("rules: [{when: nonsense}]\n")
+    assert check.run(parsed(check, "check", str(file))) == 2
+    assert capsys.readouterr().err.startswith(f"{file}:1:")
+    file.write_text("")
+    assert check.run(parsed(check, "check", str(file))) == 0
+
+
+def test_schema_is_printed_whole_or_on_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert schema.run(parsed(schema, "schema")) == 0
+    whole = capsys.readouterr().out
+    assert schema.run(parsed(schema, "schema", "--json")) == 0
+    line = capsys.readouterr().out
+    assert line.count("\n") == 1
+    assert json.loads(line) == json.loads(whole)

@@ -44,9 +44,7 @@ def test_the_built_in_file_says_of_its_sections_what_their_defaults_say(kinds: K
 
 def test_rules_of_ones_own_replace_the_built_in_ones(kinds: Kinds) -> None:
     assert good("rules: []", kinds).rules == ()
-    assert (
-        good("rules: [{when: co2_concentration above 5}]", kinds).rules[0].when == "co2_concentration above 5"
-    )
+    assert good("rules: [{when: co2_concentration above 5}]", kinds).rules[0].when == "co2_concentration above 5"
 
 
 def test_the_built_in_rules_do_not_come_with_a_graph_of_ones_own(kinds: Kinds) -> None:

@@ -143,9 +143,7 @@ def with_secrets(tmp_path: Path, text: str, secrets: str | None) -> Document:
 
 
 def test_secrets_come_from_the_file_beside(tmp_path: Path) -> None:
-    document = with_secrets(
-        tmp_path, "a: !secret mqtt\nb: [!secret pin]\n", "mqtt: 'se${NAME}cret'\npin: 0123\n"
-    )
+    document = with_secrets(tmp_path, "a: !secret mqtt\nb: [!secret pin]\n", "mqtt: 'se${NAME}cret'\npin: 0123\n")
     assert document.faults == ()
     assert document.data == {"a": "se${NAME}cret", "b": [123]}
     assert document.texts[("b", 0)] == "0123"

@@ -79,8 +79,6 @@ def test_a_value_from_the_environment_is_not_filled_in_again() -> None:
     assert substitute("${A}", {"A": "${B}", "B": "no"}) == ("${B}", ("${B}",))
 
 
-@pytest.mark.parametrize(
-    ("text", "whole"), [("${A}", True), ("${A:-b c}", True), ("x${A}", False), ("$${A}", False)]
-)
+@pytest.mark.parametrize(("text", "whole"), [("${A}", True), ("${A:-b c}", True), ("x${A}", False), ("$${A}", False)])
 def test_whole_variables(text: str, whole: bool) -> None:
     assert is_variable(text) is whole

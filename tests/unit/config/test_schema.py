@@ -116,9 +116,7 @@ NODES = ("processing", "default_graph", "nodes")
         (("rules", 0), {"when": "x above 1", "do": []}, True),
     ],
 )
-def test_right_and_wrong_options(
-    made: dict[str, Any], path: tuple[str | int, ...], value: Any, right: bool
-) -> None:
+def test_right_and_wrong_options(made: dict[str, Any], path: tuple[str | int, ...], value: Any, right: bool) -> None:
     data = copy.deepcopy(built_in().data)
     inner: Any = data
     for step in path[:-1]:

@@ -109,15 +109,9 @@ def test_good_options_have_no_fault() -> None:
 def test_a_secret_is_never_shown() -> None:
     assert faults("password: 12") == ["f:1:1: password: the value is not text. Put it in quotes"]
     assert faults("password: ab") == ["f:1:1: password: the value is too short. Give at least 3 characters"]
-    assert faults("password: ${P}", P="zz") == [
-        "f:1:1: password: ${P} is too short. Give at least 3 characters"
-    ]
-    assert faults("word: ${P}", P="zz") == [
-        "f:1:1: word: ${P} is not one of the known words. Known: alpha, beta"
-    ]
-    assert faults("filter: {type: '${P}'}", P="zz-zz") == [
-        "f:1:10: filter.type: unknown type '${P}'. Known: high, low"
-    ]
+    assert faults("password: ${P}", P="zz") == ["f:1:1: password: ${P} is too short. Give at least 3 characters"]
+    assert faults("word: ${P}", P="zz") == ["f:1:1: word: ${P} is not one of the known words. Known: alpha, beta"]
+    assert faults("filter: {type: '${P}'}", P="zz-zz") == ["f:1:10: filter.type: unknown type '${P}'. Known: high, low"]
     assert "zz-zz" not in "".join(faults("even: ${P}\nname: '${P}-long'", P="zz-zz"))
 
 
@@ -149,9 +143,7 @@ def test_a_group_whose_options_are_commented_out_is_empty() -> None:
 
 
 def test_all_faults_come_at_once_with_those_of_the_text_and_each_option_once() -> None:
-    found = faults(
-        "rate_hz: 1\nname: ${NONE}\nrate_hz: 2\nwodr: alpha\nfilter: {type: low, cutoff_frequency: x}"
-    )
+    found = faults("rate_hz: 1\nname: ${NONE}\nrate_hz: 2\nwodr: alpha\nfilter: {type: low, cutoff_frequency: x}")
     assert [fault.split(":")[1] for fault in found] == ["1", "2", "3", "4", "5"]
 
 
@@ -184,9 +176,7 @@ def test_the_unit_that_a_name_tells(name: str, expected: str) -> None:
     assert unit(name) == expected
 
 
-@pytest.mark.parametrize(
-    "data", [{"inner": {"type": 5}}, {"filter": {"type": [1]}}, {"filters": [None, 1, "x"]}]
-)
+@pytest.mark.parametrize("data", [{"inner": {"type": 5}}, {"filter": {"type": [1]}}, {"filters": [None, 1, "x"]}])
 def test_odd_shapes_are_faults(data: Any) -> None:
     import yaml
 
