@@ -31,7 +31,7 @@ from gateway.inbox import CommandInbox
 from gateway.mqtt.face import Face, GasFace, OutputFace, RuleFace, SignalFace
 from gateway.mqtt.link import MqttLink
 from gateway.nodes import SETTINGS
-from gateway.nodes.place import Place
+from gateway.nodes.place import NodeFault, Place
 from gateway.outputs import Outputs
 from gateway.path import Path
 from gateway.ports import Microphone, Output
@@ -101,6 +101,11 @@ def steps(config: Config) -> tuple[Step, ...]:
     return tuple(Step(node.id, node.type, node.parameters, fed[node.id]) for node in ordered)
 
 
+def shape(config: Config) -> tuple[tuple[str, str, str | None], ...]:
+    """Which nodes there are and what feeds them, whatever their settings."""
+    return tuple((step.id, step.kind, step.feeder) for step in steps(config))
+
+
 def graph_faults(config: Config, board: Board) -> Iterator[Fault]:
     """Settings that are right by themselves and cannot work where their node stands."""
     index = {node.id: i for i, node in enumerate(config.processing.default_graph.nodes)}
@@ -141,10 +146,8 @@ def rules(config: Config, board: Board) -> tuple[ParsedRule, ...]:
 def verbs(board: Board) -> dict[str, tuple[str, ...]]:
     """What each output of the board can be told, without opening any."""
     told: dict[str, tuple[str, ...]] = {}
-    if board.simulated or board.laser:
-        told["laser"] = SimulatedLaser.verbs
     if board.simulated:
-        told["cell"] = SimulatedCellOutput.verbs
+        told.update({"laser": SimulatedLaser.verbs, "cell": SimulatedCellOutput.verbs})
     told.update({f"relay/{name}": SimulatedRelay.verbs for name in board.relays})
     told.update({f"led/{name}": SimulatedLed(name, _colours(led.lines)).verbs for name, led in board.leds.items()})
     return told
@@ -170,7 +173,7 @@ def microphone(config: Config, board: Board, clock: Clock, cell: Cell | None) ->
     frames = listening.rate_hz * listening.block_ms // 1000
     device = listening.device or "default"
     if device == "sim" and cell is not None:
-        return SimulatedMicrophone(cell, listening.rate_hz, listening.channels, frames, realtime=True, clock=clock)
+        return SimulatedMicrophone(cell, frames, realtime=True, clock=clock)
     if device.startswith("file:"):
         return FileMicrophone(File(device.removeprefix("file:")), frames, realtime=True, clock=clock)
     return AlsaMicrophone(device, listening.rate_hz, listening.format, listening.channels, frames, clock)
@@ -235,7 +238,7 @@ def parts(config: Config, board: Board, clock: Clock) -> Parts:
     return Parts(listening, computing, door, inbox, Watch(clock, door.forbid, door.allow), link, shown)
 
 
-def _fitted(config: Config, heard: Sound) -> Iterator[Fitted | tuple[Step, object]]:
+def _fitted(config: Config, heard: Sound) -> Iterator[Fitted | tuple[Step, NodeFault]]:
     place = Place(heard.rate_hz, heard.channels, exact(config.laser.frequency_hz))
     return fit(steps(config), place)
 

@@ -62,7 +62,9 @@ class Reloader:
             new.processing,
             new.rules,
         ):
-            computing = build.path(new.model_copy(update={"laser": old.laser}), self._board, build.sound(old, self._board))
+            computing = build.path(
+                new.model_copy(update={"laser": old.laser}), self._board, build.sound(old, self._board)
+            )
             commands.append(Command("path", "replace", {"path": computing}, "configuration"))
         if old.cell.ppm != new.cell.ppm and self._board.simulated:
             commands.append(Command("cell", "set", {"value": new.cell.ppm}, "configuration"))

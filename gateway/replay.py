@@ -11,6 +11,7 @@ from drivers.microphone import FileMicrophone
 from drivers.recording import Recording, read_metadata
 from gateway import build
 from gateway.board import Board
+from gateway.check import acquisition
 from gateway.clock import RealClock
 from gateway.config.config import Config, Graph, Processing
 from gateway.path import Path
@@ -42,7 +43,7 @@ def prepare(file: File, config_file: File | None) -> Replay:
     """
     notes: list[str] = []
     config, board = _configuration(file, config_file, notes)
-    listening = build.acquisition(config, board)
+    listening = acquisition(config, board)
     recording = Recording(file)
     seconds = (recording.promised or 0) / recording.rate_hz
     heard = build.Sound(recording.rate_hz, recording.channels)

@@ -15,7 +15,7 @@ from gateway import build, loop
 from gateway.broker import PrivateBroker
 from gateway.clock import Clock
 from gateway.config.config import Config
-from gateway.errors import CommandRefused
+from gateway.outputs import Outputs
 from gateway.ports import Sink
 from gateway.reload import Reloader
 from gateway.status import StatusFile, directory
@@ -46,14 +46,13 @@ async def serve(
     try:
         for sink in everybody:
             await sink.start()
-        if config.laser.start == "on" and "laser" in build.verbs(board):
-            parts.inbox.put(Command("laser", "on", origin="start"))
+        light(parts.outputs, config, board)
         if file is not None:
             reloader = Reloader(file, config, board, parts.inbox)
             helpers.append(asyncio.create_task(reloader.watch(clock), name="reload"))
         parts.watch.start()
         started(parts)
-        await _until_told(loop.run(parts.microphone, parts.path, parts.outputs, everybody, parts.inbox, parts.watch))
+        await until_told(loop.run(parts.microphone, parts.path, parts.outputs, everybody, parts.inbox, parts.watch))
     finally:
         parts.watch.stop()
         parts.outputs.make_safe()
@@ -63,6 +62,12 @@ async def serve(
         await asyncio.gather(*(sink.close() for sink in everybody), *helpers, return_exceptions=True)
         parts.microphone.close()
         parts.outputs.close()
+
+
+def light(outputs: Outputs, config: Config, board: Board) -> None:
+    """Light the laser before the first block, if the configuration says so and there is one."""
+    if config.laser.start == "on" and "laser" in build.verbs(board):
+        outputs.apply([Command("laser", "on", origin="start")], 0)
 
 
 async def with_broker(run: Callable[[PrivateBroker], Any]) -> None:
@@ -75,7 +80,7 @@ async def with_broker(run: Callable[[PrivateBroker], Any]) -> None:
         await broker.stop()
 
 
-async def _until_told(running: Any) -> None:
+async def until_told(running: Any) -> None:
     """Await, and take SIGINT and SIGTERM for a wish to end."""
     task = asyncio.ensure_future(running)
     events = asyncio.get_running_loop()

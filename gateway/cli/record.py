@@ -54,7 +54,14 @@ def run(args: argparse.Namespace) -> int:
     try:
         made = asyncio.run(
             capture.record(
-                args.out, args.seconds, config, board, RealClock(), text=text, overwrite=args.overwrite, seen=progress.at
+                args.out,
+                args.seconds,
+                config,
+                board,
+                RealClock(),
+                text=text,
+                overwrite=args.overwrite,
+                seen=progress.at,
             )
         )
     finally:

@@ -92,9 +92,7 @@ def _gas(face: Face, gas: GasFace, topics: Topics, expire_s: int) -> dict[str, C
     if species.device_class and gas.unit == "ppm":
         del value["ic"]
         value["dev_cla"] = species.device_class
-    sigma = _sensor(
-        f"{label} uncertainty", topics.measurement(gas.node), "sigma", expire_s, gas.unit, decimals + 2
-    )
+    sigma = _sensor(f"{label} uncertainty", topics.measurement(gas.node), "sigma", expire_s, gas.unit, decimals + 2)
     return {f"gas_{gas.node}": value, f"gas_{gas.node}_sigma": _diagnostic(sigma)}
 
 
@@ -140,9 +138,7 @@ def _output(output: OutputFace, topics: Topics) -> dict[str, Component]:
     if output.kind == "light":
         effects = [verb for verb in output.verbs if verb not in ("on", "off")]
         base |= {"schema": "json", "sup_clrm": ["onoff"], "flsh": False, "trns": False}
-        return {
-            key: base | {"p": "light", "name": f"LED {name}", "effect": bool(effects), "fx_list": effects}
-        }
+        return {key: base | {"p": "light", "name": f"LED {name}", "effect": bool(effects), "fx_list": effects}}
     if place == "laser":
         return {key: base | {"p": "switch", "name": "Laser", "ic": "mdi:laser-pointer"}}
     return {key: base | {"p": "switch", "name": f"{place} {name}".capitalize(), "ic": "mdi:electric-switch"}}
