@@ -33,11 +33,7 @@ class Capture:
         self._pcm = _opened(device, rate_hz, sample_format, channels)
         info = self._pcm.info()
         granted = (info["rate"], info["format_name"], info["channels"])
-        if (granted["rate"], granted["format_name"], granted["channels"]) != (
-            rate_hz,
-            sample_format,
-            channels,
-        ):
+        if granted != (rate_hz, sample_format, channels):
             offer = _offer(self._pcm)
             self._pcm.close()
             raise DeviceError(

@@ -146,9 +146,7 @@ class FileMicrophone:
     with time going on. Frames that were lost in the recording are lost again.
     """
 
-    def __init__(
-        self, path: Path | str, block_frames: int, realtime: bool, clock: Clock, repeat: bool = False
-    ) -> None:
+    def __init__(self, path: Path | str, block_frames: int, realtime: bool, clock: Clock, repeat: bool = False) -> None:
         self._recording = Recording(path)
         self.rate_hz, self.channels = self._recording.rate_hz, self._recording.channels
         self._block_frames, self._repeat = block_frames, repeat
