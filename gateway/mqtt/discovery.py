@@ -131,9 +131,11 @@ def _diagnostic(component: Component) -> Component:
 def _output(output: OutputFace, topics: Topics) -> dict[str, Component]:
     place, _, name = output.target.partition("/")
     key = f"{place}_{name}" if name else place
-    base: Component = {"stat_t": topics.state(output.target)}
-    if output.verbs:
-        base |= {"cmd_t": topics.command(output.target), "msg_exp_int": COMMAND_EXPIRY_S}
+    label = f"{place} {name}".strip().capitalize()
+    base: Component = {"stat_t": topics.state(output.target), "name": label}
+    if output.kind == "reading":
+        return {key: base | {"p": "sensor", "ent_cat": "diagnostic"}}
+    base |= {"cmd_t": topics.command(output.target), "msg_exp_int": COMMAND_EXPIRY_S}
     if output.kind == "number":
         base |= {"min": 0, "max": 1_000_000, "step": 0.1, "mode": "box", "unit_of_meas": "ppm"}
         return {key: base | {"p": "number", "name": "Simulated gas", "ent_cat": "config"}}
@@ -143,9 +145,8 @@ def _output(output: OutputFace, topics: Topics) -> dict[str, Component]:
         return {
             key: base | {"p": "light", "name": f"LED {name}", "effect": bool(effects), "fx_list": effects}
         }
-    if place == "laser":
-        return {key: base | {"p": "switch", "name": "Laser", "ic": "mdi:laser-pointer"}}
-    return {key: base | {"p": "switch", "name": f"{place} {name}".capitalize(), "ic": "mdi:electric-switch"}}
+    icon = "mdi:laser-pointer" if place == "laser" else "mdi:electric-switch"
+    return {key: base | {"p": "switch", "ic": icon}}
 
 
 def _alarms(face: Face, topics: Topics) -> dict[str, Component]:
