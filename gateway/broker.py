@@ -50,9 +50,7 @@ class PrivateBroker:
                 return
         said = (self._directory / "log").read_text(errors="replace").strip().splitlines()
         await self.stop()
-        raise LinkError(
-            f"mosquitto does not start: {said[-1] if said else 'it says nothing'}", "Try it by hand"
-        )
+        raise LinkError(f"mosquitto does not start: {said[-1] if said else 'it says nothing'}", "Try it by hand")
 
     async def stop(self) -> None:
         """End it, wait until it is gone, and remove its files; may be called twice."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from gateway.types import Command, Outcome, Result, SampleBlock, Tick
 
@@ -87,16 +87,9 @@ class SignalNode(Protocol):
         """The node's output for this block. Splitting a block in two gives the same samples."""
         ...
 
-    def response(self, frequency_hz: float, rate_hz: int) -> complex:
-        """What the node does to a tone beyond its declared gain: 1 for all but filters."""
-        ...
-
 
 class ComputingNode(Protocol):
     """Sound (and earlier results) in, results out; the sound passes on unchanged."""
-
-    sources: ClassVar[tuple[str, ...]]
-    """Names of those settings that name another node."""
 
     def process(self, block: SampleBlock, results: list[Result]) -> list[Result]:
         """New results of this block; `results` are those of the nodes before it, this block's only."""

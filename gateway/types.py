@@ -46,10 +46,11 @@ INVALIDATING: Flags = frozenset(
 class SampleBlock:
     """A block of sound.
 
-    `samples` is float32 [frames, channels], full scale +-1, read-only; zero frames when the microphone stalled and only
-    time moves on. `frame` is the absolute number of the first frame since the stream began, lost frames counted;
-    `lost_frames` is how many of those were lost just before this block. `utc_ns` is the wall clock at the first frame,
-    None where nobody knows (a recording without a date). `flags` tell what the microphone or laser knows of this block.
+    `samples` is float32 [frames, channels], full scale +-1, read-only; zero frames when the microphone stalled and
+    only time moves on. `frame` is the absolute number of the first frame since the stream began, lost frames counted;
+    `lost_frames` is how many of those were lost just before this block. `utc_ns` is the wall clock at the first
+    frame, None where nobody knows (a recording without a date). `flags` tell what the microphone or laser knows of
+    this block.
     """
 
     index: int
@@ -75,9 +76,9 @@ class SampleBlock:
 class LockInResult:
     """The phasor of the tone at the reference frequency, over one record.
 
-    `in_phase` is the signed projection on the calibrated phase, `quadrature` what is left at right angles (full scale,
-    linear, peak); `sigma` is one standard deviation of either, from the noise beside the tone, with `dof` degrees of
-    freedom. `t_ns` is the end of the record.
+    `in_phase` is the signed projection on the calibrated phase, `quadrature` what is left at right angles (full
+    scale, linear, peak); `sigma` is one standard deviation of either, from the noise beside the tone, with `dof`
+    degrees of freedom. `t_ns` is the end of the record.
     """
 
     node: str
@@ -89,6 +90,11 @@ class LockInResult:
     dof: int
     integration_s: float
     flags: Flags = NO_FLAGS
+
+    @property
+    def valid(self) -> bool:
+        """Whether there is a phasor and nothing speaks against it."""
+        return math.isfinite(self.in_phase) and not self.flags & INVALIDATING
 
     @property
     def amplitude(self) -> float:
@@ -105,8 +111,8 @@ class LockInResult:
 class PeakResult:
     """The strongest tone in a band over one record; `valid` is False where there is none above the noise.
 
-    `amplitude` is full scale, linear, peak; `sigma` one standard deviation of it, `sigma_frequency_hz` of the frequency.
-    Without a tone, frequency and amplitude are None.
+    `amplitude` is full scale, linear, peak; `sigma` one standard deviation of it, `sigma_frequency_hz` of the
+    frequency. Without a tone, frequency and amplitude are None.
     """
 
     node: str
@@ -128,7 +134,9 @@ class PeakResult:
 
 @dataclass(frozen=True, slots=True)
 class Spectrum:
-    """Power spectrum: `power` float64 [bins], mean square of a sine in full scale squared, from 0 Hz in `bin_hz` steps."""
+    """Power spectrum: `power` float64 [bins], mean square of a sine in full scale squared, from 0 Hz in `bin_hz`
+    steps.
+    """
 
     node: str
     t_ns: int
@@ -154,8 +162,8 @@ class LevelResult:
 class Measurement:
     """A concentration with its uncertainty; all values in `unit`.
 
-    `value` is signed and None when there is none to give; `sigma` one standard deviation, `u95` the expanded uncertainty
-    with `dof` degrees of freedom, `lod` the limit of detection (three sigma at zero).
+    `value` is signed and None when there is none to give; `sigma` one standard deviation, `u95` the expanded
+    uncertainty with `dof` degrees of freedom, `lod` the limit of detection (three sigma at zero).
     """
 
     node: str

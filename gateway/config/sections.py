@@ -33,8 +33,8 @@ class Acquisition(Settings):
     device: str | None = Field(
         None,
         min_length=1,
-        description='an ALSA device ("default", "hw:1,0"), "sim" for the simulated cell, or "file:PATH" for a recording; '
-        "the board's own if absent",
+        description='an ALSA device ("default", "hw:1,0"), "sim" for the simulated cell, or "file:PATH" for '
+        "a recording; the board's own if absent",
     )
     rate_hz: int = Field(48000, ge=8000, le=384000, description="samples per second and channel")
     format: Literal["S16_LE", "S24_3LE", "S32_LE", "FLOAT_LE"] = Field("S32_LE", description="ALSA sample format")
@@ -49,7 +49,9 @@ class Laser(Settings):
     duty: float = Field(0.5, gt=0, lt=1, description="part of the period that the laser is lit")
     power_w: float = Field(0.02, ge=0, le=5, description="optical power while lit")
     max_on_s: float | None = Field(
-        None, gt=0, description="longest time the laser may stay lit without a new command; no limit if absent"
+        None,
+        gt=0,
+        description="longest time the laser may stay lit without a new command; no limit if absent",
     )
     start: Literal["on", "off"] = Field("on", description="what the laser does when the gateway has started")
 
@@ -62,14 +64,18 @@ class Cell(Settings):
     temperature_c: float = Field(20.0, ge=-40, le=85, description="gas temperature")
     humidity_percent: float = Field(40.0, ge=0, le=100, description="relative humidity")
     pressure_pa: float = Field(101_325.0, ge=50_000, le=120_000, description="gas pressure")
-    clock_offset_ppm: float = Field(0.0, ge=-1000, le=1000, description="how much faster the laser's clock runs than the ADC's")
+    clock_offset_ppm: float = Field(
+        0.0, ge=-1000, le=1000, description="how much faster the laser's clock runs than the ADC's"
+    )
     hum: float = Field(0.0, ge=0, le=1, description="amplitude of 50 Hz mains hum, full scale")
 
 
 class Tls(Settings):
     """Encryption. Certificates are always verified."""
 
-    ca: Path | None = Field(None, description="PEM file of the authority that signed the server; the system's if absent")
+    ca: Path | None = Field(
+        None, description="PEM file of the authority that signed the server; the system's if absent"
+    )
     certificate: Path | None = Field(None, description="PEM file of this box's own certificate")
     key: Path | None = Field(None, description="PEM file of its key")
     server_name: str | None = Field(None, description="name to expect in the server's certificate; the host if absent")
@@ -83,10 +89,14 @@ class Mqtt(Settings):
     username: str | None = Field(None, description="user name")
     password: SecretStr | None = Field(None, description="password; write it as !secret name")
     tls: Tls | None = Field(None, description="present: encrypted, even when empty ({})")
-    protocol: Literal["5", "3.1.1", "auto"] = Field("auto", description="auto: MQTT 5, and 3.1.1 if the broker refuses it")
+    protocol: Literal["5", "3.1.1", "auto"] = Field(
+        "auto", description="auto: MQTT 5, and 3.1.1 if the broker refuses it"
+    )
     base_topic: str = Field("spectrophone", pattern=r"^[^#+\x00]+$", description="topics are BASE/BOX/...")
     discovery: bool = Field(True, description="announce the box to Home Assistant")
-    discovery_prefix: str = Field("homeassistant", pattern=r"^[^#+\x00]+$", description="Home Assistant's discovery prefix")
+    discovery_prefix: str = Field(
+        "homeassistant", pattern=r"^[^#+\x00]+$", description="Home Assistant's discovery prefix"
+    )
     expire_s: int = Field(30, ge=2, le=86400, description="after this time without a new one a value is unavailable")
 
 
@@ -94,9 +104,14 @@ class Rule(Settings):
     """An alarm, and what to do about it: `{when: co2 above 1000 for 10s, do: [relay fan on]}`."""
 
     name: Name | None = Field(None, description="name in alerts; made from `when` if absent")
-    when: str = Field(description='"NODE above|below VALUE [for 10s]", "NODE frequency off by HZ [for 10s]" or "NODE silent for 30s"')
+    when: str = Field(
+        description='"NODE above|below VALUE [for 10s]", "NODE frequency off by HZ [for 10s]" or "NODE silent for 30s"'
+    )
     hysteresis: float = Field(0.0, ge=0, description="how far the value must come back before the alarm clears")
     hold_off_s: float = Field(0.0, ge=0, description="shortest time between clearing and raising again")
     severity: Literal["info", "warning", "critical"] = Field("warning", description="how bad it is")
-    do: list[str] = Field(default_factory=list, description='commands on raising: "relay NAME on|off", "led NAME red|off", "laser off"')
+    do: list[str] = Field(
+        default_factory=list,
+        description='commands on raising: "relay NAME on|off", "led NAME red|off", "laser off"',
+    )
     on_clear: list[str] | None = Field(None, description="commands on clearing; the opposite of `do` if absent")

@@ -1,4 +1,4 @@
-"""The base of every group of settings: frozen, no unknown options, every check in the field's own declaration."""
+"""The base of every group of settings: frozen, no unknown options, each check in the field's declaration."""
 
 from __future__ import annotations
 

@@ -82,9 +82,7 @@ def _wish(arrival: Arrival, output: OutputFace) -> tuple[str, dict[str, Any]]:
     if arrival.retained:
         raise CommandRefused("a retained command never acts", "Publish it without the retain flag")
     if len(arrival.payload) > MAX_BYTES:
-        raise CommandRefused(
-            f"{len(arrival.payload)} bytes are too long for a command; {MAX_BYTES} is the most"
-        )
+        raise CommandRefused(f"{len(arrival.payload)} bytes are too long for a command; {MAX_BYTES} is the most")
     try:
         text = arrival.payload.decode().strip()
     except UnicodeDecodeError:

@@ -2,7 +2,7 @@
 
 Home Assistant refuses the whole device for one unknown key outside a component, and a component for a unit
 that does not belong to its class; lint.py holds those rules. Keys are Home Assistant's abbreviations (the
-message of a box with sixty entities stays under 8 kB). Unique ids never change; names are always set. A class
+message of a box with sixty entities stays under 16 kB). Unique ids never change; names are always set. A class
 is given only with a unit that every Home Assistant since 2024.11 takes with it: CO2 and CO in ppm; methane,
 ammonia and the others have none.
 """
@@ -92,9 +92,7 @@ def _gas(face: Face, gas: GasFace, topics: Topics, expire_s: int) -> dict[str, C
     if species.device_class and gas.unit == "ppm":
         del value["ic"]
         value["dev_cla"] = species.device_class
-    sigma = _sensor(
-        f"{label} uncertainty", topics.measurement(gas.node), "sigma", expire_s, gas.unit, decimals + 2
-    )
+    sigma = _sensor(f"{label} uncertainty", topics.measurement(gas.node), "sigma", expire_s, gas.unit, decimals + 2)
     return {f"gas_{gas.node}": value, f"gas_{gas.node}_sigma": _diagnostic(sigma)}
 
 
@@ -142,9 +140,7 @@ def _output(output: OutputFace, topics: Topics) -> dict[str, Component]:
     if output.kind == "light":
         effects = [verb for verb in output.verbs if verb not in ("on", "off")]
         base |= {"schema": "json", "sup_clrm": ["onoff"], "flsh": False, "trns": False}
-        return {
-            key: base | {"p": "light", "name": f"LED {name}", "effect": bool(effects), "fx_list": effects}
-        }
+        return {key: base | {"p": "light", "name": f"LED {name}", "effect": bool(effects), "fx_list": effects}}
     icon = "mdi:laser-pointer" if place == "laser" else "mdi:electric-switch"
     return {key: base | {"p": "switch", "ic": icon}}
 

@@ -48,9 +48,7 @@ _MISC_NS = 1_000_000_000
 class MqttLink:
     """A Sink that publishes to the broker of `settings`, and puts its commands into `inbox`."""
 
-    def __init__(
-        self, settings: Mqtt, face: Face, inbox: Inbox, clock: Clock, rng: np.random.Generator
-    ) -> None:
+    def __init__(self, settings: Mqtt, face: Face, inbox: Inbox, clock: Clock, rng: np.random.Generator) -> None:
         self._settings = settings
         self._face = face
         self._inbox = inbox
@@ -114,9 +112,7 @@ class MqttLink:
                 self._drive(client.loop_misc)
             self._run(lambda: self._session.timer(self._now()))
             now_ns, due_ns = self._now(), self._session.due_ns
-            await self._clock.sleep_until(
-                min(now_ns + _MISC_NS, now_ns + _MISC_NS if due_ns is None else due_ns)
-            )
+            await self._clock.sleep_until(min(now_ns + _MISC_NS, now_ns + _MISC_NS if due_ns is None else due_ns))
 
     def _now(self) -> int:
         return self._clock.monotonic_ns()
@@ -133,9 +129,7 @@ class MqttLink:
             self._said = self._session.problem
             if self._said is None:
                 version = "5" if self._session.v5 else "3.1.1"
-                log.info(
-                    "connected to the MQTT broker %s with MQTT %s", reasons.place(self._settings), version
-                )
+                log.info("connected to the MQTT broker %s with MQTT %s", reasons.place(self._settings), version)
             else:
                 log.warning("%s", self._said)
 
@@ -172,9 +166,7 @@ class MqttLink:
         if self._client is None:
             return
         if self._session.v5:
-            wish = SubscribeOptions(
-                qos=1, retainAsPublished=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND
-            )
+            wish = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
             self._client.subscribe([(f, wish) for f in filters])
         else:
             self._client.subscribe([(f, 1) for f in filters])
@@ -310,9 +302,7 @@ class MqttLink:
         arrival = Arrival(message.topic, bytes(message.payload), message.retain, answer_to, correlation)
         self._run(lambda: self._session.message(self._now(), arrival))
 
-    def _on_publish(
-        self, _client: Client, _userdata: Any, mid: int, reason: ReasonCode, _properties: Any
-    ) -> None:
+    def _on_publish(self, _client: Client, _userdata: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
         token = self._tokens.pop(mid, None)
         if reason.is_failure:
             log.warning("the MQTT broker does not take a message of ours: %s. Check its access list", reason)
@@ -325,9 +315,7 @@ class MqttLink:
         self, _client: Client, _userdata: Any, _mid: int, codes: list[ReasonCode], _properties: Any
     ) -> None:
         if any(code.is_failure for code in codes):
-            log.warning(
-                "the MQTT broker gives us no commands: it refused to subscribe. Check its access list"
-            )
+            log.warning("the MQTT broker gives us no commands: it refused to subscribe. Check its access list")
 
     def _on_socket_close(self, client: Client, _userdata: Any, _sock: Any) -> None:
         if client is self._client:

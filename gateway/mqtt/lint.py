@@ -60,16 +60,13 @@ def lint(payload: Mapping[str, Any]) -> list[str]:
     faults += [f"o: unknown key {key}" for key in origin.keys() - _ORIGIN]
     if not device.get("ids"):
         faults.append("dev: ids is missing")
-    faults += [
-        f"{part}: name is missing" for part, body in (("dev", device), ("o", origin)) if not body.get("name")
-    ]
+    faults += [f"{part}: name is missing" for part, body in (("dev", device), ("o", origin)) if not body.get("name")]
     faults += _availability("top", payload)
     for key, component in components.items():
         faults += [f"{key}: {fault}" for fault in _component(component)]
     ids = [component.get("uniq_id") for component in components.values()]
     return faults + [
-        f"unique id {i} is used {ids.count(i)} times"
-        for i in sorted({i for i in ids if i and ids.count(i) > 1})
+        f"unique id {i} is used {ids.count(i)} times" for i in sorted({i for i in ids if i and ids.count(i) > 1})
     ]
 
 
@@ -80,9 +77,7 @@ def _component(c: Mapping[str, Any]) -> Iterator[str]:
         return
     yield from (f"unknown key {key}" for key in sorted(c.keys() - _KEYS[platform]))
     yield from (
-        f"{key} is missing"
-        for key in ("uniq_id", "name", "def_ent_id", *_NEEDS[platform])
-        if c.get(key) in (None, "")
+        f"{key} is missing" for key in ("uniq_id", "name", "def_ent_id", *_NEEDS[platform]) if c.get(key) in (None, "")
     )
     entity = str(c.get("def_ent_id", ""))
     if not _ENTITY.fullmatch(entity) or not entity.startswith(f"{platform}."):
@@ -90,9 +85,7 @@ def _component(c: Mapping[str, Any]) -> Iterator[str]:
     category = c.get("ent_cat")
     if category is not None and category not in _CATEGORIES.get(platform, ("diagnostic", "config")):
         yield f"the category of a {platform} cannot be {category}"
-    yield from (
-        f"{key}: topic with a wildcard" for key in ("stat_t", "cmd_t") if set("+#") & set(str(c.get(key, "")))
-    )
+    yield from (f"{key}: topic with a wildcard" for key in ("stat_t", "cmd_t") if set("+#") & set(str(c.get(key, ""))))
     yield from _availability("component", c)
     yield from _class(platform, c)
 

@@ -44,9 +44,7 @@ class Picture:
         self._last_ns = now_ns
         changed = [self._value(now_ns, r, tick) for r in tick.results if isinstance(r, codec.Shown)]
         states = {self._topics.state(t): self._output(t, state) for t, state in outcome.states.items()}
-        states |= {
-            self._topics.alarm_state(r.name): _on(r.name in tick.state.alerts) for r in self._face.rules
-        }
+        states |= {self._topics.alarm_state(r.name): _on(r.name in tick.state.alerts) for r in self._face.rules}
         states[self._topics.problem] = codec.problem_payload(self._problems(tick))
         changed += [m for topic, payload in states.items() if (m := self._state(topic, payload)) is not None]
         box = self._face.box

@@ -43,11 +43,7 @@ def unreachable(error: Exception, settings: Mqtt) -> str:
         return f"no MQTT broker listens at {where}. Check mqtt.host and mqtt.port, and that the broker runs"
     if isinstance(error, TimeoutError):
         return f"the MQTT broker {where} does not answer. Check mqtt.host, mqtt.port and the network"
-    why = (
-        error.strerror
-        if isinstance(error, OSError) and error.strerror
-        else str(error) or type(error).__name__
-    )
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
     return f"the MQTT broker {where} cannot be reached: {why}. Check mqtt.host and the network"
 
 
@@ -72,9 +68,5 @@ def broken(reason: ReasonCode, by_broker: bool, answered: bool, settings: Mqtt) 
         return f"the MQTT broker {where} ended the connection: {str(reason).lower()}. Trying again"
     if answered:
         return f"the connection to the MQTT broker {where} broke. Trying again"
-    hint = (
-        "It may want a certificate of ours (mqtt.tls.certificate)"
-        if settings.tls
-        else "It may want TLS (mqtt.tls)"
-    )
+    hint = "It may want a certificate of ours (mqtt.tls.certificate)" if settings.tls else "It may want TLS (mqtt.tls)"
     return f"the MQTT broker {where} closed the connection without an answer. {hint}"

@@ -112,9 +112,7 @@ class Session:
     @property
     def due_ns(self) -> int | None:
         """When `timer` has something to do, if nothing else happens before."""
-        return min(
-            (t for t in (self._dial_ns, self._release_ns, self._birth_ns) if t is not None), default=None
-        )
+        return min((t for t in (self._dial_ns, self._release_ns, self._birth_ns) if t is not None), default=None)
 
     def start(self) -> list[Action]:
         """Begin."""

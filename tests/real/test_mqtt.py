@@ -175,9 +175,7 @@ def test_commands_are_done_refused_and_answered(broker):
                     ("laser", b"\xff", "not UTF-8"),
                 ):
                     ask(ear, target, payload)
-                    refused = await until(
-                        lambda r=reason: (a := answer(ear)) and r in a["reason"] and a, reason
-                    )
+                    refused = await until(lambda r=reason: (a := answer(ear)) and r in a["reason"] and a, reason)
                     assert (refused["done"], refused["origin"]) == (False, "mqtt")
                 b.tray.full = True
                 ask(ear, "laser", "OFF")
@@ -343,8 +341,6 @@ def test_a_broker_that_refuses_mqtt_5_gets_3_1_1(broker):
                 with listening(broker.port) as ear:
                     await until(lambda: number(ear) == 412.7, "the value")
             async with box(port, protocol="5") as b:
-                await until(
-                    lambda: "does not speak MQTT 5. Set mqtt.protocol to auto" in (b.link.problem or "")
-                )
+                await until(lambda: "does not speak MQTT 5. Set mqtt.protocol to auto" in (b.link.problem or ""))
 
     asyncio.run(scene())

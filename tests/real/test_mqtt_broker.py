@@ -74,9 +74,7 @@ def run_child():
     """A process with a private broker, the broker's pid, and its directory."""
     places = os.pathsep.join(p for p in [os.getcwd(), *sys.path] if p)
     environment = os.environ | {"PYTHONPATH": places}
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD], stdout=subprocess.PIPE, env=environment, text=True
-    )
+    child = subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE, env=environment, text=True)
     assert child.stdout is not None
     with child.stdout:
         pid, directory = child.stdout.readline().split()

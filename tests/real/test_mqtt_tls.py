@@ -106,9 +106,7 @@ def test_files_that_are_missing_or_wrong_fail_at_the_start(tmp_path, authority):
     assert "holds no certificate" in start(ca=key)
     assert "mqtt.tls.certificate) cannot be read" in start(ca=authority.ca, certificate=missing, key=key)
     assert "mqtt.tls.key) cannot be read" in start(ca=authority.ca, certificate=certificate, key=missing)
-    assert "belong together" in start(
-        ca=authority.ca, certificate=certificate, key=authority.issue("box3")[1]
-    )
+    assert "belong together" in start(ca=authority.ca, certificate=certificate, key=authority.issue("box3")[1])
     assert "belong together" in start(ca=authority.ca, certificate=certificate)
     assert "without mqtt.tls.certificate" in start(ca=authority.ca, key=key)
 

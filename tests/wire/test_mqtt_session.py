@@ -223,9 +223,7 @@ def test_a_broker_that_stalls_gets_no_more_than_its_window_and_then_the_newest()
     s = session()
     acknowledge(s, 0, s.accepted(0, 2))
     s.timer(S)
-    sent = [
-        a for i in range(200) for a in s.offer(2 * S, full_tick(float(i)), OUTCOME) if isinstance(a, Publish)
-    ]
+    sent = [a for i in range(200) for a in s.offer(2 * S, full_tick(float(i)), OUTCOME) if isinstance(a, Publish)]
     assert len(sent) == s.in_flight == 2
     rest = [a for a in acknowledge(s, 3 * S, sent) if isinstance(a, Publish)]
     values = [json.loads(a.payload)["value"] for a in [*sent, *rest] if a.topic.endswith("measurement/co2")]

@@ -75,9 +75,7 @@ def alert(state: Literal["raised", "cleared"] = "raised", t_ns: int = S) -> Aler
     return Alert("co2_high", "concentration", "warning", state, 1200.0, 1000.0, "co2", t_ns)
 
 
-def tick(
-    *results: Result, alerts: tuple[Alert, ...] = (), t_ns: int = S, utc_ns: int | None = UTC_NS
-) -> Tick:
+def tick(*results: Result, alerts: tuple[Alert, ...] = (), t_ns: int = S, utc_ns: int | None = UTC_NS) -> Tick:
     """A tick whose snapshot holds just its own results and raised alerts."""
     newest = MappingProxyType({r.node: r for r in results})
     raised = MappingProxyType({a.rule: a for a in alerts if a.state == "raised"})

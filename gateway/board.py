@@ -1,0 +1,206 @@
+"""What a board is: boards/NAME.toml, checked, with every line handed out once.
+
+A board file is data only: which line switches which relay, which codec listens, which overlays make the
+kernel see them. A line that two parts claim, or that a HAT occupies, is a fault that names both. No output is
+without `safe`, the state it takes whenever the gateway does not hold it.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gateway.config.document import Document, Loc, Place, by_place, nearest
+from gateway.config.sections import Name
+from gateway.config.settings import Settings
+from gateway.config.syntax import text_of
+from gateway.config.validate import validate
+from gateway.errors import ConfigError, Fault
+
+Line = Annotated[int, Field(ge=0, le=53)]
+"""Offset of a line on the board's GPIO chip; on a Raspberry Pi the GPIO number."""
+Format = Literal["S16_LE", "S24_3LE", "S32_LE", "FLOAT_LE"]
+OnOff = Literal["on", "off"]
+
+
+class MicrophoneLine(Settings):
+    """The codec that listens, and what is asked of it where the configuration says nothing."""
+
+    device: str = Field(min_length=1, description='ALSA device, or "sim"')
+    card: str | None = Field(None, description="id of the ALSA card")
+    format: Format = Field("S32_LE", description="ALSA sample format")
+    formats: tuple[Format, ...] = Field(min_length=1, description="the formats that the codec has")
+    channels: int = Field(2, ge=1, le=2, description="channels: 1 or 2")
+    rate_hz: int = Field(48000, ge=8000, le=384000, description="samples per second and channel")
+    rate_max_hz: int = Field(384000, ge=8000, le=384000, description="the most that the codec does")
+
+
+class LaserLine(Settings):
+    """The hardware PWM that modulates the laser."""
+
+    line: Line = Field(description="the line that carries the PWM")
+    pwm_chip: int = Field(ge=0, description="N of the kernel's pwmchipN")
+    pwm_channel: int = Field(ge=0, description="channel on it")
+    clock_hz: int = Field(gt=0, description="clock of the PWM, of which the period is a whole number of ticks")
+    active_high: bool = Field(True, description="true: lit on a high level")
+    safe: Literal["off"] = Field(description="the laser's safe state: off")
+
+
+class RelayLine(Settings):
+    """A relay."""
+
+    line: Line = Field(description="the line that drives it")
+    active_high: bool = Field(True, description="true: on with a high level")
+    safe: OnOff = Field(description="its state whenever the gateway does not hold it")
+
+
+class LedLine(Settings):
+    """A single LED (`line`), or one of two or three colours."""
+
+    line: Line | None = Field(None, description="the line of a LED of one colour")
+    red: Line | None = Field(None, description="the line of the red part")
+    green: Line | None = Field(None, description="the line of the green part")
+    blue: Line | None = Field(None, description="the line of the blue part")
+    active_high: bool = Field(True, description="true: lit on a high level")
+    safe: OnOff = Field(description="its state whenever the gateway does not hold it")
+
+    @property
+    def lines(self) -> dict[str, int]:
+        """The lines it has, by colour; "line" for a LED of one colour."""
+        parts = {"line": self.line, "red": self.red, "green": self.green, "blue": self.blue}
+        return {name: line for name, line in parts.items() if line is not None}
+
+
+class Pin(Settings):
+    """A line that the HAT uses. `free`: it only leads to a part of the HAT that this board file may drive."""
+
+    line: Line = Field(description="the line")
+    use: str = Field(min_length=1, description="what the HAT does with it")
+    free: bool = Field(False, description="true: an output of this file may drive it")
+
+
+class Board(Settings):
+    """A board: a Raspberry Pi with what is plugged onto it."""
+
+    name: Name = Field(description="the file's name")
+    title: str = Field(min_length=1, max_length=80, description="what people call it")
+    simulated: bool = Field(False, description="true: there is no hardware behind it")
+    models: tuple[str, ...] = Field((), description="how the device tree's model may begin")
+    gpiochip: str | None = Field(None, description="label of the GPIO chip; its number differs between kernels")
+    hat: str | None = Field(None, description="what is plugged on")
+    overlays: tuple[str, ...] = Field((), description="dtoverlay= lines of config.txt")
+    parameters: tuple[str, ...] = Field((), description="dtparam= lines of config.txt")
+    boot_gpio: tuple[str, ...] = Field((), description="gpio= lines of config.txt: levels held before Linux runs")
+    pins: tuple[Pin, ...] = Field((), description="what the HAT occupies")
+    microphone: MicrophoneLine = Field(description="the codec that listens")
+    laser: LaserLine | None = Field(None, description="the laser's PWM; none on a simulated board")
+    relays: dict[Name, RelayLine] = Field(default_factory=dict, description="relays by name")
+    leds: dict[Name, LedLine] = Field(default_factory=dict, description="LEDs by name")
+
+    def claims(self) -> Iterator[tuple[int, str, Loc]]:
+        """Every line that an output claims: its number, the claimant in words, and where the file says so."""
+        if self.laser:
+            yield self.laser.line, "the laser", ("laser", "line")
+        for name, relay in self.relays.items():
+            yield relay.line, f"relay '{name}'", ("relays", name, "line")
+        for name, led in self.leds.items():
+            for part, line in led.lines.items():
+                colour = "" if part == "line" else f" ({part})"
+                yield line, f"LED '{name}'{colour}", ("leds", name, part)
+
+
+def directory() -> Path:
+    """Where the board files are: boards/ beside the package, or inside it if installed from a wheel."""
+    package = Path(__file__).resolve().parent
+    installed = package / "boards"
+    return installed if installed.is_dir() else package.parent / "boards"
+
+
+def names(root: Path | None = None) -> tuple[str, ...]:
+    """The boards there are, by name."""
+    return tuple(sorted(path.stem for path in (root or directory()).glob("*.toml")))
+
+
+def load(name: str, root: Path | None = None) -> Board:
+    """The board of that name. Raises ConfigError with all faults of its file, or for an unknown name."""
+    known = names(root)
+    if name not in known:
+        raise ConfigError((Fault(("board",), f"there is no board '{name}'", nearest(name, known)),))
+    document = _read((root or directory()) / f"{name}.toml", name)
+    board, faults = validate(document, Board)
+    if board is not None:
+        faults = by_place(_faults(board, document))
+    if board is None or faults:
+        raise ConfigError(faults)
+    return board
+
+
+def detect(model: str, root: Path | None = None) -> str | None:
+    """The board that the text of /proc/device-tree/model belongs to; None if it is none of ours."""
+    model = model.strip("\0 \n")
+    fits = [
+        (len(prefix), name) for name in names(root) for prefix in load(name, root).models if model.startswith(prefix)
+    ]
+    return max(fits, key=lambda fit: (fit[0], fit[1]))[1] if fits else None
+
+
+def _faults(board: Board, document: Document) -> Iterator[Fault]:
+    occupied = {pin.line: f"{board.hat or 'the HAT'} ({pin.use})" for pin in board.pins if not pin.free}
+    claimed: dict[int, str] = {}
+    for line, claimant, loc in board.claims():
+        if line in occupied:
+            message = f"line {line} is claimed by {claimant}, but {occupied[line]} occupies it"
+            yield document.fault(loc, message, "Take another line")
+        elif line in claimed:
+            message = f"line {line} is claimed by both {claimed[line]} and {claimant}"
+            yield document.fault(loc, message, "Give one of them another line")
+        claimed.setdefault(line, claimant)
+    for name, led in board.leds.items():
+        if not led.lines or ("line" in led.lines and len(led.lines) > 1):
+            remedy = "Give either `line`, or some of `red`, `green` and `blue`"
+            yield document.fault(("leds", name), f"LED '{name}' has no clear lines", remedy)
+    if board.microphone.format not in board.microphone.formats:
+        message = f"{board.microphone.format} is not among the codec's formats"
+        yield document.fault(("microphone", "format"), message, f"Take one of {', '.join(board.microphone.formats)}")
+    if board.microphone.rate_hz > board.microphone.rate_max_hz:
+        message = f"{board.microphone.rate_hz} Hz is more than the codec does"
+        remedy = f"Give at most {board.microphone.rate_max_hz} Hz"
+        yield document.fault(("microphone", "rate_hz"), message, remedy)
+
+
+def _read(path: Path, name: str) -> Document:
+    file = str(path)
+    text = text_of(path)
+    if isinstance(text, Fault):
+        return Document(file, {}, broken=frozenset({()}), faults=(text,))
+    try:
+        data = {**tomllib.loads(text), "name": name}
+    except tomllib.TOMLDecodeError as error:
+        where = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
+        line, column = (int(where[1]), int(where[2])) if where else (len(text.splitlines()), 1)
+        message = str(error).split(" (at ")[0]
+        fault = Fault((), f"this is not TOML ({message[:1].lower()}{message[1:]})", "Mend the line", file, line, column)
+        return Document(file, {}, broken=frozenset({()}), faults=(fault,))
+    marks, written = _places(text, file)
+    return Document(file, data, marks, written)
+
+
+def _places(text: str, file: str) -> tuple[dict[Loc, Place], dict[Loc, str]]:
+    """The lines on which tables and keys stand, found by their looks: good for a place, not for a value."""
+    marks: dict[Loc, Place] = {(): (file, 1, 1)}
+    written: dict[Loc, str] = {}
+    table: Loc = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[\s*([\w.-]+)\s*\]", line):
+            table = tuple(header[1].split("."))
+            for end in range(1, len(table) + 1):
+                marks.setdefault(table[:end], (file, number, 1))
+        elif option := re.match(r"\s*([\w-]+)\s*=\s*([^#]*)", line):
+            marks.setdefault((*table, option[1]), (file, number, len(line) - len(line.lstrip()) + 1))
+            written.setdefault((*table, option[1]), option[2].strip())
+    return marks, written

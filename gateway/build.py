@@ -1,0 +1,249 @@
+"""From a configuration and a board to running parts: the only module that knows every part."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path as File
+
+import numpy as np
+
+from drivers.air import Air
+from drivers.cell import Cell, Disturbances, SimulatedCellOutput
+from drivers.laser import SimulatedLaser
+from drivers.led import GpioLed, SimulatedLed
+from drivers.microphone import AlsaMicrophone, FileMicrophone, SimulatedMicrophone
+from drivers.relay import GpioRelay, SimulatedRelay
+from gateway import board as boards
+from gateway.board import Board
+from gateway.check import Checked, acquisition, check
+from gateway.clock import Clock
+from gateway.config.config import Config
+from gateway.config.graph import feeders, order
+from gateway.dsp.demodulator import exact
+from gateway.errors import ConfigError, Fault
+from gateway.graph import Fitted, Graph, Step, fit, kinds
+from gateway.inbox import CommandInbox
+from gateway.mqtt.face import Face, GasFace, OutputFace, RuleFace, SignalFace
+from gateway.mqtt.link import MqttLink
+from gateway.nodes import SETTINGS
+from gateway.nodes.place import Place
+from gateway.outputs import Outputs
+from gateway.path import Path
+from gateway.ports import Microphone, Output
+from gateway.rules import ParsedRule, RuleFault, parse
+from gateway.watch import Watch
+
+VERSION = version("spectrophone")
+_NODES = ("processing", "default_graph", "nodes")
+_MODEL = File("/proc/device-tree/model")
+_COLOURS = ("red", "green", "blue")
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """What the graph will hear."""
+
+    rate_hz: int
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that runs, put together but not started."""
+
+    microphone: Microphone
+    path: Path
+    outputs: Outputs
+    inbox: CommandInbox
+    watch: Watch
+    link: MqttLink | None
+    face: Face
+
+
+def prepare(path: File | None, environ: Mapping[str, str] = os.environ) -> Checked:
+    """The configuration in `path` (None: the built-in one) and all its faults. Touches no hardware and no network."""
+    return check(path, SETTINGS, environ, (graph_faults, rule_faults), default_board())
+
+
+def accepted(checked: Checked) -> tuple[Config, Board]:
+    """Configuration and board. Raises ConfigError with all faults."""
+    if checked.config is None or checked.board is None:
+        raise ConfigError(checked.faults)
+    return checked.config, checked.board
+
+
+def default_board() -> str:
+    """The board that this machine is, or the simulated one."""
+    try:
+        return boards.detect(_MODEL.read_text("utf-8")) or "sim"
+    except OSError:
+        return "sim"
+
+
+def sound(config: Config, board: Board) -> Sound:
+    """What the configured microphone delivers."""
+    listening = acquisition(config, board)
+    return Sound(listening.rate_hz, listening.channels)
+
+
+def steps(config: Config) -> tuple[Step, ...]:
+    """The configured nodes, each behind the one that feeds it."""
+    graph = config.processing.default_graph
+    nodes = {node.id: node for node in graph.nodes}
+    pairs = [(connection.from_, connection.to) for connection in graph.connections]
+    fed = feeders(list(nodes), pairs)
+    ordered = [nodes[name] for name in order(list(nodes), pairs)]
+    return tuple(Step(node.id, node.type, node.parameters, fed[node.id]) for node in ordered)
+
+
+def shape(config: Config) -> tuple[tuple[str, str, str | None], ...]:
+    """Which nodes there are and what feeds them, whatever their settings."""
+    return tuple((step.id, step.kind, step.feeder) for step in steps(config))
+
+
+def graph_faults(config: Config, board: Board) -> Iterator[Fault]:
+    """Settings that are right by themselves and cannot work where their node stands."""
+    index = {node.id: i for i, node in enumerate(config.processing.default_graph.nodes)}
+    for found in _fitted(config, sound(config, board)):
+        if isinstance(found, Fitted):
+            continue
+        step, fault = found
+        inside = ("parameters", fault.option) if fault.option != "type" else ("type",)
+        yield Fault((*_NODES, index[step.id], *inside), fault.message, fault.remedy)
+
+
+def rule_faults(config: Config, board: Board) -> Iterator[Fault]:
+    """Rules that name what is not there, or do not say what they mean."""
+    for index, rule in enumerate(config.rules):
+        try:
+            parse(rule, kinds(steps(config)), verbs(board), config.laser.frequency_hz)
+        except RuleFault as fault:
+            yield Fault(("rules", index, fault.option), fault.message, fault.remedy)
+
+
+def path(config: Config, board: Board, heard: Sound) -> Path:
+    """The computation of a checked configuration for that sound. Raises ConfigError where a node cannot hear it."""
+    fitted = []
+    for found in _fitted(config, heard):
+        if not isinstance(found, Fitted):
+            step, fault = found
+            raise ConfigError((Fault((step.id, fault.option), fault.message, fault.remedy),))
+        fitted.append(found)
+    return Path(Graph(fitted), rules(config, board))
+
+
+def rules(config: Config, board: Board) -> tuple[ParsedRule, ...]:
+    """The configured rules, ready to run."""
+    named = kinds(steps(config))
+    return tuple(parse(rule, named, verbs(board), config.laser.frequency_hz) for rule in config.rules)
+
+
+def verbs(board: Board) -> dict[str, tuple[str, ...]]:
+    """What each output of the board can be told, without opening any."""
+    told: dict[str, tuple[str, ...]] = {}
+    if board.simulated or board.laser:
+        told["laser"] = SimulatedLaser.verbs
+    if board.simulated:
+        told["cell"] = SimulatedCellOutput.verbs
+    told.update({f"relay/{name}": SimulatedRelay.verbs for name in board.relays})
+    told.update({f"led/{name}": SimulatedLed(name, _colours(led.lines)).verbs for name, led in board.leds.items()})
+    return told
+
+
+def simulated_cell(config: Config, heard: Sound) -> Cell:
+    """The simulated cell as configured."""
+    cell = config.cell
+    return Cell(
+        heard.rate_hz,
+        heard.channels,
+        ppm=cell.ppm,
+        seed=cell.seed,
+        air=Air(cell.temperature_c, cell.humidity_percent, cell.pressure_pa),
+        clock_offset_ppm=cell.clock_offset_ppm,
+        disturbances=Disturbances(hum=cell.hum),
+    )
+
+
+def microphone(config: Config, board: Board, clock: Clock, cell: Cell | None) -> Microphone:
+    """The configured microphone, opened. Raises DeviceError or RecordingError."""
+    listening = acquisition(config, board)
+    frames = listening.rate_hz * listening.block_ms // 1000
+    device = listening.device or "default"
+    if device == "sim" and cell is not None:
+        return SimulatedMicrophone(cell, listening.rate_hz, listening.channels, frames, realtime=True, clock=clock)
+    if device.startswith("file:"):
+        return FileMicrophone(File(device.removeprefix("file:")), frames, realtime=True, clock=clock)
+    return AlsaMicrophone(device, listening.rate_hz, listening.format, listening.channels, frames, clock)
+
+
+def outputs(config: Config, board: Board, cell: Cell | None) -> list[Output]:
+    """Every output of the board, opened, in its safe state. Raises DeviceError."""
+    made: list[Output] = []
+    if board.simulated and cell is not None:
+        laser = config.laser
+        made += [SimulatedLaser(cell, laser.frequency_hz, laser.duty, laser.power_w), SimulatedCellOutput(cell)]
+        made += [SimulatedRelay(name, safe=relay.safe) for name, relay in board.relays.items()]
+        made += [SimulatedLed(name, _colours(led.lines), safe=led.safe) for name, led in board.leds.items()]
+        return made
+    for name, relay in board.relays.items():
+        made.append(GpioRelay(name, relay.line, active_high=relay.active_high, safe=relay.safe))
+    for name, led in board.leds.items():
+        made.append(GpioLed(name, led.lines, active_high=led.active_high, safe=led.safe))
+    return made
+
+
+def face(config: Config, board: Board) -> Face:
+    """What the box shows over MQTT."""
+    box = box_id(config)
+    placed = steps(config)
+    sources = {step.id: getattr(step.settings, "source", "") for step in placed if step.kind == "concentration"}
+    signals: Iterable[SignalFace] = [
+        SignalFace(step.id, "lock_in" if step.kind == "lock_in" else "peak")
+        for step in placed
+        if step.kind in ("lock_in", "peak_finder")
+    ]
+    return Face(
+        box,
+        config.box.name or box,
+        VERSION,
+        config.gas.name,
+        tuple(GasFace(node, source) for node, source in sources.items()),
+        tuple(signals),
+        tuple(RuleFace(rule.alarm.rule, rule.alarm.type) for rule in rules(config, board)),
+        tuple(OutputFace(target, known) for target, known in verbs(board).items()),
+    )
+
+
+def box_id(config: Config) -> str:
+    """The box's identifier: configured, or the host's name."""
+    host = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in socket.gethostname())
+    return config.box.id or host.strip("-")[:64] or "box"
+
+
+def parts(config: Config, board: Board, clock: Clock) -> Parts:
+    """Everything, put together. Raises DeviceError, RecordingError or ConfigError."""
+    heard = sound(config, board)
+    cell = simulated_cell(config, heard) if board.simulated else None
+    listening = microphone(config, board, clock, cell)
+    computing = path(config, board, Sound(listening.rate_hz, listening.channels))
+    door = Outputs(outputs(config, board, cell), config.laser.max_on_s)
+    inbox = CommandInbox()
+    shown = face(config, board)
+    link = None
+    if config.mqtt is not None:
+        link = MqttLink(config.mqtt, shown, inbox, clock, np.random.default_rng())
+    return Parts(listening, computing, door, inbox, Watch(clock, door.forbid, door.allow), link, shown)
+
+
+def _fitted(config: Config, heard: Sound) -> Iterator[Fitted | tuple[Step, object]]:
+    place = Place(heard.rate_hz, heard.channels, exact(config.laser.frequency_hz))
+    return fit(steps(config), place)
+
+
+def _colours(lines: Mapping[str, int]) -> tuple[str, ...]:
+    return tuple(colour for colour in _COLOURS if colour in lines)

@@ -1,0 +1,66 @@
+"""`spectrophone run`: the service."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+_EXAMPLE = """\
+example:
+  spectrophone run --config gateway.yaml
+  spectrophone run --demo --ppm 1000
+  spectrophone run --demo --microphone default
+"""
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser(
+        "run",
+        help="the service: measure, switch, publish",
+        description="Measure until told to stop (Ctrl-C or SIGTERM). Every way out leaves laser and relays safe.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", type=Path, metavar="F", help="the configuration; the built-in one if absent")
+    parser.add_argument("--demo", action="store_true", help="simulated cell and a private MQTT broker on loopback")
+    parser.add_argument("--microphone", metavar="DEVICE", help='an ALSA device ("default"), "sim" or "file:PATH"')
+    parser.add_argument("--ppm", type=float, metavar="X", help="concentration in the simulated cell")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, on standard output")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run; 0 when told to stop."""
+    import asyncio
+    import sys
+
+    from gateway import build, service
+    from gateway.broker import PrivateBroker
+    from gateway.clock import RealClock
+    from gateway.config.override import overridden
+    from gateway.config.sections import Mqtt
+    from gateway.lines import LineWriter
+    from gateway.log import set_up
+    from gateway.readings import JsonReadings, Readings
+
+    checked = build.prepare(args.config)
+    config, board = build.accepted(checked)
+    set_up(checked.secrets)
+    config = overridden(config, device=args.microphone, ppm=args.ppm)
+    writer = LineWriter(sys.stdout)
+    sink = JsonReadings(writer) if args.json else Readings(writer)
+
+    async def serve(broker: PrivateBroker | None = None) -> None:
+        settings = config
+        if broker is not None:
+            settings = config.model_copy(update={"mqtt": Mqtt(host=broker.host, port=broker.port)})
+        told = sys.stderr if args.json else sys.stdout
+        print(_greeting(build.box_id(settings), board.title, settings.mqtt), file=told, flush=True)
+        await service.serve(settings, board, RealClock(), [sink], file=args.config)
+
+    try:
+        asyncio.run(service.with_broker(serve) if args.demo and config.mqtt is None else serve())
+    finally:
+        writer.close()
+    return 0

@@ -1,0 +1,88 @@
+"""The processing graph: nodes in an order in which each stands behind the one that feeds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.config.settings import Settings
+from gateway.nodes import COMPUTING, KINDS
+from gateway.nodes.place import NodeFault, Place
+from gateway.types import Result, SampleBlock
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One node as configured; `feeder` is the id of the node that feeds it, None for the microphone."""
+
+    id: str
+    kind: str
+    settings: Settings
+    feeder: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A node in its place."""
+
+    step: Step
+    place: Place
+    node: Any
+    computing: bool
+
+
+class Graph:
+    """Runs a block through every node."""
+
+    def __init__(self, fitted: Sequence[Fitted]) -> None:
+        self._fitted = tuple(fitted)
+        self._fed = {fitted.step.feeder for fitted in fitted}
+
+    def process(self, block: SampleBlock) -> tuple[Result, ...]:
+        """All results that this block brings, in the order of the nodes."""
+        results: list[Result] = []
+        sound: dict[str | None, SampleBlock] = {None: block}
+        for fitted in self._fitted:
+            step = fitted.step
+            arriving = sound[step.feeder]
+            if fitted.computing:
+                results.extend(fitted.node.process(arriving, results))
+            elif step.id in self._fed:
+                arriving = fitted.node.process(arriving)
+            if step.id in self._fed:
+                sound[step.id] = arriving
+        return tuple(results)
+
+    def adopt(self, old: Graph) -> Graph:
+        """This graph, with those nodes of `old` that stand in it unchanged from the microphone on, state and all."""
+        before = {fitted.step.id: fitted for fitted in old._fitted}
+        kept: set[str | None] = {None}
+        nodes = []
+        for fitted in self._fitted:
+            same = before.get(fitted.step.id)
+            if same is not None and same.step == fitted.step and fitted.step.feeder in kept:
+                kept.add(fitted.step.id)
+                fitted = same
+            nodes.append(fitted)
+        return Graph(nodes)
+
+
+def fit(steps: Sequence[Step], start: Place) -> Iterator[Fitted | tuple[Step, NodeFault]]:
+    """Put each node in its place. Yields the node or, where it cannot work there, the step and its fault."""
+    places: dict[str | None, Place] = {None: start}
+    for step in steps:
+        place = places.get(step.feeder, start)
+        try:
+            node = KINDS[step.kind](step.id, step.settings, place)
+        except NodeFault as fault:
+            places[step.id] = place
+            yield step, fault
+            continue
+        places[step.id] = node.after
+        yield Fitted(step, place, node, step.kind in COMPUTING)
+
+
+def kinds(steps: Sequence[Step]) -> Mapping[str, str]:
+    """The kind of each node, by id."""
+    return {step.id: step.kind for step in steps}

@@ -1,0 +1,159 @@
+"""Ticks as JSON lines: one object a line, the contract that other programs build on (docs/json-lines.md).
+
+The reference page and the check in the tests come from FIELDS.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from gateway.types import Alert, LevelResult, LockInResult, Measurement, PeakResult, Result, Tick
+
+FIELDS: dict[str, dict[str, str]] = {
+    "peak": {
+        "node": "id of the peak_finder",
+        "frequency_hz": "frequency of the tone, Hz; null where no tone was found",
+        "sigma_frequency_hz": "one standard deviation of the frequency, Hz",
+        "amplitude": "peak amplitude, full scale, linear; null where no tone was found",
+        "sigma": "one standard deviation of the amplitude",
+        "snr_db": "20 log10(amplitude / sigma)",
+        "valid": "true where a tone stands out of the noise and nothing speaks against it",
+        "flags": "list of flags, see below",
+    },
+    "lock_in": {
+        "node": "id of the lock_in",
+        "frequency_hz": "reference frequency, Hz",
+        "in_phase": "signed amplitude along the calibrated phase, full scale, linear",
+        "quadrature": "amplitude at right angles to it",
+        "amplitude": "length of the phasor",
+        "sigma": "one standard deviation of in_phase, and of quadrature",
+        "snr_db": "20 log10(amplitude / sigma)",
+        "integration_s": "length of the record, seconds",
+        "flags": "list of flags, see below",
+    },
+    "level": {
+        "node": "id of the level node",
+        "rms": "root mean square, full scale, linear",
+        "peak": "largest sample, full scale, linear",
+        "flags": "list of flags, see below",
+    },
+    "measurement": {
+        "node": "id of the concentration node",
+        "ppm": "concentration, signed; null where there is none to give",
+        "sigma_ppm": "one standard deviation",
+        "u95_ppm": "expanded uncertainty, 95 %",
+        "dof": "its degrees of freedom",
+        "lod_ppm": "limit of detection, three sigma",
+        "valid": "false where the value must not be used",
+        "flags": "list of flags, see below",
+    },
+    "alert": {
+        "rule": "name of the rule",
+        "type": "concentration, amplitude, frequency_deviation, data_timeout or custom",
+        "severity": "info, warning or critical",
+        "state": "raised or cleared",
+        "value": "what was measured; null for data_timeout",
+        "threshold": "the rule's threshold; seconds for data_timeout",
+        "source": "id of the node that is watched",
+    },
+}
+"""Every kind of object and its fields, beside `kind` and the times."""
+
+
+def objects(tick: Tick, *, live: bool) -> Iterator[dict[str, Any]]:
+    """The objects of one tick, results first. `live` ones have `time` as well."""
+    for item in (*tick.results, *tick.alerts):
+        fields = _alert(item) if isinstance(item, Alert) else _result(item)
+        if fields is None:
+            continue
+        time = {"time": _iso(tick.utc_of(item.t_ns))} if live else {}
+        yield {"kind": fields.pop("kind"), **time, "t_s": item.t_ns / 1e9, **fields}
+
+
+def line(fields: dict[str, Any]) -> str:
+    """One object as one line; numbers that are not finite become null."""
+    return json.dumps(_finite(fields), allow_nan=False, ensure_ascii=False)
+
+
+def _result(result: Result) -> dict[str, Any] | None:
+    match result:
+        case PeakResult():
+            return {
+                "kind": "peak",
+                "node": result.node,
+                "frequency_hz": result.frequency_hz,
+                "sigma_frequency_hz": result.sigma_frequency_hz,
+                "amplitude": result.amplitude,
+                "sigma": result.sigma,
+                "snr_db": result.snr_db,
+                "valid": result.valid,
+                "flags": sorted(result.flags),
+            }
+        case LockInResult():
+            return {
+                "kind": "lock_in",
+                "node": result.node,
+                "frequency_hz": result.frequency_hz,
+                "in_phase": result.in_phase,
+                "quadrature": result.quadrature,
+                "amplitude": result.amplitude,
+                "sigma": result.sigma,
+                "snr_db": result.snr_db,
+                "integration_s": result.integration_s,
+                "flags": sorted(result.flags),
+            }
+        case LevelResult():
+            return {
+                "kind": "level",
+                "node": result.node,
+                "rms": result.rms,
+                "peak": result.peak,
+                "flags": sorted(result.flags),
+            }
+        case Measurement():
+            return {
+                "kind": "measurement",
+                "node": result.node,
+                "ppm": result.value,
+                "sigma_ppm": result.sigma,
+                "u95_ppm": result.u95,
+                "dof": result.dof,
+                "lod_ppm": result.lod,
+                "valid": result.valid,
+                "flags": sorted(result.flags),
+            }
+    return None
+
+
+def _alert(alert: Alert) -> dict[str, Any]:
+    return {
+        "kind": "alert",
+        "rule": alert.rule,
+        "type": alert.type,
+        "severity": alert.severity,
+        "state": alert.state,
+        "value": alert.value,
+        "threshold": alert.threshold,
+        "source": alert.source,
+    }
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {key: _finite(item) for key, item in value.items()}
+        case list():
+            return [_finite(item) for item in value]
+    return value
+
+
+def _iso(utc_ns: int | None) -> str | None:
+    if utc_ns is None:
+        return None
+    return datetime.fromtimestamp(utc_ns / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,95 @@
+"""peak_finder: the strongest tone in a band, with frequency and amplitude between the bins, or none.
+
+A Hann periodogram of the whole record finds the tone and tests it against the noise (dsp/detect.py); the
+four-parameter sine fit at baseband (dsp/phasor.py) gives frequency, amplitude and sigma, so neither depends on where
+the bins lie. The length of a noisy phasor is too long by sigma^2 / 2A on average (Rice); it is taken off: A =
+sqrt(|z|^2 - sigma^2). The frequency's own uncertainty is the Cramer-Rao bound, sigma_f = sqrt(12) sigma / (2 pi A T)
+(Rife and Boorstyn 1974, equation 19).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from pydantic import Field
+
+from gateway.config.settings import Settings
+from gateway.dsp.detect import find_peak, hann
+from gateway.dsp.phasor import fit_tone
+from gateway.nodes.place import Channel, NodeFault, Place, one_channel
+from gateway.nodes.records import Record, Records
+from gateway.types import Flag, PeakResult, Result, SampleBlock
+
+
+class PeakFinderSettings(Settings):
+    """Settings of a peak_finder node."""
+
+    frequency_min: float = Field(ge=1, description="lower end of the band, in Hz")
+    frequency_max: float = Field(gt=1, description="upper end of the band, in Hz")
+    integration_s: float = Field(1.0, ge=0.1, le=10, description="length of a record")
+    false_alarm: float = Field(
+        1e-6, gt=1e-12, lt=0.1, description="part of records of pure noise in which a tone may be seen"
+    )
+    channel: Channel = Field("A", description="the channel of stereo sound: A or B")
+
+
+class PeakFinder:
+    """Looks for one tone in a band."""
+
+    Settings = PeakFinderSettings
+
+    def __init__(self, name: str, settings: PeakFinderSettings, place: Place) -> None:
+        nyquist_hz = place.rate_hz / 2
+        if settings.frequency_max >= nyquist_hz:
+            message = f"{settings.frequency_max:g} Hz is not below half the sample rate, {nyquist_hz:g} Hz"
+            raise NodeFault("frequency_max", message, "Lower it, or sample faster")
+        if (settings.frequency_max - settings.frequency_min) * settings.integration_s < 10:
+            width_hz = 10 / settings.integration_s
+            message = f"the band is narrower than ten bins of a record of {settings.integration_s:g} s"
+            raise NodeFault("frequency_max", message, f"Make it at least {width_hz:g} Hz wide")
+        self.after = place
+        self._name = name
+        self._rate_hz = place.rate_hz
+        self._channel = place.channel(settings.channel)
+        self._response = place.response
+        self._low, self._high = (f / place.rate_hz for f in (settings.frequency_min, settings.frequency_max))
+        self._false_alarm = settings.false_alarm
+        frames = round(settings.integration_s * place.rate_hz)
+        self._window = hann(frames)
+        self._records = Records(frames, math.ceil(place.settling_s * place.rate_hz), np.float32)
+
+    def process(self, block: SampleBlock, results: list[Result]) -> list[Result]:
+        """See ComputingNode."""
+        samples = one_channel(block.samples, self._channel)[:, 0]
+        return [self._result(record) for record in self._records.push(block.frame, samples, block.flags)]
+
+    def _result(self, record: Record[np.float32]) -> PeakResult:
+        integration_s = (record.end - record.first) / self._rate_hz
+        t_ns = record.end * 1_000_000_000 // self._rate_hz
+        start = None
+        if record.values is not None:
+            start = find_peak(record.values, self._window, self._low, self._high, self._false_alarm)
+        if start is None or record.values is None:
+            flags = record.flags if record.values is None else record.flags | {Flag.LOW_SIGNAL}
+            return PeakResult(self._name, t_ns, None, None, None, math.nan, 0, integration_s, False, flags)
+        turns, phasor = fit_tone(record.values, start, self._rate_hz)
+        gain = abs(self._response(turns * self._rate_hz))
+        sigma = phasor.sigma / gain
+        amplitude = math.sqrt(max(0.0, abs(phasor.value / gain) ** 2 - sigma**2))
+        sigma_hz = (
+            math.sqrt(12.0) * sigma / (2.0 * math.pi * amplitude * integration_s) if amplitude > 0.0 else math.inf
+        )
+        inside = self._low <= turns <= self._high
+        return PeakResult(
+            self._name,
+            t_ns,
+            turns * self._rate_hz,
+            sigma_hz,
+            amplitude,
+            sigma,
+            phasor.dof,
+            integration_s,
+            inside and not record.flags,
+            record.flags,
+        )

@@ -1,0 +1,50 @@
+"""Where a node stands in the graph, and the fault it may find with its settings there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from gateway.types import Samples
+
+Channel = Literal["A", "B"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What arrives at a node: the sound's rate and channels, and what the nodes before it do to a tone.
+
+    `reference` is the laser's modulation frequency, exact, in hertz. `response(f)` is the complex gain at f hertz
+    that the filters before it add beyond their declared gain; `settling_s` how long they ring after a break in the
+    sound.
+    """
+
+    rate_hz: int
+    channels: int
+    reference: Fraction
+    response: Callable[[float], complex] = lambda _frequency_hz: 1.0 + 0.0j
+    settling_s: float = 0.0
+
+    def channel(self, name: Channel) -> int:
+        """Index of channel A or B; NodeFault where the sound has no such channel."""
+        index = "AB".index(name)
+        if index >= self.channels:
+            raise NodeFault("channel", "channel B does not exist here: the sound is mono", "Write A")
+        return index
+
+
+class NodeFault(Exception):
+    """A setting that cannot work where the node stands: the option, what is wrong, and what would be right."""
+
+    def __init__(self, option: str, message: str, remedy: str = "") -> None:
+        super().__init__(f"{option}: {message}. {remedy}")
+        self.option = option
+        self.message = message
+        self.remedy = remedy
+
+
+def one_channel(samples: Samples, channel: int) -> Samples:
+    """Channel `channel` of float32 [frames, channels], as float32 [frames, 1]."""
+    return samples if samples.shape[1] == 1 else samples[:, channel : channel + 1]

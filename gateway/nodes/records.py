@@ -1,0 +1,64 @@
+"""Cuts a stream of samples or phasors into records of one length, and never lets a break in the sound into one.
+
+A record holds values of one unbroken run, the settling time after its beginning left out. Where the run breaks, the
+unfinished record is given up: it comes out with no values and the flag lost_samples, so that whoever waits for a
+value learns why there is none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from gateway.types import NO_FLAGS, Flag, Flags
+
+T = TypeVar("T", bound=np.generic)
+
+
+@dataclass(frozen=True, slots=True)
+class Record(Generic[T]):
+    """`values` [length], of which the first has the absolute index `first`; None for a record that a break ended at
+    `end`.
+    """
+
+    first: int
+    end: int
+    values: npt.NDArray[T] | None
+    flags: Flags
+
+
+class Records(Generic[T]):
+    """Collects values with absolute indices; gives back full records in order."""
+
+    def __init__(self, length: int, settling: int, dtype: type[T], start: int = 0) -> None:
+        """Records of `length` values, the first `settling` values after `start` and after every break left out."""
+        self._buffer: npt.NDArray[T] = np.empty(length, dtype)
+        self._settling = settling
+        self._flags: Flags = NO_FLAGS
+        self._filled = 0
+        self._next = start
+        self._begin = start + settling
+
+    def push(self, first: int, values: npt.NDArray[Any], flags: Flags) -> list[Record[T]]:
+        """Take values [n] whose first has index `first`; `flags` count for every record they touch."""
+        out: list[Record[T]] = []
+        if first != self._next:
+            if self._filled:
+                out.append(Record(self._begin, self._next, None, self._flags | {Flag.LOST_SAMPLES}))
+            self._filled, self._flags, self._begin = 0, NO_FLAGS, first + self._settling
+        self._next = first + len(values)
+        values = values[max(0, self._begin + self._filled - first) :]
+        while len(values):
+            length = len(self._buffer)
+            take = min(len(values), length - self._filled)
+            self._buffer[self._filled : self._filled + take] = values[:take]
+            self._filled += take
+            self._flags |= flags
+            values = values[take:]
+            if self._filled == length:
+                out.append(Record(self._begin, self._begin + length, self._buffer.copy(), self._flags))
+                self._begin, self._filled, self._flags = self._begin + length, 0, NO_FLAGS
+        return out

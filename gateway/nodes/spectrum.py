@@ -1,0 +1,68 @@
+"""spectrum: averaged power spectrum for eyes and other nodes (Welch, IEEE Trans. Audio Electroacoust. 15, 1967).
+
+Segments of `fft_size` samples overlap by half. A sine of amplitude a that lies on a bin shows as a^2 / 2 in it; noise
+of density S (full scale squared per hertz) as S x enbw_bins x bin_hz. Nothing that is measured depends on this node.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import scipy.fft
+import scipy.signal
+from pydantic import Field
+
+from gateway.config.settings import Settings
+from gateway.nodes.place import Channel, Place, one_channel
+from gateway.nodes.records import Record, Records
+from gateway.types import Result, SampleBlock, Spectrum
+
+
+class SpectrumSettings(Settings):
+    """Settings of a spectrum node."""
+
+    fft_size: Literal[256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536] = Field(
+        4096, description="samples per segment"
+    )
+    averages: int = Field(20, ge=1, le=1000, description="segments that are averaged")
+    window: Literal["hann", "blackmanharris", "flattop", "boxcar"] = Field("hann", description="window of a segment")
+    channel: Channel = Field("A", description="the channel of stereo sound: A or B")
+
+
+class SpectrumNode:
+    """Averages power spectra."""
+
+    Settings = SpectrumSettings
+
+    def __init__(self, name: str, settings: SpectrumSettings, place: Place) -> None:
+        self.after = place
+        self._name = name
+        self._rate_hz = place.rate_hz
+        self._channel = place.channel(settings.channel)
+        self._size = settings.fft_size
+        self._averages = settings.averages
+        self._window = scipy.signal.get_window(settings.window, self._size).astype(np.float32)
+        self._enbw_bins = float(self._size * np.sum(self._window**2) / np.sum(self._window) ** 2)
+        frames = self._size // 2 * (self._averages + 1)
+        self._records = Records(frames, math.ceil(place.settling_s * place.rate_hz), np.float32)
+
+    def process(self, block: SampleBlock, results: list[Result]) -> list[Result]:
+        """See ComputingNode."""
+        samples = one_channel(block.samples, self._channel)[:, 0]
+        return [self._result(record) for record in self._records.push(block.frame, samples, block.flags)]
+
+    def _result(self, record: Record[np.float32]) -> Spectrum:
+        power = np.full(self._size // 2 + 1, math.nan)
+        if record.values is not None:
+            segments = np.lib.stride_tricks.sliding_window_view(record.values, self._size)[:: self._size // 2]
+            spectra = scipy.fft.rfft(segments * self._window, axis=1)
+            power = np.mean(spectra.real.astype(np.float64) ** 2 + spectra.imag.astype(np.float64) ** 2, axis=0)
+            power *= 2.0 / float(np.sum(self._window)) ** 2
+            power[0] /= 2.0
+            power[-1] /= 2.0
+        power.flags.writeable = False
+        t_ns = record.end * 1_000_000_000 // self._rate_hz
+        bin_hz = self._rate_hz / self._size
+        return Spectrum(self._name, t_ns, bin_hz, power, self._enbw_bins, self._averages, record.flags)

@@ -1,0 +1,70 @@
+"""The whole computation, from a block of sound to what it means: graph -> results -> state -> alarms -> rules ->
+Tick.
+
+Pure: no clock, no files, no waiting. The same blocks give the same ticks, live or from a recording, whatever their
+length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import MappingProxyType
+
+from gateway.alarms import Alarms
+from gateway.graph import Graph
+from gateway.rules import ParsedRule
+from gateway.types import Alert, Command, Result, SampleBlock, Snapshot, Tick
+
+
+class Path:
+    """The graph, the alarms and the rules of one configuration, with the newest state."""
+
+    def __init__(self, graph: Graph, rules: Sequence[ParsedRule]) -> None:
+        self._graph = graph
+        self._rules = {rule.alarm.rule: rule for rule in rules}
+        self._alarms = Alarms([rule.alarm for rule in rules])
+        self.state = Snapshot()
+
+    def tick(self, block: SampleBlock, commands: Sequence[Command]) -> Tick:
+        """What `block` brings; `commands` came in from outside and go on to the outputs, behind them those of the
+        rules.
+        """
+        for command in commands:
+            if command.target == "path":
+                self._replace(command.args["path"])
+        results = self._graph.process(block)
+        alerts = self._alarms.step(results, block.end_ns)
+        self.state = _newer(self.state, results, alerts)
+        ours = [command for alert in alerts for command in self._rules[alert.rule].commands(alert)]
+        return Tick(
+            block.index,
+            block.end_ns,
+            None if block.utc_ns is None else block.utc_ns + block.end_ns - block.t_ns,
+            results,
+            alerts,
+            (*(command for command in commands if command.target != "path"), *ours),
+            self.state,
+            block.lost_frames,
+        )
+
+    def _replace(self, new: Path) -> None:
+        """Go on with the nodes and rules of `new`, keeping what has not changed."""
+        new._alarms.adopt(self._alarms)
+        self._graph = new._graph.adopt(self._graph)
+        self._rules, self._alarms = new._rules, new._alarms
+        alerts = {rule: alert for rule, alert in self.state.alerts.items() if rule in self._rules}
+        self.state = Snapshot(self.state.results, MappingProxyType(alerts))
+
+
+def _newer(state: Snapshot, results: Sequence[Result], alerts: Sequence[Alert]) -> Snapshot:
+    """The snapshot after these; the same one where nothing is new."""
+    if not results and not alerts:
+        return state
+    raised = dict(state.alerts)
+    for alert in alerts:
+        if alert.state == "raised":
+            raised[alert.rule] = alert
+        else:
+            raised.pop(alert.rule, None)
+    newest = {**state.results, **{result.node: result for result in results}}
+    return Snapshot(MappingProxyType(newest), MappingProxyType(raised))

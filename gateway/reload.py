@@ -1,0 +1,84 @@
+"""A changed configuration file, applied between two blocks where that is safe.
+
+Nodes and rules are exchanged in the running path; the simulated cell's ppm is set. A file with a fault changes nothing and
+its faults are told. What cannot change while running is named, and waits for a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from pathlib import Path
+
+from gateway import build
+from gateway.board import Board
+from gateway.clock import Clock
+from gateway.config.config import Config
+from gateway.ports import Inbox
+from gateway.types import Command
+
+log = logging.getLogger("spectrophone.reload")
+
+_EVERY_NS = 1_000_000_000
+_FIXED = ("box", "board", "gas", "acquisition", "laser", "mqtt")
+
+
+class Reloader:
+    """Looks at a configuration file once a second."""
+
+    def __init__(self, file: Path, config: Config, board: Board, inbox: Inbox) -> None:
+        self._file = file
+        self._config = config
+        self._board = board
+        self._inbox = inbox
+        self._seen = _digest(file)
+
+    async def watch(self, clock: Clock) -> None:
+        """Look for ever. Reading and checking happen in another thread, so that no block waits for them."""
+        while True:
+            await clock.sleep_until(clock.monotonic_ns() + _EVERY_NS)
+            digest = await asyncio.to_thread(_digest, self._file)
+            if digest is None or digest == self._seen:
+                continue
+            self._seen = digest
+            for command in await asyncio.to_thread(self.changed):
+                self._inbox.put(command)
+
+    def changed(self) -> tuple[Command, ...]:
+        """The commands that make the running gateway follow the file as it is now."""
+        checked = build.prepare(self._file)
+        if checked.config is None:
+            for fault in checked.faults:
+                log.error("%s", fault)
+            log.error("%s has %d faults; the gateway goes on as it was", self._file, len(checked.faults))
+            return ()
+        old, new = self._config, checked.config
+        waiting = [name for name in _FIXED if getattr(old, name) != getattr(new, name)]
+        if build.shape(old) != build.shape(new):
+            waiting.append("processing (nodes or connections)")
+        commands = []
+        if "processing (nodes or connections)" not in waiting and (old.processing, old.rules) != (
+            new.processing,
+            new.rules,
+        ):
+            computing = build.path(
+                new.model_copy(update={"laser": old.laser}), self._board, build.sound(old, self._board)
+            )
+            commands.append(Command("path", "replace", {"path": computing}, "configuration"))
+        if old.cell.ppm != new.cell.ppm and self._board.simulated:
+            commands.append(Command("cell", "set", {"value": new.cell.ppm}, "configuration"))
+        if old.cell.model_copy(update={"ppm": new.cell.ppm}) != new.cell:
+            waiting.append("cell")
+        if waiting:
+            log.warning("%s: changes of %s wait for a restart", self._file, ", ".join(waiting))
+        log.info("%s applied", self._file)
+        self._config = new
+        return tuple(commands)
+
+
+def _digest(file: Path) -> bytes | None:
+    try:
+        return hashlib.sha256(file.read_bytes()).digest()
+    except OSError:
+        return None

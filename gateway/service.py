@@ -1,0 +1,115 @@
+"""The service: parts are started, the loop runs, a changed configuration is applied, and everything is ended in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gateway import build, loop
+from gateway.broker import PrivateBroker
+from gateway.clock import Clock
+from gateway.config.config import Config
+from gateway.errors import CommandRefused
+from gateway.ports import Sink
+from gateway.reload import Reloader
+from gateway.status import StatusFile, directory
+from gateway.types import Command, Tick
+from gateway.board import Board
+
+log = logging.getLogger("spectrophone.service")
+
+
+async def serve(
+    config: Config,
+    board: Board,
+    clock: Clock,
+    sinks: Sequence[Sink],
+    *,
+    file: Path | None = None,
+    started: Callable[[build.Parts], None] = lambda parts: None,
+) -> None:
+    """Run the gateway until it is told to stop (SIGINT, SIGTERM) or the recording ends.
+
+    `file` is the configuration that is looked at for changes; `started` is called when the loop begins. Raises what makes
+    running impossible: DeviceError, LinkError, RecordingError.
+    """
+    parts = build.parts(config, board, clock)
+    status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, lambda: _about(board, parts))
+    everybody: list[Sink] = [*sinks, status, *([parts.link] if parts.link else [])]
+    helpers: list[asyncio.Task[None]] = []
+    try:
+        for sink in everybody:
+            await sink.start()
+        if config.laser.start == "on" and "laser" in build.verbs(board):
+            parts.inbox.put(Command("laser", "on", origin="start"))
+        if file is not None:
+            reloader = Reloader(file, config, board, parts.inbox)
+            helpers.append(asyncio.create_task(reloader.watch(clock), name="reload"))
+        parts.watch.start()
+        started(parts)
+        await _until_told(loop.run(parts.microphone, parts.path, parts.outputs, everybody, parts.inbox, parts.watch))
+    finally:
+        parts.watch.stop()
+        parts.outputs.make_safe()
+        for helper in helpers:
+            helper.cancel()
+        _tell_the_end(parts, everybody)
+        await asyncio.gather(*(sink.close() for sink in everybody), *helpers, return_exceptions=True)
+        parts.microphone.close()
+        parts.outputs.close()
+
+
+async def with_broker(run: Callable[[PrivateBroker], Any]) -> None:
+    """Run with a private broker on loopback, which ends with it."""
+    broker = PrivateBroker()
+    await broker.start()
+    try:
+        await run(broker)
+    finally:
+        await broker.stop()
+
+
+async def _until_told(running: Any) -> None:
+    """Await, and take SIGINT and SIGTERM for a wish to end."""
+    task = asyncio.ensure_future(running)
+    events = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        events.add_signal_handler(number, task.cancel)
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            events.remove_signal_handler(number)
+
+
+def _tell_the_end(parts: build.Parts, sinks: Sequence[Sink]) -> None:
+    """The safe states, read back, to everybody who shows them."""
+    state = parts.path.state
+    newest = max((result.t_ns for result in state.results.values()), default=0)
+    outcome = parts.outputs.apply((), newest)
+    for sink in sinks:
+        loop.tell(sink, Tick(0, newest, None, (), (), (), state), outcome, lambda name: None)
+
+
+def _about(board: Board, parts: build.Parts) -> Mapping[str, Any]:
+    statistics = parts.watch.statistics
+    return {
+        "kind": "status",
+        "box": parts.face.box,
+        "board": board.name,
+        "version": build.VERSION,
+        "pid": os.getpid(),
+        "blocks": statistics.blocks,
+        "overruns": statistics.overruns,
+        "lost_frames": statistics.lost_frames,
+        "block_mean_ms": statistics.mean_s * 1e3,
+        "block_longest_ms": statistics.longest_s * 1e3,
+        "mqtt": "not configured" if parts.link is None else parts.link.problem or "connected",
+    }

@@ -1,0 +1,112 @@
+"""What the running gateway tells about itself: one small JSON file in the runtime directory, renewed once a second.
+
+The directory lies in memory (/run, or the user's own), so the card is not worn; the file is replaced whole, so that a
+reader never sees half of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gateway import jsonlines
+from gateway.clock import Clock
+from gateway.types import Outcome, Tick
+
+_EVERY_NS = 1_000_000_000
+STALE_S = 5.0
+"""A status older than this is that of a gateway that hangs or is gone."""
+
+
+def directory(environ: Mapping[str, str]) -> Path:
+    """Where status files are: systemd's runtime directory, /run as root, else the user's own."""
+    if given := environ.get("RUNTIME_DIRECTORY"):
+        return Path(given)
+    if os.geteuid() == 0:
+        return Path("/run/spectrophone")
+    user = environ.get("XDG_RUNTIME_DIR")
+    return Path(user) / "spectrophone" if user else Path(tempfile.gettempdir()) / f"spectrophone-{os.geteuid()}"
+
+
+class StatusFile:
+    """A sink that keeps the newest state in a file, readable by its owner and group."""
+
+    def __init__(self, path: Path, clock: Clock, about: Callable[[], Mapping[str, Any]]) -> None:
+        """`about` gives what else belongs in it: box, board, statistics of the loop, MQTT."""
+        self._path = path
+        self._clock = clock
+        self._about = about
+        self._next_ns = 0
+
+    async def start(self) -> None:
+        """See Sink."""
+        self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+
+    def offer(self, tick: Tick, outcome: Outcome) -> None:
+        """See Sink."""
+        now_ns = self._clock.monotonic_ns()
+        if now_ns < self._next_ns:
+            return
+        self._next_ns = now_ns + _EVERY_NS
+        results = tuple(tick.state.results.values())
+        newest = Tick(tick.index, tick.t_ns, tick.utc_ns, results, tuple(tick.state.alerts.values()), (), tick.state)
+        objects = list(jsonlines.objects(newest, live=True))
+        status = {
+            **self._about(),
+            "utc_ns": self._clock.utc_ns(),
+            "results": [fields for fields in objects if fields["kind"] != "alert"],
+            "alerts": [fields for fields in objects if fields["kind"] == "alert"],
+            "outputs": dict(outcome.states),
+        }
+        new = self._path.with_suffix(".new")
+        new.write_text(jsonlines.line(status), "utf-8")
+        new.replace(self._path)
+
+    async def close(self) -> None:
+        """See Sink."""
+        self._path.unlink(missing_ok=True)
+
+
+def read(directory: Path, utc_ns: int) -> list[dict[str, Any]]:
+    """The status of every gateway that runs; `age_s` tells how old it is."""
+    found = []
+    for path in sorted(directory.glob("*.json")):
+        try:
+            status = json.loads(path.read_text("utf-8"))
+            age_s = (utc_ns - status["utc_ns"]) / 1e9
+            os.kill(status["pid"], 0)
+        except ProcessLookupError:
+            continue
+        except PermissionError:
+            pass  # it runs, as another user
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        found.append({**status, "age_s": age_s})
+    return found
+
+
+def described(status: Mapping[str, Any]) -> str:
+    """A status as people read it."""
+    lines = [f"{status['box']} on board {status['board']}, version {status['version']}, process {status['pid']}"]
+    if status["age_s"] > STALE_S:
+        lines.append(f"  HANGS: nothing new for {status['age_s']:.0f} s")
+    for result in status["results"]:
+        if result["kind"] == "measurement":
+            value = "no value" if result["ppm"] is None else f"{result['ppm']:.2f} ± {result['sigma_ppm']:.2f} ppm"
+            doubt = "" if result["valid"] else "  INVALID"
+            flags = f"  [{', '.join(result['flags'])}]" if result["flags"] else ""
+            lines.append(f"  {result['node']}: {value}{doubt}{flags}")
+        elif result["kind"] == "peak":
+            tone = "no tone" if result["frequency_hz"] is None else f"{result['frequency_hz']:.3f} Hz"
+            lines.append(f"  {result['node']}: {tone}")
+    lines += [f"  {alert['severity'].upper()} {alert['rule']} since {alert['t_s']:.0f} s" for alert in status["alerts"]]
+    lines.append("  " + ", ".join(f"{target} {state}" for target, state in status["outputs"].items()))
+    lines.append(
+        f"  {status['blocks']} blocks, {status['overruns']} overruns, {status['lost_frames']} frames lost, "
+        f"{status['block_mean_ms']:.2f} ms a block (longest {status['block_longest_ms']:.1f}); MQTT {status['mqtt']}"
+    )
+    return "\n".join(lines)

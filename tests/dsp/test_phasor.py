@@ -1,0 +1,103 @@
+"""Amplitude, frequency and sigma against the Cramer-Rao bounds, with limits from theory."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from gateway.dsp.demodulator import Demodulator, exact
+from gateway.dsp.detect import find_peak, hann, threshold
+from gateway.dsp.phasor import Phasor, estimate, fit_tone
+from tests.support.sound import noise, tone
+
+TRIALS = 300
+
+
+def estimates(frequency_hz: float, amplitude: float, density: float, rate_hz: int = 48_000) -> list[Phasor]:
+    clean = tone(frequency_hz, amplitude, 1.0, rate_hz, 0.3)
+    out = []
+    for seed in range(TRIALS):
+        samples = (clean + noise(density, 1.0, rate_hz, seed)).astype(np.float32)[:, None]
+        demodulator = Demodulator(exact(frequency_hz), rate_hz)
+        z = demodulator.push(0, samples)[1][:, 0]
+        out.append(estimate(z * np.exp(-0.3j), frequency_hz / rate_hz, demodulator.sub_block))
+    return out
+
+
+@pytest.mark.parametrize("amplitude", [0.0, 1e-6, 1e-3, 0.5])
+def test_the_projection_is_unbiased_and_reaches_the_bound(amplitude: float) -> None:
+    density = 1e-5
+    bound = density  # var A = e_n^2 / T, T = 1 s
+    found = np.array([phasor.value.real for phasor in estimates(2012.5, amplitude, density)])
+    bias = abs(found.mean() - amplitude) / (bound / math.sqrt(TRIALS))
+    low, high = scipy.stats.chi2.ppf([1e-5, 1 - 1e-5], TRIALS - 1) / (TRIALS - 1)
+    ratio = found.var(ddof=1) / bound**2
+    print(f"bias {bias:.2f} standard errors (limit 4.5), variance over bound {ratio:.3f} (limits {low:.3f} {high:.3f})")
+    assert bias < 4.5
+    assert low < ratio < high
+
+
+def test_sigma_says_what_the_scatter_is() -> None:
+    density = 1e-5
+    phasors = estimates(2013.7, 0.01, density)
+    dof = phasors[0].dof
+    assert dof == 32
+    mean_square = np.mean([phasor.sigma**2 for phasor in phasors]) / density**2
+    low, high = scipy.stats.chi2.ppf([1e-5, 1 - 1e-5], TRIALS * dof) / (TRIALS * dof)
+    assert low * 0.99 < mean_square < high * 1.01  # 1 % for the correlation that the boxcar leaves
+
+
+def test_coverage_is_that_of_student() -> None:
+    phasors = estimates(2012.5, 0.01, 1e-5)
+    t = scipy.stats.t.ppf(0.975, phasors[0].dof)
+    covered = sum(abs(phasor.value.real - 0.01) < t * phasor.sigma for phasor in phasors)
+    low, high = scipy.stats.binom.ppf([1e-5, 1 - 1e-5], TRIALS, 0.95)
+    assert low <= covered <= high
+
+
+@pytest.mark.parametrize("rate_hz", [44_100, 48_000, 96_000])
+@pytest.mark.parametrize("frequency_hz", [1999.9371, 2002.0, 2013.7])
+def test_a_clean_tone_is_found_to_float32_precision(rate_hz: int, frequency_hz: float) -> None:
+    samples = tone(frequency_hz, 0.1, 1.0, rate_hz, 1.1).astype(np.float32)
+    start = find_peak(samples, hann(rate_hz), 1800 / rate_hz, 2200 / rate_hz, 1e-6)
+    assert start is not None
+    turns, phasor = fit_tone(samples, start, rate_hz)
+    assert abs(turns * rate_hz - frequency_hz) < 1e-5
+    assert abs(abs(phasor.value) / 0.1 - 1.0) < 1e-6
+
+
+def test_frequency_reaches_its_bound() -> None:
+    rate_hz, amplitude, density = 48_000, 1e-3, 1e-5
+    clean = tone(2013.7, amplitude, 1.0, rate_hz, 0.5)
+    errors = []
+    for seed in range(TRIALS):
+        samples = (clean + noise(density, 1.0, rate_hz, seed)).astype(np.float32)
+        start = find_peak(samples, hann(rate_hz), 1800 / rate_hz, 2200 / rate_hz, 1e-6)
+        assert start is not None
+        errors.append(fit_tone(samples, start, rate_hz)[0] * rate_hz - 2013.7)
+    bound_hz = math.sqrt(12.0) * density / (2.0 * math.pi * amplitude)
+    low, high = scipy.stats.chi2.ppf([1e-5, 1 - 1e-5], TRIALS) / TRIALS
+    ratio = float(np.mean(np.square(errors))) / bound_hz**2
+    print(f"mean square frequency error over bound {ratio:.3f} (limits {low:.3f} {high:.3f})")
+    assert low < ratio < high
+
+
+def test_noise_alone_is_seldom_taken_for_a_tone() -> None:
+    window, rate = hann(4800), 1e-2
+    seen = sum(
+        find_peak(noise(1e-3, 0.1, 48_000, seed).astype(np.float32), window, 1000 / 48_000, 3000 / 48_000, rate)
+        is not None
+        for seed in range(2000)
+    )
+    assert seen <= scipy.stats.binom.ppf(1 - 1e-5, 2000, 2 * rate)  # twice: the median of 200 bins scatters too
+
+
+def test_threshold_tends_to_the_logarithm() -> None:
+    assert threshold(1_000_000, 1e-6) == pytest.approx(math.log(1e12), rel=1e-3)
+
+
+def test_silence_has_no_tone() -> None:
+    assert find_peak(np.zeros(4800, np.float32), hann(4800), 0.02, 0.06, 1e-6) is None

@@ -1,0 +1,251 @@
+"""The graph nodes: right values, and the same ones however the sound is cut into blocks."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.graph import Fitted, Graph, Step, fit
+from gateway.nodes import SETTINGS
+from gateway.nodes.place import NodeFault, Place
+from gateway.types import Flag, LevelResult, LockInResult, Measurement, PeakResult, Result, Spectrum
+from tests.support.sound import blocks, noise, stereo, tone
+
+RATE = 48_000
+REFERENCE = Fraction(4025, 2)
+BAND = {"frequency_min": 1800, "frequency_max": 2200}
+BANDPASS = {"type": "bandpass", "center_frequency": 2012.5, "bandwidth": 200}
+
+
+def graph(*nodes: tuple[str, dict[str, Any]], rate_hz: int = RATE, channels: int = 2) -> Graph:
+    """A chain of (kind, parameters); each node's id is its kind and place: lock_in0."""
+    steps, feeder = [], None
+    for index, (kind, parameters) in enumerate(nodes):
+        steps.append(Step(f"{kind}{index}", kind, SETTINGS[kind].model_validate(parameters), feeder))
+        feeder = steps[-1].id
+    fitted = []
+    for found in fit(steps, Place(rate_hz, channels, REFERENCE)):
+        if not isinstance(found, Fitted):
+            raise found[1]
+        fitted.append(found)
+    return Graph(fitted)
+
+
+def results(
+    chain: Graph, samples: np.ndarray, sizes: int | list[int] = 4800, rate_hz: int = RATE, **more: Any
+) -> list[Result]:
+    return [result for block in blocks(samples, rate_hz, sizes, **more) for result in chain.process(block)]
+
+
+CLASSIC = (
+    ("input", {}),
+    ("filter", BANDPASS),
+    ("gain", {"gain_db": 12}),
+    ("differential", {}),
+    ("lock_in", {"integration_s": 0.2}),
+    ("peak_finder", {**BAND, "integration_s": 0.25}),
+    ("level", {"window_s": 0.1}),
+    ("spectrum", {"fft_size": 1024, "averages": 4}),
+    ("concentration", {"source": "lock_in4", "polynomial_coefficients": [0, 41000]}),
+    ("output", {}),
+)
+
+
+def same(one: Result, other: Result) -> bool:
+    if isinstance(one, Spectrum):
+        assert isinstance(other, Spectrum)
+        return one.t_ns == other.t_ns and bool(np.array_equal(one.power, other.power))
+    left, right = ({k: getattr(r, k) for k in r.__slots__ if k != "source"} for r in (one, other))
+    return all(
+        math.isclose(value, right[key], rel_tol=1e-5, abs_tol=1e-9) if isinstance(value, float) else value == right[key]
+        for key, value in left.items()
+    )
+
+
+@given(st.lists(st.integers(1, 9000), min_size=1, max_size=20))
+@settings(deadline=None, max_examples=30)
+def test_any_split_into_blocks_gives_the_same_results(sizes: list[int]) -> None:
+    samples = stereo(tone(2012.5, 1e-3, 1.2, RATE) + noise(1e-6, 1.2, RATE, 1))
+    whole = results(graph(*CLASSIC), samples, len(samples))
+    cut = results(graph(*CLASSIC), samples, [*sizes, 4800])
+    by_node = {result.node for result in whole}
+    assert len(by_node) == 5
+    for node in by_node:
+        ours, theirs = ([r for r in found if r.node == node] for found in (whole, cut))
+        assert len(ours) == len(theirs)
+        assert all(same(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("block", [480, 4800, 1234, 48_000])
+def test_the_classic_chain_measures_ppm_whatever_the_block_length(block: int) -> None:
+    samples = stereo(tone(2012.5, 1e-3, 2.2, RATE) + noise(1e-7, 2.2, RATE, 1))
+    found = [r for r in results(graph(*CLASSIC), samples, block) if isinstance(r, Measurement)]
+    true_ppm = 41000 * 2 * 10 ** (12 / 20) * 1e-3
+    assert len(found) == 10
+    for measurement in found:
+        assert measurement.valid
+        assert measurement.value is not None
+        assert measurement.sigma is not None
+        assert abs(measurement.value - true_ppm) < 5 * measurement.sigma + 1e-5 * true_ppm
+        assert measurement.sigma < 1e-3 * true_ppm
+
+
+@pytest.mark.parametrize("fft_size", [256, 4096, 65536])
+def test_ppm_does_not_know_the_size_of_the_spectrum(fft_size: int) -> None:
+    samples = stereo(tone(2012.5, 1e-3, 1.2, RATE))
+    chain = [(kind, {**p, "fft_size": fft_size} if kind == "spectrum" else p) for kind, p in CLASSIC]
+    ours = [r.value for r in results(graph(*chain), samples) if isinstance(r, Measurement)]
+    theirs = [r.value for r in results(graph(*CLASSIC), samples) if isinstance(r, Measurement)]
+    assert ours == theirs
+
+
+def test_a_filter_off_its_middle_is_undone() -> None:
+    chain = (("filter", {**BANDPASS, "center_frequency": 1990.0}), ("lock_in", {}), ("peak_finder", BAND))
+    found = results(graph(*chain), stereo(tone(2012.5, 1e-2, 2.2, RATE)))
+    for result in found:
+        assert isinstance(result, LockInResult | PeakResult)
+        assert result.amplitude == pytest.approx(1e-2, rel=1e-5)
+        if isinstance(result, LockInResult):
+            assert result.in_phase == pytest.approx(1e-2, rel=1e-5)
+
+
+def test_the_projection_is_signed_and_turned_by_the_calibrated_phase() -> None:
+    samples = stereo(tone(2012.5, 1e-2, 1.0, RATE, math.radians(150.0)))
+    plain, turned = (next(iter(results(graph(("lock_in", {"phase_deg": phase})), samples))) for phase in (0.0, 150.0))
+    assert isinstance(plain, LockInResult)
+    assert isinstance(turned, LockInResult)
+    assert plain.in_phase == pytest.approx(1e-2 * math.cos(math.radians(150.0)), rel=1e-5)
+    assert turned.in_phase == pytest.approx(1e-2, rel=1e-5)
+    assert abs(turned.quadrature) < 1e-7
+
+
+def test_white_noise_alone_yields_no_detection() -> None:
+    chain = graph(("peak_finder", {**BAND, "integration_s": 0.25}))
+    found = results(chain, stereo(noise(1e-4, 60.0, RATE, 3)))
+    assert len(found) == 240
+    assert not any(isinstance(r, PeakResult) and r.valid for r in found)
+
+
+def test_lost_frames_void_the_record_they_fall_into_and_no_other() -> None:
+    wave = stereo(tone(2012.5, 1e-2, 6.0, RATE))
+    chain = graph(("lock_in", {}), ("peak_finder", BAND), ("level", {}))
+    found = results(chain, wave[:70_000]) + results(chain, wave[84_321:], first_frame=84_321)
+    for kind in (LockInResult, PeakResult, LevelResult):
+        ours = [r for r in found if isinstance(r, kind)]
+        assert [Flag.LOST_SAMPLES in r.flags for r in ours] == [False, True, False, False, False, False]
+        for result in ours:
+            value = result.rms if isinstance(result, LevelResult) else result.amplitude
+            if Flag.LOST_SAMPLES in result.flags:
+                assert value is None or math.isnan(value)
+            else:
+                true = 1e-2 / math.sqrt(2) if isinstance(result, LevelResult) else 1e-2
+                assert value == pytest.approx(true, rel=1e-5)
+
+
+def test_flags_of_a_block_reach_the_measurement() -> None:
+    chain = graph(("lock_in", {}), ("concentration", {"source": "lock_in0", "polynomial_coefficients": [0, 1e5]}))
+    clean = stereo(tone(2012.5, 1e-2, 2.0, RATE))
+    found = results(chain, clean[:48_000], flags=frozenset({Flag.LASER_OFF}))
+    found += results(chain, clean[48_000:], first_frame=48_000)
+    measurements = [r for r in found if isinstance(r, Measurement)]
+    assert [m.valid for m in measurements] == [False, True]
+    assert Flag.LASER_OFF in measurements[0].flags
+
+
+def test_concentration_carries_its_uncertainty() -> None:
+    parameters = {
+        "source": "lock_in0",
+        "polynomial_coefficients": [0, 1e5],
+        "max_ppm": 500,
+        "sigma_calibration_percent": 1.0,
+    }
+    chain = graph(("lock_in", {}), ("concentration", parameters))
+    samples = stereo(tone(2012.5, 1e-2, 1.0, RATE) + noise(1e-6, 1.0, RATE, 5))
+    measurement = next(r for r in results(chain, samples) if isinstance(r, Measurement))
+    assert measurement.value == pytest.approx(1000.0, abs=1.0)
+    assert measurement.sigma == pytest.approx(10.0, rel=0.01)  # 1 % of the value outweighs 0.1 ppm of noise
+    assert measurement.u95 == pytest.approx(19.6, rel=0.01)
+    assert measurement.dof == 10_000
+    assert Flag.EXTRAPOLATED in measurement.flags
+
+
+def test_zero_gas_is_below_the_limit_of_detection_and_not_clamped() -> None:
+    chain = graph(("lock_in", {}), ("concentration", {"source": "lock_in0", "polynomial_coefficients": [0, 1e5]}))
+    found = [r for r in results(chain, stereo(noise(1e-6, 40.0, RATE, 7))) if isinstance(r, Measurement)]
+    values = [m.value for m in found if m.value is not None]
+    assert len(values) == 40
+    assert min(values) < 0.0 < max(values)
+    assert all(Flag.LOW_SIGNAL in m.flags and m.valid for m in found if m.value is not None and m.value < m.lod)
+
+
+def test_a_polynomial_without_slope_at_zero_still_has_uncertainty() -> None:
+    chain = graph(("lock_in", {}), ("concentration", {"source": "lock_in0", "polynomial_coefficients": [0, 0, 1e5]}))
+    found = [r for r in results(chain, stereo(noise(1e-3, 1.0, RATE, 7))) if isinstance(r, Measurement)]
+    assert found[0].sigma is not None
+    assert found[0].sigma > 0.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "rms"),
+    [
+        ("channel_selector", {"channel": "A"}, 0.1 / math.sqrt(2)),
+        ("channel_selector", {"channel": "B"}, 0.3 / math.sqrt(2)),
+        ("channel_mixer", {"weights": [0.5, 0.5]}, 0.1 / math.sqrt(2)),
+        ("differential", {}, 0.4 / math.sqrt(2)),
+        ("gain", {"gain_db": -20}, math.sqrt((0.1**2 + 0.3**2) / 4) / 10),
+    ],
+)
+def test_channels_and_gain(kind: str, parameters: dict[str, Any], rms: float) -> None:
+    wave = tone(1000.0, 1.0, 1.0, RATE)
+    found = results(graph((kind, parameters), ("level", {})), stereo(0.1 * wave, -0.3 * wave))
+    assert isinstance(found[0], LevelResult)
+    assert found[0].rms == pytest.approx(rms, rel=1e-5)
+
+
+def test_the_spectrum_shows_amplitude_and_density() -> None:
+    chain = graph(("spectrum", {"fft_size": 4096, "averages": 20}))
+    wave = tone(187.5 * 16, 0.1, 2.0, RATE) + noise(1e-4, 2.0, RATE, 1)
+    spectrum = results(chain, stereo(wave))[0]
+    assert isinstance(spectrum, Spectrum)
+    assert spectrum.power[256] == pytest.approx(0.1**2 / 2, rel=0.01)
+    density = np.median(spectrum.power[400:1600]) / (spectrum.enbw_bins * spectrum.bin_hz)
+    assert density == pytest.approx(1e-4**2, rel=0.1)
+    assert not spectrum.power.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "channels", "option"),
+    [
+        ("differential", {}, 1, "type"),
+        ("channel_selector", {"channel": "B"}, 1, "channel"),
+        ("channel_mixer", {"weights": [1.0]}, 2, "weights"),
+        ("lock_in", {"frequency_hz": 24_000}, 2, "frequency_hz"),
+        ("lock_in", {"channel": "B"}, 1, "channel"),
+        ("peak_finder", {"frequency_min": 2000, "frequency_max": 30_000}, 2, "frequency_max"),
+        ("peak_finder", {"frequency_min": 2000, "frequency_max": 2005}, 2, "frequency_max"),
+        ("filter", {"type": "bandpass", "center_frequency": 2000}, 2, "bandwidth"),
+        ("filter", {"type": "bandpass", "center_frequency": 2000, "bandwidth": 24_000}, 2, "bandwidth"),
+        ("filter", {"type": "lowpass", "cutoff_frequency": 30_000}, 2, "cutoff_frequency"),
+        ("filter", {"type": "lowpass", "cutoff_frequency": 3000, "bandwidth": 3}, 2, "bandwidth"),
+    ],
+)
+def test_settings_that_cannot_work_here(kind: str, parameters: dict[str, Any], channels: int, option: str) -> None:
+    with pytest.raises(NodeFault) as fault:
+        graph((kind, parameters), channels=channels)
+    assert fault.value.option == option
+    assert fault.value.message
+    assert fault.value.remedy
+
+
+def test_an_unchanged_node_goes_on_when_the_graph_is_exchanged() -> None:
+    samples = stereo(tone(2012.5, 1e-2, 3.0, RATE))
+    one, other = graph(("lock_in", {}), ("level", {})), graph(("lock_in", {}), ("level", {"window_s": 0.5}))
+    found = results(one, samples[:72_000])
+    found += results(other.adopt(one), samples[72_000:], first_frame=72_000)
+    assert [r.t_ns for r in found if isinstance(r, LockInResult)] == [1_000_000_000, 2_000_000_000, 3_000_000_000]
