@@ -1,7 +1,7 @@
 """CPU for one second of 48 kHz stereo: demodulator, default graph, whole loop, at three block lengths, in one run.
 
-Prints microseconds of process CPU per second of sound, the least of several repeats, and each as a multiple of the floor, which
-is a copy of the same sound from int16 to float32 with numpy.
+Prints microseconds of process CPU per second of sound, the least of several repeats, and each as a multiple of the
+floor, which is a copy of the same sound from int16 to float32 with numpy.
 """
 
 from __future__ import annotations
@@ -105,7 +105,9 @@ def main() -> None:
         cells = "".join(f"{figure:9.0f} ({ratio:5.1f}) " for figure, ratio in zip(figures, ratios, strict=True))
         print(f"{name:22}{cells}")
     hundred = rows["whole"][1]
-    print(f"whole loop at 100 ms blocks: {hundred / 1e4:.2f} % of one core; default graph is {rows['graph'][1] / hundred:.0%} of it")
+    print(
+        f"whole loop at 100 ms blocks: {hundred / 1e4:.2f} % of one core; default graph is {rows['graph'][1] / hundred:.0%} of it"
+    )
 
 
 if __name__ == "__main__":

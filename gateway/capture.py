@@ -58,4 +58,3 @@ async def record(
         "channels": microphone.channels,
         "lost_frames": recorder.lost_frames,
     }
-

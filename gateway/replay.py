@@ -37,7 +37,8 @@ class Replay:
 
 
 def prepare(file: File, config_file: File | None) -> Replay:
-    """A replay of `file` with the configuration in `config_file`, or else the recording's own, or else the built-in one.
+    """A replay of `file` with the configuration in `config_file`, or else the recording's own, or else the built-in
+    one.
 
     Raises RecordingError for a file that is no recording, ConfigError for a configuration with faults.
     """

@@ -1,4 +1,6 @@
-"""The service: parts are started, the loop runs, a changed configuration is applied, and everything is ended in order."""
+"""The service: parts are started, the loop runs, a changed configuration is applied, and everything is ended in
+order.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import build, loop
+from gateway.board import Board
 from gateway.broker import PrivateBroker
 from gateway.clock import Clock
 from gateway.config.config import Config
@@ -20,7 +23,6 @@ from gateway.ports import Sink
 from gateway.reload import Reloader
 from gateway.status import StatusFile, directory
 from gateway.types import Command, Tick
-from gateway.board import Board
 
 log = logging.getLogger("spectrophone.service")
 
@@ -36,8 +38,8 @@ async def serve(
 ) -> None:
     """Run the gateway until it is told to stop (SIGINT, SIGTERM) or the recording ends.
 
-    `file` is the configuration that is looked at for changes; `started` is called when the loop begins. Raises what makes
-    running impossible: DeviceError, LinkError, RecordingError.
+    `file` is the configuration that is looked at for changes; `started` is called when the loop begins. Raises what
+    makes running impossible: DeviceError, LinkError, RecordingError.
     """
     parts = build.parts(config, board, clock)
     status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, lambda: _about(board, parts))
