@@ -22,7 +22,6 @@ from gateway.nodes.place import Channel, NodeFault, Place, one_channel
 from gateway.nodes.records import Record, Records
 from gateway.types import Flag, PeakResult, Result, SampleBlock
 
-
 _PASSED = 1e-4
 """Power gain (-40 dB) below which a filter is taken to let nothing pass."""
 _FEWEST_BINS = 10
