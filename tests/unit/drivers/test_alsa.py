@@ -20,7 +20,9 @@ def test_every_format_decodes_to_full_scale(sample_format: str, channels: int) -
     assert np.array_equal(out, expected.astype(np.float32))
 
 
-@pytest.mark.parametrize(("sample_format", "lsb"), [("S24_3LE", 2.0**-23), ("S32_LE", 2.0**-31), ("FLOAT_LE", 2.0**-40)])
+@pytest.mark.parametrize(
+    ("sample_format", "lsb"), [("S24_3LE", 2.0**-23), ("S32_LE", 2.0**-31), ("FLOAT_LE", 2.0**-40)]
+)
 def test_the_smallest_step_survives(sample_format: str, lsb: float) -> None:
     samples = np.array([[lsb], [-lsb]])
     assert np.array_equal(decode(words(samples, SUBTYPE[sample_format]), sample_format, 1), samples.astype(np.float32))

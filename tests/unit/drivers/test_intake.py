@@ -14,7 +14,8 @@ PERIOD = 480
 
 
 class Device:
-    """A device whose sample values are the frame numbers of the world outside, which go on whatever happens."""
+    """A device whose sample values are the frame numbers of the world outside, which go on whatever
+    happens."""
 
     def __init__(self, ppm: float = 0.0) -> None:
         self.intake = Intake(RATE, 1, 0)
@@ -55,7 +56,9 @@ class Device:
             assert len(piece.samples) <= PERIOD * 2
             if len(piece.samples):
                 world = int(piece.samples[0, 0])
-                assert np.array_equal(piece.samples[:, 0], np.arange(world, world + len(piece.samples), dtype=np.float32))
+                assert np.array_equal(
+                    piece.samples[:, 0], np.arange(world, world + len(piece.samples), dtype=np.float32)
+                )
                 assert abs(piece.frame - world) <= tolerance
             out = piece.frame + len(piece.samples)
         lost = sum(piece.lost for piece in self.pieces)
@@ -159,9 +162,7 @@ def test_silence_moves_time_on() -> None:
         while piece := device.intake.take(PERIOD * 2):
             device.pieces.append(piece)
     empty = [piece for piece in device.pieces if not len(piece.samples)]
-    assert [(piece.frame, piece.lost) for piece in empty] == [
-        (k * RATE - PERIOD, RATE) for k in (2, 3, 4)
-    ]
+    assert [(piece.frame, piece.lost) for piece in empty] == [(k * RATE - PERIOD, RATE) for k in (2, 3, 4)]
     device.deliver(100)
     assert device.check() == 3 * RATE
     assert device.intake.overruns == 0
