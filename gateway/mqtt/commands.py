@@ -70,11 +70,11 @@ def decode(arrival: Arrival, face: Face, topics: Topics) -> Command | CommandRes
 
 def _output(target: str, face: Face, topics: Topics) -> OutputFace:
     output = face.output(target)
-    if output is not None and output.verbs:
+    if output is not None and output.kind != "reading":
         return output
     if output is not None or topics.is_shown(target):
         raise CommandRefused(f"{target} can only be read")
-    known = ", ".join(output.target for output in face.outputs if output.verbs) or "none"
+    known = ", ".join(output.target for output in face.outputs if output.kind != "reading") or "none"
     raise CommandRefused(f"there is no {target}", f"Outputs of this box: {known}")
 
 

@@ -2,7 +2,7 @@
 
 Home Assistant refuses the whole device for one unknown key outside a component, and a component for a unit
 that does not belong to its class; lint.py holds those rules. Keys are Home Assistant's abbreviations (the
-message of a box with sixty entities stays under 8 kB). Unique ids never change; names are always set. A class
+message of a box with sixty entities stays under 16 kB). Unique ids never change; names are always set. A class
 is given only with a unit that every Home Assistant since 2024.11 takes with it: CO2 and CO in ppm; methane,
 ammonia and the others have none.
 """
@@ -129,9 +129,11 @@ def _diagnostic(component: Component) -> Component:
 def _output(output: OutputFace, topics: Topics) -> dict[str, Component]:
     place, _, name = output.target.partition("/")
     key = f"{place}_{name}" if name else place
-    base: Component = {"stat_t": topics.state(output.target)}
-    if output.verbs:
-        base |= {"cmd_t": topics.command(output.target), "msg_exp_int": COMMAND_EXPIRY_S}
+    label = f"{place} {name}".strip().capitalize()
+    base: Component = {"stat_t": topics.state(output.target), "name": label}
+    if output.kind == "reading":
+        return {key: base | {"p": "sensor", "ent_cat": "diagnostic"}}
+    base |= {"cmd_t": topics.command(output.target), "msg_exp_int": COMMAND_EXPIRY_S}
     if output.kind == "number":
         base |= {"min": 0, "max": 1_000_000, "step": 0.1, "mode": "box", "unit_of_meas": "ppm"}
         return {key: base | {"p": "number", "name": "Simulated gas", "ent_cat": "config"}}
@@ -139,9 +141,8 @@ def _output(output: OutputFace, topics: Topics) -> dict[str, Component]:
         effects = [verb for verb in output.verbs if verb not in ("on", "off")]
         base |= {"schema": "json", "sup_clrm": ["onoff"], "flsh": False, "trns": False}
         return {key: base | {"p": "light", "name": f"LED {name}", "effect": bool(effects), "fx_list": effects}}
-    if place == "laser":
-        return {key: base | {"p": "switch", "name": "Laser", "ic": "mdi:laser-pointer"}}
-    return {key: base | {"p": "switch", "name": f"{place} {name}".capitalize(), "ic": "mdi:electric-switch"}}
+    icon = "mdi:laser-pointer" if place == "laser" else "mdi:electric-switch"
+    return {key: base | {"p": "switch", "ic": icon}}
 
 
 def _alarms(face: Face, topics: Topics) -> dict[str, Component]:

@@ -42,9 +42,11 @@ class OutputFace:
     verbs: tuple[str, ...]
 
     @property
-    def kind(self) -> Literal["switch", "light", "number"]:
-        """How it is shown and spoken to: a number where it takes "set", a light if it is an LED, else a
-        switch."""
+    def kind(self) -> Literal["reading", "switch", "light", "number"]:
+        """How it is shown and spoken to: only read where it knows no verb, a number where it takes "set", a
+        light if it is an LED, else a switch."""
+        if not self.verbs:
+            return "reading"
         if "set" in self.verbs:
             return "number"
         return "light" if self.target.startswith("led/") else "switch"

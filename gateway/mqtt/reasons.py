@@ -29,13 +29,13 @@ def unreachable(error: Exception, settings: Mqtt) -> str:
     """Why dialling failed."""
     where = place(settings)
     if isinstance(error, ssl.SSLCertVerificationError):
-        why = error.verify_message.rstrip(".")
+        why = getattr(error, "verify_message", str(error)).rstrip(".")
         return (
             f"the certificate of the MQTT broker {where} does not verify: {why}. Name its authority in "
             "mqtt.tls.ca, and the name it bears in mqtt.tls.server_name"
         )
     if isinstance(error, ssl.SSLError):
-        why = (error.reason or "protocol error").lower().replace("_", " ")
+        why = str(getattr(error, "reason", None) or "protocol error").lower().replace("_", " ")
         return f"no TLS with the MQTT broker {where}: {why}. Check that mqtt.port is its TLS port"
     if isinstance(error, socket.gaierror):
         return f"the MQTT broker's name {settings.host} is not known. Check mqtt.host and the network"

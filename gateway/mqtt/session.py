@@ -122,7 +122,8 @@ class Session:
         """The broker took us, and `window` unacknowledged messages at once."""
         self.connected, self.problem, self._connected_ns = True, None, now_ns
         self._outbox.open(window)
-        self._birth_ns, self._next_birth_ns = None, now_ns
+        self._dial_ns = self._birth_ns = None
+        self._next_birth_ns = now_ns
         filters: tuple[str, ...] = self.topics.commands
         if self._settings.discovery:
             filters += (self._birth_topic,)

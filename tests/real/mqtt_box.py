@@ -1,0 +1,65 @@
+"""A box on a broker: the link, and a loop that offers it ticks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+
+from gateway.clock import RealClock
+from gateway.mqtt.link import MqttLink
+from gateway.types import CommandResult, Outcome
+from tests.real.mosquitto import Listener
+from tests.unit.mqtt.samples import FACE, OUTCOME, S, Tray, full_tick, settings
+
+ROOT = "spectrophone/box1"
+STATUS = f"{ROOT}/status"
+VALUE = f"{ROOT}/measurement/co2"
+CONFIG = "homeassistant/device/spectrophone_box1/config"
+
+
+class Box:
+    """A link that is offered a tick ten times a second, as the loop would do."""
+
+    def __init__(self, link: MqttLink, tray: Tray) -> None:
+        self.link, self.tray = link, tray
+        self.value = 412.7
+        self.extra: list[Any] = []
+        self.longest_s = 0.0
+
+    async def run(self) -> None:
+        loop, t_ns = asyncio.get_running_loop(), 0
+        while True:
+            t_ns += S // 10
+            results = tuple(CommandResult(c, True, state=c.verb) for c in self.tray.drain())
+            offered = self.extra.pop(0) if self.extra else full_tick(self.value, t_ns)
+            before = loop.time()
+            self.link.offer(offered, Outcome(results, OUTCOME.states))
+            self.longest_s = max(self.longest_s, loop.time() - before)
+            await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def box(port: int, **options: Any) -> AsyncIterator[Box]:
+    """A running box on the broker at `port`."""
+    tray = Tray()
+    link = MqttLink(settings(port=port, **options), FACE, tray, RealClock(), np.random.default_rng(1))
+    await link.start()
+    made = Box(link, tray)
+    task = asyncio.create_task(made.run())
+    try:
+        yield made
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await link.close()
+
+
+def number(ear: Listener, topic: str = VALUE) -> float | None:
+    """The newest value of that topic."""
+    payload = ear.payload(topic)
+    return None if payload is None else json.loads(payload)["value"]

@@ -1,0 +1,88 @@
+"""What is shown, what changed, and when a problem is a problem."""
+
+from __future__ import annotations
+
+import json
+
+from gateway.mqtt.commands import ReplyTo
+from gateway.mqtt.picture import Picture
+from gateway.mqtt.topics import Topics
+from gateway.types import Command, CommandResult, Outcome
+from tests.unit.mqtt.samples import FACE, OUTCOME, OVERLOAD, S, alert, full_tick, ppm, tick
+
+TOPICS = Topics("spectrophone", "box1")
+
+
+def picture():
+    return Picture(FACE, TOPICS, 30)
+
+
+def topics(messages):
+    return {m.topic.removeprefix("spectrophone/box1/") for m in messages}
+
+
+STATES = {"laser", "relay/fan", "led/status", "cell", "alarm_state/co2_high", "alarm_state/quiet", "problem"}
+VALUES = {"measurement/co2", "signal/tone", "signal/peak"}
+
+
+def test_values_come_every_time_states_when_they_change():
+    p = picture()
+    assert topics(p.take(0, full_tick(), OUTCOME)[0]) == VALUES | STATES
+    assert topics(p.take(0, full_tick(), OUTCOME)[0]) == VALUES
+    changed = p.take(0, full_tick(), Outcome(states=OUTCOME.states | {"laser": "off"}))[0]
+    assert topics(changed) == VALUES | {"laser"}
+
+
+def test_values_grow_old_states_do_not():
+    p = picture()
+    p.take(0, full_tick(), OUTCOME)
+    assert topics(p.all(30 * S - 1)) == VALUES | STATES
+    assert topics(p.all(30 * S)) == STATES
+
+
+def test_alerts_are_events_and_states():
+    p = picture()
+    changed, events = p.take(0, tick(ppm(), alerts=(alert(),)), OUTCOME)
+    assert topics(events) == {"alarm"}
+    assert not events[0].retain
+    shown = {m.topic: m.payload for m in changed}
+    assert shown[TOPICS.alarm_state("co2_high")] == b"ON"
+    assert shown[TOPICS.alarm_state("quiet")] == b"OFF"
+    changed, _ = p.take(0, tick(ppm(), alerts=(alert("cleared"),)), OUTCOME)
+    assert {m.topic: m.payload for m in changed}[TOPICS.alarm_state("co2_high")] == b"OFF"
+
+
+def problem(p, a_tick):
+    p.take(0, a_tick, OUTCOME)
+    return next(json.loads(m.payload)["reasons"] for m in p.all(0) if m.topic == TOPICS.problem)
+
+
+def test_problems():
+    p = picture()
+    assert problem(p, tick(ppm())) == []
+    assert problem(p, tick(ppm(flags=OVERLOAD))) == ["co2: overload"]
+    assert problem(p, tick(ppm(None, valid=False))) == ["co2: not valid"]
+    assert problem(p, tick(ppm(t_ns=S), t_ns=40 * S)) == ["co2: no new value"]
+    assert problem(p, tick(t_ns=20 * S)) == []
+    assert problem(p, tick(t_ns=31 * S)) == ["co2: no new value"]
+
+
+def test_silence_is_said_once():
+    p = picture()
+    assert p.silence(100 * S) is None
+    p.take(0, full_tick(), OUTCOME)
+    assert p.silence(30 * S) is None
+    said = p.silence(31 * S)
+    assert said is not None
+    assert b"stands still" in said.payload
+    assert p.silence(32 * S) is None
+    assert topics(p.take(33 * S, full_tick(), OUTCOME)[0]) == VALUES | {"problem"}
+
+
+def test_answers_are_for_our_own_askers():
+    p = picture()
+    asked = Command("laser", "on", origin="mqtt", reply_to=ReplyTo("me", b"7"))
+    other = Command("laser", "on", origin="rule:x", reply_to="token")
+    outcome = Outcome((CommandResult(asked, True), CommandResult(other, True)), OUTCOME.states)
+    _, events = p.take(0, tick(), outcome)
+    assert [(m.topic, m.correlation) for m in events] == [(TOPICS.result, None), ("me", b"7")]

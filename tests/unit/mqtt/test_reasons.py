@@ -1,0 +1,77 @@
+"""Each way to fail has a sentence with its remedy, and no sentence has the password."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
+
+from gateway.mqtt import reasons
+from tests.unit.mqtt.samples import settings
+
+LOGIN = settings(username="box", password="open sesame 42")
+
+
+def certificate_fault():
+    fault = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    fault.verify_message = "unable to get local issuer certificate"
+    return fault
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (
+            certificate_fault(),
+            "does not verify: unable to get local issuer certificate. Name its authority in mqtt.tls.ca",
+        ),
+        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"), "no TLS with the MQTT broker"),
+        (socket.gaierror(-2, "Name or service not known"), "name 127.0.0.1 is not known"),
+        (ConnectionRefusedError(111, "Connection refused"), "no MQTT broker listens at 127.0.0.1:1883"),
+        (TimeoutError("timed out"), "does not answer"),
+        (OSError(113, "No route to host"), "cannot be reached: No route to host"),
+        (ValueError("odd"), "cannot be reached: odd"),
+        (RuntimeError(), "cannot be reached: RuntimeError"),
+    ],
+)
+def test_unreachable(error, says):
+    assert says in reasons.unreachable(error, LOGIN)
+
+
+def connack(name):
+    return ReasonCode(PacketTypes.CONNACK, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("Bad user name or password", "refused user box: bad user name or password. Check mqtt.username"),
+        ("Not authorized", "refused user box: not authorized. Check mqtt.username"),
+        ("Unsupported protocol version", "does not speak MQTT auto. Set mqtt.protocol"),
+        ("Server busy", "refused us: server busy"),
+    ],
+)
+def test_refused(name, says):
+    said = reasons.refused(connack(name), LOGIN)
+    assert says in said
+    assert "sesame" not in said
+
+
+def test_broken():
+    taken = ReasonCode(PacketTypes.DISCONNECT, "Session taken over")
+    assert "own box.id" in reasons.broken(taken, True, True, LOGIN)
+    down = ReasonCode(PacketTypes.DISCONNECT, "Server shutting down")
+    assert "server shutting down. Trying again" in reasons.broken(down, True, True, LOGIN)
+    odd = ReasonCode(PacketTypes.DISCONNECT, "Unspecified error")
+    assert "broke. Trying again" in reasons.broken(odd, False, True, LOGIN)
+    assert "It may want TLS" in reasons.broken(odd, False, False, LOGIN)
+    assert "certificate of ours" in reasons.broken(odd, False, False, settings(tls={}))
+
+
+def test_ports():
+    assert reasons.port(settings()) == 1883
+    assert reasons.port(settings(tls={})) == 8883
+    assert reasons.port(settings(port=7)) == 7
