@@ -38,8 +38,6 @@ def speed_of_sound(air: Air) -> float:
 def water_fraction(air: Air) -> float:
     """Mole fraction of water vapour: saturation pressure times enhancement factor (Giacomo 1982)."""
     kelvin = air.temperature_c + 273.15
-    saturation_pa = math.exp(
-        1.2811805e-5 * kelvin**2 - 1.9509874e-2 * kelvin + 34.04926034 - 6353.6311 / kelvin
-    )
+    saturation_pa = math.exp(1.2811805e-5 * kelvin**2 - 1.9509874e-2 * kelvin + 34.04926034 - 6353.6311 / kelvin)
     enhancement = 1.00062 + 3.14e-8 * air.pressure_pa + 5.6e-7 * air.temperature_c**2
     return air.humidity_percent / 100.0 * enhancement * saturation_pa / air.pressure_pa

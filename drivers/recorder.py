@@ -129,9 +129,7 @@ class Recorder:
         subtype = subtype or SUBTYPES[suffix][0]
         if subtype not in SUBTYPES[suffix]:
             known = ", ".join(SUBTYPES[suffix])
-            raise RecordingError(
-                f"{self.path}: a {suffix} file cannot hold {subtype}", f"Choose one of {known}"
-            )
+            raise RecordingError(f"{self.path}: a {suffix} file cannot hold {subtype}", f"Choose one of {known}")
         return suffix == ".wav", subtype
 
     def _begin(self, utc_ns: int | None) -> None:
@@ -145,9 +143,7 @@ class Recorder:
                 "Record to .flac",
             )
         kind = "WAV" if self._wav else "FLAC"
-        self._file = soundfile.SoundFile(
-            self._disk, "w", self.rate_hz, self.channels, self._subtype, format=kind
-        )
+        self._file = soundfile.SoundFile(self._disk, "w", self.rate_hz, self.channels, self._subtype, format=kind)
         self._file.comment = comment
 
     def _fill(self, lost: int) -> None:

@@ -208,9 +208,7 @@ def _metadata(comment: str) -> dict[str, str]:
     except ValueError:
         found = comment.strip()
     if isinstance(found, dict):
-        texts = {
-            str(key): value if isinstance(value, str) else json.dumps(value) for key, value in found.items()
-        }
+        texts = {str(key): value if isinstance(value, str) else json.dumps(value) for key, value in found.items()}
         texts["lost"] = texts.get("lost", "").strip()
         return {key: value for key, value in texts.items() if key != "lost" or value}
     return {"comment": comment.strip()} if comment.strip() else {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -31,7 +30,7 @@ from gateway.inbox import CommandInbox
 from gateway.mqtt.face import Face, GasFace, OutputFace, RuleFace, SignalFace
 from gateway.mqtt.link import MqttLink
 from gateway.nodes import SETTINGS
-from gateway.nodes.place import Place
+from gateway.nodes.place import NodeFault, Place
 from gateway.outputs import Outputs
 from gateway.path import Path
 from gateway.ports import Microphone, Output
@@ -146,10 +145,8 @@ def rules(config: Config, board: Board) -> tuple[ParsedRule, ...]:
 def verbs(board: Board) -> dict[str, tuple[str, ...]]:
     """What each output of the board can be told, without opening any."""
     told: dict[str, tuple[str, ...]] = {}
-    if board.simulated or board.laser:
-        told["laser"] = SimulatedLaser.verbs
     if board.simulated:
-        told["cell"] = SimulatedCellOutput.verbs
+        told.update({"laser": SimulatedLaser.verbs, "cell": SimulatedCellOutput.verbs})
     told.update({f"relay/{name}": SimulatedRelay.verbs for name in board.relays})
     told.update({f"led/{name}": SimulatedLed(name, _colours(led.lines)).verbs for name, led in board.leds.items()})
     return told
@@ -175,7 +172,7 @@ def microphone(config: Config, board: Board, clock: Clock, cell: Cell | None) ->
     frames = listening.rate_hz * listening.block_ms // 1000
     device = listening.device or "default"
     if device == "sim" and cell is not None:
-        return SimulatedMicrophone(cell, listening.rate_hz, listening.channels, frames, realtime=True, clock=clock)
+        return SimulatedMicrophone(cell, frames, realtime=True, clock=clock)
     if device.startswith("file:"):
         return FileMicrophone(File(device.removeprefix("file:")), frames, realtime=True, clock=clock)
     return AlsaMicrophone(device, listening.rate_hz, listening.format, listening.channels, frames, clock)
@@ -240,7 +237,7 @@ def parts(config: Config, board: Board, clock: Clock) -> Parts:
     return Parts(listening, computing, door, inbox, Watch(clock, door.forbid, door.allow), link, shown)
 
 
-def _fitted(config: Config, heard: Sound) -> Iterator[Fitted | tuple[Step, object]]:
+def _fitted(config: Config, heard: Sound) -> Iterator[Fitted | tuple[Step, NodeFault]]:
     place = Place(heard.rate_hz, heard.channels, exact(config.laser.frequency_hz))
     return fit(steps(config), place)
 

@@ -1,7 +1,7 @@
 """Lines to a terminal or a pipe without ever waiting for it.
 
-A thread writes; the loop only puts into a bounded queue. A reader that is too slow loses lines, and is told how many; one that
-has gone away is told to the gateway.
+A thread writes; the loop only puts into a bounded queue. A reader that is too slow loses lines, and is told how many;
+one that has gone away is told to the gateway.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A changed configuration file, applied between two blocks where that is safe.
 
-Nodes and rules are exchanged in the running path; the simulated cell's ppm is set. A file with a fault changes nothing and
-its faults are told. What cannot change while running is named, and waits for a restart.
+Nodes and rules are exchanged in the running path; the simulated cell's ppm is set. A file with a fault changes
+nothing and its faults are told. What cannot change while running is named, and waits for a restart.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from drivers.microphone import FileMicrophone
 from drivers.recording import Recording, read_metadata
 from gateway import build
 from gateway.board import Board
+from gateway.check import acquisition
 from gateway.clock import RealClock
 from gateway.config.config import Config, Graph, Processing
 from gateway.path import Path
@@ -36,13 +37,14 @@ class Replay:
 
 
 def prepare(file: File, config_file: File | None) -> Replay:
-    """A replay of `file` with the configuration in `config_file`, or else the recording's own, or else the built-in one.
+    """A replay of `file` with the configuration in `config_file`, or else the recording's own, or else the built-in
+    one.
 
     Raises RecordingError for a file that is no recording, ConfigError for a configuration with faults.
     """
     notes: list[str] = []
     config, board = _configuration(file, config_file, notes)
-    listening = build.acquisition(config, board)
+    listening = acquisition(config, board)
     recording = Recording(file)
     seconds = (recording.promised or 0) / recording.rate_hz
     heard = build.Sound(recording.rate_hz, recording.channels)

@@ -1,4 +1,6 @@
-"""The service: parts are started, the loop runs, a changed configuration is applied, and everything is ended in order."""
+"""The service: parts are started, the loop runs, a changed configuration is applied, and everything is ended in
+order.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from gateway import build, loop
+from gateway.board import Board
 from gateway.broker import PrivateBroker
 from gateway.clock import Clock
 from gateway.config.config import Config
-from gateway.errors import CommandRefused
+from gateway.outputs import Outputs
 from gateway.ports import Sink
 from gateway.reload import Reloader
 from gateway.status import StatusFile, directory
 from gateway.types import Command, Tick
-from gateway.board import Board
 
 log = logging.getLogger("spectrophone.service")
 
@@ -36,8 +38,8 @@ async def serve(
 ) -> None:
     """Run the gateway until it is told to stop (SIGINT, SIGTERM) or the recording ends.
 
-    `file` is the configuration that is looked at for changes; `started` is called when the loop begins. Raises what makes
-    running impossible: DeviceError, LinkError, RecordingError.
+    `file` is the configuration that is looked at for changes; `started` is called when the loop begins. Raises what
+    makes running impossible: DeviceError, LinkError, RecordingError.
     """
     parts = build.parts(config, board, clock)
     status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, lambda: _about(board, parts))
@@ -46,23 +48,28 @@ async def serve(
     try:
         for sink in everybody:
             await sink.start()
-        if config.laser.start == "on" and "laser" in build.verbs(board):
-            parts.inbox.put(Command("laser", "on", origin="start"))
+        light(parts.outputs, config, board)
         if file is not None:
             reloader = Reloader(file, config, board, parts.inbox)
             helpers.append(asyncio.create_task(reloader.watch(clock), name="reload"))
         parts.watch.start()
         started(parts)
-        await _until_told(loop.run(parts.microphone, parts.path, parts.outputs, everybody, parts.inbox, parts.watch))
+        await until_told(loop.run(parts.microphone, parts.path, parts.outputs, everybody, parts.inbox, parts.watch))
     finally:
         parts.watch.stop()
         parts.outputs.make_safe()
         for helper in helpers:
             helper.cancel()
-        _tell_the_end(parts, everybody)
+        _tell_the_end(parts, everybody, clock)
         await asyncio.gather(*(sink.close() for sink in everybody), *helpers, return_exceptions=True)
         parts.microphone.close()
         parts.outputs.close()
+
+
+def light(outputs: Outputs, config: Config, board: Board) -> None:
+    """Light the laser before the first block, if the configuration says so and there is one."""
+    if config.laser.start == "on" and "laser" in build.verbs(board):
+        outputs.apply([Command("laser", "on", origin="start")], 0)
 
 
 async def with_broker(run: Callable[[PrivateBroker], Any]) -> None:
@@ -75,7 +82,7 @@ async def with_broker(run: Callable[[PrivateBroker], Any]) -> None:
         await broker.stop()
 
 
-async def _until_told(running: Any) -> None:
+async def until_told(running: Any) -> None:
     """Await, and take SIGINT and SIGTERM for a wish to end."""
     task = asyncio.ensure_future(running)
     events = asyncio.get_running_loop()
@@ -89,13 +96,14 @@ async def _until_told(running: Any) -> None:
             events.remove_signal_handler(number)
 
 
-def _tell_the_end(parts: build.Parts, sinks: Sequence[Sink]) -> None:
+def _tell_the_end(parts: build.Parts, sinks: Sequence[Sink], clock: Clock) -> None:
     """The safe states, read back, to everybody who shows them."""
     state = parts.path.state
     newest = max((result.t_ns for result in state.results.values()), default=0)
     outcome = parts.outputs.apply((), newest)
+    end = Tick(0, newest, clock.utc_ns(), (), (), (), state)
     for sink in sinks:
-        loop.tell(sink, Tick(0, newest, None, (), (), (), state), outcome, lambda name: None)
+        loop.tell(sink, end, outcome, lambda name: None)
 
 
 def _about(board: Board, parts: build.Parts) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Literal
@@ -70,6 +70,10 @@ class SampleBlock:
     def end_ns(self) -> int:
         """Time just after the last frame, nanoseconds since the stream began."""
         return (self.frame + len(self.samples)) * 1_000_000_000 // self.rate_hz
+
+    def first_frames(self, frames: int) -> SampleBlock:
+        """The block, cut to at most `frames` frames."""
+        return self if len(self.samples) <= frames else replace(self, samples=self.samples[:frames])
 
 
 @dataclass(frozen=True, slots=True)

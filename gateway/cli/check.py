@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from gateway.check import Extra, check
-from gateway.config.wiring import Kinds
 from gateway.errors import Fault
 
 _EXAMPLE = """\
@@ -40,22 +37,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Check and print; 0 without faults, 2 with them."""
-    from gateway.nodes import SETTINGS
+    from gateway.build import prepare
 
-    return report(args.file, SETTINGS, os.environ, args.json, sys.stdout, sys.stderr)
+    return report(args.file, prepare(args.file).faults, args.json, sys.stdout, sys.stderr)
 
 
-def report(
-    path: Path,
-    kinds: Kinds,
-    environ: Mapping[str, str],
-    as_json: bool,
-    out: TextIO,
-    err: TextIO,
-    extra: tuple[Extra, ...] = (),
-) -> int:
-    """Check a file and print what is found; the exit status."""
-    faults = check(path, kinds, environ, extra).faults
+def report(path: Path, faults: Sequence[Fault], as_json: bool, out: TextIO, err: TextIO) -> int:
+    """Print what was found in a file; the exit status."""
     for fault in faults:
         print(json.dumps(as_object(fault)) if as_json else fault, file=out if as_json else err)
     if as_json:

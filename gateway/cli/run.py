@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.config.sections import Mqtt
 
 _EXAMPLE = """\
 example:
@@ -64,3 +68,15 @@ def run(args: argparse.Namespace) -> int:
     finally:
         writer.close()
     return 0
+
+
+def _greeting(box: str, board: str, mqtt: Mqtt | None) -> str:
+    lines = [f"Spectrophone {box} on {board}. Ctrl-C ends it and leaves laser and relays safe."]
+    if mqtt is not None:
+        where = f"-h {mqtt.host}" + (f" -p {mqtt.port}" if mqtt.port else "")
+        topics = f"{mqtt.base_topic}/{box}"
+        lines.append(f"Listen:    mosquitto_sub {where} -v -t '{topics}/#'")
+        if "Simulated" in board:
+            lines.append(f"Set ppm:   mosquitto_pub {where} -t {topics}/cell/set -m 1000")
+        lines.append(f"Switch:    mosquitto_pub {where} -t {topics}/relay/fan/set -m ON")
+    return "\n".join(lines)

@@ -83,7 +83,12 @@ class Config(Settings):
 
 def config_model(kinds: Mapping[str, type[Settings]]) -> type[Config]:
     """The model of a whole configuration in which a node's `type` is one of `kinds`."""
-    nodes = tuple(_node_model(kind, settings) for kind, settings in kinds.items())
+    return _config_model(tuple(kinds.items()))
+
+
+@functools.cache
+def _config_model(kinds: tuple[tuple[str, type[Settings]], ...]) -> type[Config]:
+    nodes = tuple(_node_model(kind, settings) for kind, settings in kinds)
     union: Any = functools.reduce(operator.or_, nodes)
     if len(nodes) > 1:
         union = Annotated[union, Field(discriminator="type")]

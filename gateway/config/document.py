@@ -39,7 +39,7 @@ class Document:
     """
 
     file: str
-    data: Any
+    data: Any = field(repr=False)
     marks: Mapping[Loc, Place] = field(default_factory=dict)
     written: Mapping[Loc, str] = field(default_factory=dict)
     texts: Mapping[Loc, str] = field(default_factory=dict, repr=False)
@@ -84,7 +84,7 @@ def read(path: Path, environ: Mapping[str, str]) -> Document:
 
 
 def parse(text: str, file: str, environ: Mapping[str, str] | None, secrets: Path | None = None) -> Document:
-    """The document in a YAML text. `environ` fills in ${NAME} (None: it stays), `secrets` is the file for !secret."""
+    """The document in a YAML text. `environ` fills in ${NAME} (None: it stays), `secrets` serves !secret."""
     tree = tree_of(text, file)
     if isinstance(tree, Fault):
         return _unread(tree)
@@ -253,7 +253,7 @@ class _Reading:
         return value
 
     def secrets_document(self) -> Document:
-        """The document in secrets.yaml, read once; in it `${` is text like any other. Raises _RefusedError."""
+        """The document in secrets.yaml, read once; in it `${` is plain text. Raises _RefusedError."""
         if self.secrets_file is None:
             raise _RefusedError("!secret cannot be used here", "Write ${NAME} and set the variable")
         name = self.secrets_file.name

@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from gateway.config.document import Document, Loc, by_place
 from gateway.config.fields import declared, fields_of, group, tags
+from gateway.config.redact import redact
 from gateway.config.scalars import scalar
 from gateway.config.settings import Settings
 from gateway.config.wording import Wrong, worded
@@ -45,11 +46,17 @@ def _checked(document: Document, model: type[Model]) -> tuple[Model | None, tupl
         data = bent
         settings, errors = _try(model, data)
     found: dict[Loc, Fault] = {}
-    for error in errors:
-        loc = user_loc(data, error)
-        if loc not in found and not document.is_broken(loc):
+    locs = [user_loc(data, error) for error in errors]
+    for error, loc in zip(errors, locs, strict=True):
+        if loc not in found and not document.is_broken(loc) and not _of_another_shape(error, loc, locs):
             found[loc] = _fault(document, model, data, loc, error)
     return settings, tuple(found.values())
+
+
+def _of_another_shape(error: ErrorDetails, loc: Loc, locs: list[Loc]) -> bool:
+    """Whether the error only says that a list is no number, where a list is right but for an item in it."""
+    deeper = any(len(other) > len(loc) and other[: len(loc)] == loc for other in locs)
+    return deeper and error["type"].endswith("_type")
 
 
 def _try(model: type[Model], data: Any) -> tuple[Model | None, list[ErrorDetails]]:
@@ -125,4 +132,4 @@ def _fault(document: Document, model: type[Settings], data: Any, loc: Loc, error
     written = document.written.get(loc, "")
     wrong = Wrong(kind, context, error["msg"], option, _at(data, loc), written, info, known)
     message, remedy = worded(wrong)
-    return document.fault(loc, message, remedy)
+    return document.fault(loc, redact(message, document.secrets), redact(remedy, document.secrets))

@@ -11,6 +11,7 @@ from gateway.config.document import nearest
 from gateway.config.fields import bounds, is_secret, unit, words
 
 LONGEST = 60
+_QUOTES = "'\""
 _LIMITS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 _PATTERNS = {
     r"^[A-Za-z0-9_-]{1,64}$": "Use letters, digits, - and _, between 1 and 64 of them",
@@ -127,14 +128,16 @@ def _length(wrong: Wrong) -> tuple[str, str]:
     context = wrong.context
     short = "min_length" in context
     limit = context["min_length"] if short else context["max_length"]
-    thing = "characters" if wrong.kind.startswith("string") else "items"
+    thing = "characters" if isinstance(wrong.value, str) else "items"
     thing = thing if limit != 1 else thing[:-1]
     message = f"{shown(wrong)} is too {'short' if short else 'long'}"
     return message, f"Give at {'least' if short else 'most'} {limit} {thing}"
 
 
 def _unknown_type(wrong: Wrong) -> tuple[str, str]:
-    return f"unknown type '{wrong.context['tag']}'", nearest(str(wrong.context["tag"]), wrong.known)
+    tag = str(wrong.context["tag"])
+    filled_in = wrong.written.startswith("!secret") or "${" in wrong.written
+    return f"unknown type '{wrong.written.strip(_QUOTES) if filled_in else tag}'", nearest(tag, wrong.known)
 
 
 def _own(wrong: Wrong) -> tuple[str, str]:

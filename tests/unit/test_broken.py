@@ -1,7 +1,7 @@
 """Every file in tests/broken has exactly the faults that its header expects, each at its line.
 
-A header line reads `# expect: LINE OPTION: PART`: the fault's line, the beginning of its option, and a part of what it
-says. The environment holds one variable, whose value must never be told.
+A header line reads `# expect: LINE OPTION: PART`: the fault's line, the beginning of its option, and a part
+of what it says. The environment holds one variable, whose value must never be told.
 """
 
 from __future__ import annotations
@@ -12,20 +12,18 @@ from pathlib import Path
 import pytest
 
 from gateway.check import check
-from gateway.config.settings import Settings
+from gateway.nodes import SETTINGS
 
 BROKEN = Path(__file__).parent.parent / "broken"
 SECRET = "hunter2-and-more"
 EXPECTATION = re.compile(r"# expect: (\d+) ([^:\s]*): (.+)")
 
-Kinds = dict[str, type[Settings]]
-
 
 @pytest.mark.parametrize("path", sorted(BROKEN.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_fault_is_told_and_no_other(path: Path, kinds: Kinds) -> None:
+def test_every_fault_is_told_and_no_other(path: Path) -> None:
     lines = path.read_bytes().decode("latin-1").splitlines()
     expected = [match.groups() for line in lines if (match := EXPECTATION.fullmatch(line))]
-    checked = check(path, kinds, {"SECRET": SECRET})
+    checked = check(path, SETTINGS, {"SECRET": SECRET})
     told = "\n".join(str(fault) for fault in checked.faults)
     assert expected, "the header expects nothing"
     assert checked.config is None
@@ -38,7 +36,7 @@ def test_every_fault_is_told_and_no_other(path: Path, kinds: Kinds) -> None:
     assert len(checked.faults) == len(expected), told
 
 
-def test_the_corpus_is_large_and_has_a_file_with_ten_faults_on_ten_lines(kinds: Kinds) -> None:
+def test_the_corpus_is_large_and_has_a_file_with_ten_faults_on_ten_lines() -> None:
     assert len(list(BROKEN.glob("*.yaml"))) >= 20
-    faults = check(BROKEN / "ten_faults.yaml", kinds, {}).faults
+    faults = check(BROKEN / "ten_faults.yaml", SETTINGS, {}).faults
     assert len({fault.line for fault in faults}) == 10

@@ -65,9 +65,7 @@ def test_duty_and_power_scale_the_fundamental() -> None:
 
 
 def test_saturation_and_background() -> None:
-    z = phasor(
-        silent(ppm=1000.0, saturation_ppm=4000.0, background=1e-3 + 2e-3j).sound(0, RATE)[:, 0], 2012.5
-    )
+    z = phasor(silent(ppm=1000.0, saturation_ppm=4000.0, background=1e-3 + 2e-3j).sound(0, RATE)[:, 0], 2012.5)
     assert z == pytest.approx(800 * PER_PPM + (1e-3 + 2e-3j) * 0.04 / math.pi, rel=1e-6)
 
 
@@ -187,9 +185,7 @@ def test_ring_down_is_at_the_resonance() -> None:
     f_r = cell.resonance_hz
     tau = 50 / (math.pi * f_r)
     t = np.arange(2000) / RATE
-    basis = np.exp(-t / tau)[:, None] * np.stack(
-        [np.cos(2 * np.pi * f_r * t), np.sin(2 * np.pi * f_r * t)], 1
-    )
+    basis = np.exp(-t / tau)[:, None] * np.stack([np.cos(2 * np.pi * f_r * t), np.sin(2 * np.pi * f_r * t)], 1)
     residual = sound - basis @ np.linalg.lstsq(basis, sound, rcond=None)[0]
     assert np.abs(residual).max() < 1e-9
 

@@ -51,9 +51,7 @@ def test_knocks_come_at_their_rate_and_ring_across_chunks() -> None:
     chunks = 1000
     sound = np.concatenate([noise.knocks(0.5, per_second, RATE, seed, k) for k in range(chunks)])
     expected = per_second * chunks * noise.CHUNK / RATE
-    counts = sum(
-        seed.generator(noise.KNOCKS, k).poisson(per_second * noise.CHUNK / RATE) for k in range(chunks)
-    )
+    counts = sum(seed.generator(noise.KNOCKS, k).poisson(per_second * noise.CHUNK / RATE) for k in range(chunks))
     low, high = stats.poisson.ppf([1e-5, 1 - 1e-5], expected)
     assert low <= counts <= high
     assert 0.3 < np.abs(sound).max() < 1.5

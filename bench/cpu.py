@@ -1,0 +1,114 @@
+"""CPU for one second of 48 kHz stereo: demodulator, default graph, whole loop, at three block lengths, in one run.
+
+Prints microseconds of process CPU per second of sound, the least of several repeats, and each as a multiple of the
+floor, which is a copy of the same sound from int16 to float32 with numpy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from gateway import build, loop
+from gateway.clock import RealClock, cpu_ns
+from gateway.dsp.demodulator import Demodulator, exact
+from gateway.inbox import CommandInbox
+from gateway.outputs import Outputs
+from gateway.readings import JsonReadings
+from gateway.types import SampleBlock
+from gateway.watch import Watch
+
+RATE, SECONDS, REPEATS = 48_000, 20, 5
+
+
+class Silent:
+    """Takes lines and forgets them."""
+
+    def put(self, line: str) -> None:
+        """Forget it."""
+
+
+class Ready:
+    """A microphone with all its blocks ready."""
+
+    rate_hz, channels = RATE, 2
+
+    def __init__(self, blocks: list[SampleBlock]) -> None:
+        self._blocks = blocks
+
+    async def blocks(self) -> AsyncIterator[SampleBlock]:
+        """All blocks, at once."""
+        for block in self._blocks:
+            yield block
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def per_second(run: Callable[[], object]) -> float:
+    """Microseconds of CPU per second of sound: the least of REPEATS."""
+    best = float("inf")
+    for _ in range(REPEATS):
+        begin = cpu_ns()
+        run()
+        best = min(best, (cpu_ns() - begin) / 1000 / SECONDS)
+    return best
+
+
+def main() -> None:
+    """Measure and print."""
+    config, board = build.accepted(build.prepare(None))
+    heard = build.sound(config, board)
+    samples = build.simulated_cell(config, heard).sound(0, RATE * SECONDS)
+    raw = (samples * 32767).astype(np.int16)
+    print(f"microseconds of CPU per second of {RATE} Hz stereo (times the floor)")
+    print(f"{'':22}" + "".join(f"{ms:>8} ms blocks " for ms in (10, 100, 1000)))
+    rows: dict[str, list[float]] = {}
+    for ms in (10, 100, 1000):
+        size = RATE * ms // 1000
+        blocks = [
+            SampleBlock(i, at, RATE, samples[at : at + size]) for i, at in enumerate(range(0, len(samples), size))
+        ]
+        parts = [raw[at : at + size] for at in range(0, len(raw), size)]
+
+        def floor(parts: list[np.ndarray] = parts) -> None:
+            for part in parts:
+                part.astype(np.float32)
+
+        def demodulator(blocks: list[SampleBlock] = blocks) -> None:
+            one = Demodulator(exact(2012.5), RATE, 2)
+            for block in blocks:
+                one.push(block.frame, block.samples)
+
+        def graph(blocks: list[SampleBlock] = blocks) -> None:
+            path = build.path(config, board, heard)
+            for block in blocks:
+                path.tick(block, ())
+
+        def whole(blocks: list[SampleBlock] = blocks) -> None:
+            outputs = Outputs([])
+            watch = Watch(RealClock(), outputs.forbid, outputs.allow)
+            path = build.path(config, board, heard)
+            sinks = [JsonReadings(Silent())]  # type: ignore[arg-type]
+            asyncio.run(loop.run(Ready(blocks), path, outputs, sinks, CommandInbox(), watch))
+
+        for run in (floor, demodulator, graph, whole):
+            rows.setdefault(run.__name__, []).append(per_second(run))
+    for name, figures in rows.items():
+        ratios = [figure / base for figure, base in zip(figures, rows["floor"], strict=True)]
+        cells = "".join(f"{figure:9.0f} ({ratio:5.1f}) " for figure, ratio in zip(figures, ratios, strict=True))
+        print(f"{name:22}{cells}")
+    hundred = rows["whole"][1]
+    print(
+        f"whole loop at 100 ms blocks: {hundred / 1e4:.2f} % of one core; default graph is {rows['graph'][1] / hundred:.0%} of it"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Thin access to ALSA capture. alsaaudio is imported on open, so that a box without ALSA can replay
+recordings.
+
+pyalsaaudio negotiates in silence, so what was granted is compared with what was asked for. Its reads do not
+wait: zero frames mean that there is nothing yet, a negative count that the device overran; it has been
+prepared again then, but runs only from the next read on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gateway.errors import DeviceError
+from gateway.types import Samples
+
+BITS = {"S16_LE": 16, "S24_3LE": 24, "S32_LE": 32, "FLOAT_LE": 32}
+"""Word length of each format that `decode` knows."""
+PERIOD_S = 0.01
+BUFFER_S = 0.5
+
+
+class Capture:
+    """A device open for capture, not waiting and not running yet; the first read starts it.
+
+    Raises DeviceError for a device that is missing, busy, or gives something else than was asked for.
+    """
+
+    def __init__(self, device: str, rate_hz: int, sample_format: str, channels: int) -> None:
+        self.device = device
+        self._format, self._channels = sample_format, channels
+        self._pcm = _opened(device, rate_hz, sample_format, channels)
+        info = self._pcm.info()
+        granted = (info["rate"], info["format_name"], info["channels"])
+        if granted != (rate_hz, sample_format, channels):
+            offer = _offer(self._pcm)
+            self._pcm.close()
+            raise DeviceError(
+                f"microphone {device} does not give {rate_hz} Hz {sample_format} in {_count(channels)}: "
+                f"it offers {offer}",
+                "Set acquisition to one of these, or put plughw: or a plug device in front",
+            )
+        self.descriptors: list[int] = [fd for fd, _ in self._pcm.polldescriptors()]
+
+    def read(self) -> tuple[int, Samples]:
+        """Frames read and the samples, float32 [frames, channels]; (0, none) if there are none yet, (-1,
+        none) after an overrun. Raises DeviceError when the device is gone.
+        """
+        try:
+            frames, data = self._pcm.read()
+        except _alsaaudio().ALSAAudioError as error:
+            raise DeviceError(
+                f"microphone {self.device} is gone: {error}", "Plug it in again, or look at its sound server"
+            ) from None
+        if frames <= 0:
+            return max(frames, -1), np.empty((0, self._channels), np.float32)
+        return frames, decode(data, self._format, self._channels)
+
+    def close(self) -> None:
+        """Give the device back; may be called twice."""
+        self._pcm.close()
+
+
+def decode(data: bytes, sample_format: str, channels: int) -> Samples:
+    """Interleaved little-endian words as float32 [frames, channels], full scale +-1."""
+    if sample_format == "FLOAT_LE":
+        return np.frombuffer(data, "<f4").reshape(-1, channels).astype(np.float32)
+    if sample_format == "S24_3LE":
+        wide = np.zeros((len(data) // 3, 4), np.uint8)
+        wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
+        words = wide.view("<i4")
+    else:
+        words = np.frombuffer(data, "<i2" if sample_format == "S16_LE" else "<i4")
+    scale = np.float32(2.0 ** -(15 if sample_format == "S16_LE" else 31))
+    return words.reshape(-1, channels).astype(np.float32) * scale
+
+
+def capture_devices() -> list[str]:
+    """Names of the capture devices that ALSA knows: those of its configuration, then the cards. DeviceError
+    without ALSA."""
+    alsaaudio = _alsaaudio()
+    cards = [f"hw:{name}" for name in alsaaudio.cards()]
+    return [name for name in alsaaudio.pcms(alsaaudio.PCM_CAPTURE) if name != "null"] + cards
+
+
+def _opened(device: str, rate_hz: int, sample_format: str, channels: int) -> Any:
+    alsaaudio = _alsaaudio()
+    try:
+        return alsaaudio.PCM(
+            alsaaudio.PCM_CAPTURE,
+            alsaaudio.PCM_NONBLOCK,
+            device=device,
+            rate=rate_hz,
+            channels=channels,
+            format=getattr(alsaaudio, f"PCM_FORMAT_{sample_format}"),
+            periodsize=round(rate_hz * PERIOD_S),
+            periods=round(BUFFER_S / PERIOD_S),
+        )
+    except alsaaudio.ALSAAudioError as error:
+        known = ", ".join(capture_devices())
+        raise DeviceError(
+            f"microphone {device} cannot be opened: {error}",
+            f"Capture devices here: {known}" if known else "This machine has no capture device: plug one in",
+        ) from None
+
+
+def _offer(pcm: Any) -> str:
+    """What the device could give, in words."""
+    formats = [name for name in BITS if name in pcm.getformats()]
+    rates = pcm.getrates()
+    if isinstance(rates, tuple):
+        rate_text = f"{rates[0]} to {rates[1]} Hz"
+    else:
+        rate_text = ", ".join(str(rate) for rate in (rates if isinstance(rates, list) else [rates])) + " Hz"
+    channels = pcm.getchannels()
+    counts = f"{min(channels)} to {max(channels)} channels" if len(channels) > 1 else _count(channels[0])
+    return f"{', '.join(formats) or 'no format known here'}; {rate_text}; {counts}"
+
+
+def _count(channels: int) -> str:
+    return "1 channel" if channels == 1 else f"{channels} channels"
+
+
+def _alsaaudio() -> Any:
+    """The library. Raises DeviceError where it is not installed."""
+    try:
+        import alsaaudio
+    except ImportError as error:
+        raise DeviceError(f"ALSA cannot be used: {error}", "pip install pyalsaaudio") from None
+    return alsaaudio

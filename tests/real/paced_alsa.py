@@ -1,0 +1,150 @@
+"""A real ALSA capture device without a sound card: PulseAudio reads a FIFO, ALSA's pulse plugin captures from
+it.
+
+The pace is the writer's: `feed` writes frames at wall-clock speed. Everything lives in one directory and ends
+with the `paced_device` context. Needs the Debian packages pulseaudio and libasound2-plugins.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+DEVICE = "spectrophone_test"
+CONFIGURATION = """\
+</usr/share/alsa/alsa.conf>
+pcm.{device} {{
+    type pulse
+    device "paced"
+    hint {{ show on description "paced test sound" }}
+}}
+pcm.nobody {{
+    type null
+}}
+"""
+PULSE_SAMPLES = {"S16_LE": "s16le", "S24_3LE": "s24le", "S32_LE": "s32le", "FLOAT_LE": "float32le"}
+BYTES = {"S16_LE": 2, "S24_3LE": 3, "S32_LE": 4, "FLOAT_LE": 4}
+
+
+@dataclass(frozen=True)
+class Paced:
+    """A running device: its ALSA name, the environment in which ALSA finds it, its server."""
+
+    device: str
+    environment: dict[str, str]
+    server: subprocess.Popen[bytes]
+    fifo: Path
+    frame_bytes: int
+    rate_hz: int
+
+
+@contextmanager
+def paced_device(
+    directory: Path, rate_hz: int = 48_000, sample_format: str = "S16_LE", channels: int = 2
+) -> Iterator[Paced]:
+    """Start the device in `directory`; at the end nothing of it is left running."""
+    if not shutil.which("pulseaudio"):
+        raise RuntimeError("pulseaudio is missing: sudo apt-get install pulseaudio libasound2-plugins")
+    configuration, socket, fifo = (
+        directory / "asound.conf",
+        directory / "pulse.sock",
+        directory / "sound.fifo",
+    )
+    configuration.write_text(CONFIGURATION.format(device=DEVICE))
+    home = directory / "home"
+    home.mkdir()
+    own = {
+        "HOME": str(home),
+        "XDG_RUNTIME_DIR": str(home),
+        "ALSA_CONFIG_PATH": str(configuration),
+        "PULSE_SERVER": f"unix:{socket}",
+    }
+    modules = (
+        f"module-native-protocol-unix auth-anonymous=1 socket={socket}",
+        f"module-pipe-source source_name=paced file={fifo} rate={rate_hz} channels={channels}"
+        f" format={PULSE_SAMPLES[sample_format]}",
+    )
+    arguments = [
+        "pulseaudio",
+        "-n",
+        "--daemonize=no",
+        "--exit-idle-time=-1",
+        "--disable-shm=yes",
+        "--use-pid-file=no",
+    ]
+    arguments += [part for module in modules for part in ("-L", module)]
+    with (directory / "pulse.log").open("wb") as log:
+        server = subprocess.Popen(arguments, env={**os.environ, **own}, stdout=log, stderr=log)
+    try:
+        _wait_for(socket, fifo, server, directory / "pulse.log")
+        yield Paced(DEVICE, {**os.environ, **own}, server, fifo, BYTES[sample_format] * channels, rate_hz)
+    finally:
+        server.terminate()
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _wait_for(socket: Path, fifo: Path, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 30.0
+    while not (socket.is_socket() and fifo.is_fifo()):
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"pulseaudio did not start: {log.read_text()}")
+        time.sleep(0.02)
+
+
+@contextmanager
+def feed(paced: Paced, sound: bytes) -> Iterator[None]:
+    """Play `sound` again and again into the device at wall-clock pace, until the context ends."""
+    stop = threading.Event()
+    thread = threading.Thread(target=_feed, args=(paced, sound, stop))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _feed(paced: Paced, sound: bytes, stop: threading.Event) -> None:
+    step = paced.rate_hz // 100 * paced.frame_bytes
+    fifo = os.open(paced.fifo, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        start, done, at = time.monotonic(), 0, 0
+        while not stop.is_set():
+            piece = sound[at : at + step]
+            try:
+                written = os.write(fifo, piece)
+            except BlockingIOError:
+                written = 0
+            at = (at + written) % len(sound)
+            done += written
+            ahead = start + done / (paced.rate_hz * paced.frame_bytes) - time.monotonic()
+            stop.wait(max(0.002 if written < len(piece) else 0.0, ahead))
+    finally:
+        os.close(fifo)
+
+
+def run_python(
+    paced: Paced, program: str, *arguments: str, timeout_s: float = 120.0
+) -> subprocess.CompletedProcess[str]:
+    """Run a Python program with the device in its environment: alsa-lib reads its configuration once a
+    process."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, *arguments],
+        env=paced.environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
