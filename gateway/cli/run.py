@@ -82,7 +82,6 @@ def _greeting(box: str, board: Board, mqtt: Mqtt | None) -> str:
         lines.append(f"Listen:   mosquitto_sub {where} -v -t '{topics}/#'")
         if board.simulated:
             lines.append(f"Set ppm:  mosquitto_pub {where} -t {topics}/cell/set -m 1000")
-        lines += [
-            f"Switch:   mosquitto_pub {where} -t {topics}/relay/{name}/set -m ON" for name in list(board.relays)[:1]
-        ]
+        if relay := next(iter(board.relays), None):
+            lines.append(f"Switch:   mosquitto_pub {where} -t {topics}/relay/{relay}/set -m ON")
     return "\n".join(lines)

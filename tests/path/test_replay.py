@@ -1,5 +1,5 @@
-"""`replay` of recordings made by an independent generator: amplitude and frequency within stated limits, ppm whatever the
-blocks, nothing in noise, and plain words for what is no recording."""
+"""`replay` of recordings made by an independent generator: amplitude and frequency within stated limits, ppm
+whatever the blocks, nothing in noise, and plain words for what is no recording."""
 
 from __future__ import annotations
 

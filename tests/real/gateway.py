@@ -58,8 +58,7 @@ class Running:
         return "\n".join([*self.lines[-20:], *self.errors[-20:]])
 
     def _read(self, stream: Any, into: list[str]) -> None:
-        for line in stream:
-            into.append(line.rstrip("\n"))
+        into.extend(line.rstrip("\n") for line in stream)
         stream.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import signal
@@ -102,7 +103,7 @@ def test_a_broker_that_dies_costs_no_block_and_gets_everything_again(tmp_path: P
             assert status["mqtt"] == "connected"
         assert box.stop(signal.SIGTERM) == 0
         times = [round(m["t_s"], 3) for m in box.objects("measurement")]
-    assert [round(after - at, 3) for at, after in zip(times, times[1:], strict=False)] == [1.0] * (len(times) - 1)
+    assert [round(after - at, 3) for at, after in itertools.pairwise(times)] == [1.0] * (len(times) - 1)
 
 
 def test_a_wrong_password_is_told_and_the_measurement_goes_on(tmp_path: Path) -> None:
