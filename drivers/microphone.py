@@ -159,7 +159,7 @@ class FileMicrophone:
         recording = self._recording
         while True:
             hole = self._hole(recording.position)
-            samples = recording.read(min(self._block_frames, hole or self._block_frames))
+            samples = recording.read(min(self._block_frames, abs(hole) or self._block_frames))
             if not len(samples):
                 played += recording.position
                 if not self._repeat or not recording.position:

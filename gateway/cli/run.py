@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gateway.board import Board
     from gateway.config.sections import Mqtt
 
 _EXAMPLE = """\
@@ -59,9 +60,12 @@ def run(args: argparse.Namespace) -> int:
         settings = config
         if broker is not None:
             settings = config.model_copy(update={"mqtt": Mqtt(host=broker.host, port=broker.port)})
-        told = sys.stderr if args.json else sys.stdout
-        print(_greeting(build.box_id(settings), board.title, settings.mqtt), file=told, flush=True)
-        await service.serve(settings, board, RealClock(), [sink], file=args.config)
+
+        def greet(parts: build.Parts) -> None:
+            greeting = _greeting(parts.face.box, board, settings.mqtt)
+            print(greeting, file=sys.stderr if args.json else sys.stdout, flush=True)
+
+        await service.serve(settings, board, RealClock(), [sink], file=args.config, started=greet)
 
     try:
         asyncio.run(service.with_broker(serve) if args.demo and config.mqtt is None else serve())
@@ -70,13 +74,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _greeting(box: str, board: str, mqtt: Mqtt | None) -> str:
-    lines = [f"Spectrophone {box} on {board}. Ctrl-C ends it and leaves laser and relays safe."]
+def _greeting(box: str, board: Board, mqtt: Mqtt | None) -> str:
+    lines = [f"Spectrophone {box} on {board.title}. Ctrl-C ends it and leaves laser and relays safe."]
     if mqtt is not None:
         where = f"-h {mqtt.host}" + (f" -p {mqtt.port}" if mqtt.port else "")
         topics = f"{mqtt.base_topic}/{box}"
-        lines.append(f"Listen:    mosquitto_sub {where} -v -t '{topics}/#'")
-        if "Simulated" in board:
-            lines.append(f"Set ppm:   mosquitto_pub {where} -t {topics}/cell/set -m 1000")
-        lines.append(f"Switch:    mosquitto_pub {where} -t {topics}/relay/fan/set -m ON")
+        lines.append(f"Listen:   mosquitto_sub {where} -v -t '{topics}/#'")
+        if board.simulated:
+            lines.append(f"Set ppm:  mosquitto_pub {where} -t {topics}/cell/set -m 1000")
+        lines += [
+            f"Switch:   mosquitto_pub {where} -t {topics}/relay/{name}/set -m ON" for name in list(board.relays)[:1]
+        ]
     return "\n".join(lines)

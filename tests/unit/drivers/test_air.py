@@ -11,7 +11,8 @@ TABLE = {
     25: (346.268, 346.697, 347.127, 347.555, 347.984),
     30: (349.148, 349.729, 350.310, 350.890, 351.469),
 }
-"""Metres per second at 101.325 kPa and 400 ppm CO2, at 0, 25, 50, 75, 100 % humidity, computed independently."""
+"""Metres per second at 101.325 kPa and 400 ppm CO2, at 0, 25, 50, 75, 100 % humidity, computed
+independently."""
 
 
 @pytest.mark.parametrize("celsius", TABLE)

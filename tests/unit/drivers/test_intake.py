@@ -14,7 +14,8 @@ PERIOD = 480
 
 
 class Device:
-    """A device whose sample values are the frame numbers of the world outside, which go on whatever happens."""
+    """A device whose sample values are the frame numbers of the world outside, which go on whatever
+    happens."""
 
     def __init__(self, ppm: float = 0.0) -> None:
         self.intake = Intake(RATE, 1, 0)
