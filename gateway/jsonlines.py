@@ -76,6 +76,17 @@ FLAGS: dict[Flag, str] = {
 }
 
 
+_INTRODUCTION = """\
+# JSON lines
+
+`spectrophone replay` and `spectrophone run --json` print one JSON object a line; nothing else goes to
+standard output. Every object has `kind`, its `node` or `rule`, and `t_s`: seconds from the first sample of
+the recording, lost samples counted, to the end of the record it belongs to. Live objects, and those of a
+recording that knows its date, have `time` as well: ISO 8601 in UTC. Numbers that do not exist are null,
+never NaN. New fields may come; those listed here stay. This page is made from the code by `make docs`.
+"""
+
+
 def objects(tick: Tick, *, live: bool) -> Iterator[dict[str, Any]]:
     """The objects of one tick, results first. `live` ones have `time` as well."""
     for item in (*tick.results, *tick.alerts):
@@ -173,16 +184,7 @@ def _iso(utc_ns: int | None) -> str | None:
 
 def reference() -> str:
     """docs/json-lines.md, from FIELDS."""
-    lines = [
-        "# JSON lines",
-        "",
-        "`spectrophone replay` and `spectrophone run --json` print one JSON object a line; nothing else goes to standard",
-        "output. Every object has `kind`, its `node` or `rule`, and `t_s`: seconds from the first sample of the recording,",
-        "lost samples counted, to the end of the record it belongs to. Live objects, and those of a recording that knows its",
-        "date, have `time` as well: ISO 8601 in UTC. Numbers that do not exist are null, never NaN. New fields may come; those",
-        "listed here stay. This page is made from the code by `make docs`.",
-        "",
-    ]
+    lines = [_INTRODUCTION]
     for kind, fields in FIELDS.items():
         lines += [f"## {kind}", "", "| field | meaning |", "|---|---|"]
         lines += [f"| {name} | {meaning} |" for name, meaning in fields.items()]

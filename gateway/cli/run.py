@@ -38,6 +38,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Run; 0 when told to stop."""
     import asyncio
+    import os
+    import signal
     import sys
 
     from gateway import build, service
@@ -53,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     config, board = build.accepted(checked)
     set_up(checked.secrets)
     config = overridden(config, device=args.microphone, ppm=args.ppm)
-    writer = LineWriter(sys.stdout)
+    writer = LineWriter(sys.stdout, gone=lambda: os.kill(os.getpid(), signal.SIGTERM))
     sink = JsonReadings(writer) if args.json else Readings(writer)
 
     async def serve(broker: PrivateBroker | None = None) -> None:

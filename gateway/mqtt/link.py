@@ -164,13 +164,14 @@ class MqttLink:
             self._quiet.clear()
 
     def _subscribe(self, filters: tuple[str, ...]) -> None:
+        """At QoS 0: what a broker cannot deliver at once it does not keep, so that no command comes minutes late."""
         if self._client is None:
             return
         if self._session.v5:
-            wish = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+            wish = SubscribeOptions(qos=0, retainAsPublished=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
             self._client.subscribe([(f, wish) for f in filters])
         else:
-            self._client.subscribe([(f, 1) for f in filters])
+            self._client.subscribe([(f, 0) for f in filters])
 
     def _connect(self, v5: bool) -> None:
         self._drop()
