@@ -1,7 +1,8 @@
 """Amplitude precision against the Cramer-Rao bound, for the lock-in, the peak finder and two common ways of doing it.
 
 One tone in white noise, 1 s records of 48 kHz, frequency off the FFT grid; the signal-to-noise ratio is that of a
-sample, A^2 / 2 sigma^2. Efficiency is the bound over the mean square error; 1 is the best that an unbiased estimator can do.
+sample, A^2 / 2 sigma^2. Efficiency is the bound over the mean square error; 1 is the best that an unbiased estimator
+can do.
 """
 
 from __future__ import annotations
