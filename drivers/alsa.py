@@ -36,11 +36,7 @@ class Capture:
         if granted != (rate_hz, sample_format, channels):
             offer = _offer(self._pcm)
             self._pcm.close()
-            raise DeviceError(
-                f"microphone {device} does not give {rate_hz} Hz {sample_format} in {_count(channels)}: "
-                f"it offers {offer}",
-                "Set acquisition to one of these, or put plughw: or a plug device in front",
-            )
+            raise _not_given(device, rate_hz, sample_format, channels, offer)
         self.descriptors: list[int] = [fd for fd, _ in self._pcm.polldescriptors()]
 
     def read(self) -> tuple[int, Samples]:
@@ -98,24 +94,40 @@ def _opened(device: str, rate_hz: int, sample_format: str, channels: int) -> Any
             periods=round(BUFFER_S / PERIOD_S),
         )
     except alsaaudio.ALSAAudioError as error:
-        known = ", ".join(capture_devices())
-        raise DeviceError(
-            f"microphone {device} cannot be opened: {error}",
-            f"Capture devices here: {known}" if known else "This machine has no capture device: plug one in",
-        ) from None
+        try:
+            pcm = alsaaudio.PCM(alsaaudio.PCM_CAPTURE, alsaaudio.PCM_NONBLOCK, device=device)
+        except alsaaudio.ALSAAudioError:
+            raise _missing(device, str(error)) from None
+        offer = _offer(pcm)
+        pcm.close()
+        raise _not_given(device, rate_hz, sample_format, channels, offer) from None
+
+
+def _missing(device: str, why: str) -> DeviceError:
+    known = ", ".join(capture_devices())
+    remedy = f"Capture devices here: {known}" if known else "This machine has no capture device: plug one in"
+    return DeviceError(f"microphone {device} cannot be opened: {why}", remedy)
+
+
+def _not_given(device: str, rate_hz: int, sample_format: str, channels: int, offer: str) -> DeviceError:
+    wanted = f"{rate_hz} Hz {sample_format} in {_count(channels)}"
+    return DeviceError(
+        f"microphone {device} does not give {wanted}: it offers {offer}",
+        "Set acquisition to one of these, or put plughw: or a plug device in front",
+    )
 
 
 def _offer(pcm: Any) -> str:
-    """What the device could give, in words."""
+    """What the device could give, in words. Its channels are those it gave: asking alsaaudio for all it could
+    give makes a list of billions for devices without a bound.
+    """
     formats = [name for name in BITS if name in pcm.getformats()]
     rates = pcm.getrates()
     if isinstance(rates, tuple):
         rate_text = f"{rates[0]} to {rates[1]} Hz"
     else:
         rate_text = ", ".join(str(rate) for rate in (rates if isinstance(rates, list) else [rates])) + " Hz"
-    channels = pcm.getchannels()
-    counts = f"{min(channels)} to {max(channels)} channels" if len(channels) > 1 else _count(channels[0])
-    return f"{', '.join(formats) or 'no format known here'}; {rate_text}; {counts}"
+    return f"{', '.join(formats) or 'no format known here'}; {rate_text}; {_count(pcm.info()['channels'])}"
 
 
 def _count(channels: int) -> str:
