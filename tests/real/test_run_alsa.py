@@ -1,4 +1,4 @@
-"""The gateway on a real, paced ALSA device: a known tone within its stated sigma, and a stalled reader that is counted."""
+"""The gateway on a real, paced ALSA device: a known tone within its sigma, and a stalled reader that is counted."""
 
 from __future__ import annotations
 
@@ -27,16 +27,20 @@ def test_a_known_tone_is_measured_and_a_stalled_reader_is_counted(tmp_path: Path
     config = tmp_path / "lab.yaml"
     config.write_text(CONFIG)
     sound = words(tone(FREQUENCY_HZ, AMPLITUDE, 48_000, 10.0, noise_rms=1e-3, seed=1), "PCM_16")
-    with paced_device(tmp_path, sample_format="S16_LE") as device, feed(device, sound):
-        with gateway(tmp_path, "run", "--json", "--config", str(config), environ=device.environment) as box:
-            box.wait(lambda: len([p for p in box.objects("peak") if p["valid"]]) >= 4, "four tones")
-            box.process.send_signal(signal.SIGSTOP)
-            time.sleep(12.0)  # longer than the device keeps sound for us
-            box.process.send_signal(signal.SIGCONT)
-            seen = len(box.objects("peak"))
-            box.wait(lambda: len([p for p in box.objects("peak")[seen:] if p["valid"]]) >= 4, "tones after the stall")
-            status = json.loads(command(tmp_path, "status", "--json").stdout)
-            assert box.stop() == 0
+    arguments = ("run", "--json", "--config", str(config))
+    with (
+        paced_device(tmp_path, sample_format="S16_LE") as device,
+        feed(device, sound),
+        gateway(tmp_path, *arguments, environ=device.environment) as box,
+    ):
+        box.wait(lambda: len([p for p in box.objects("peak") if p["valid"]]) >= 4, "four tones")
+        box.process.send_signal(signal.SIGSTOP)
+        time.sleep(12.0)  # longer than the device keeps sound for us
+        box.process.send_signal(signal.SIGCONT)
+        seen = len(box.objects("peak"))
+        box.wait(lambda: len([p for p in box.objects("peak")[seen:] if p["valid"]]) >= 4, "tones after the stall")
+        status = json.loads(command(tmp_path, "status", "--json").stdout)
+        assert box.stop() == 0
     assert status["lost_frames"] > 24_000
     peaks = box.objects("peak")
     assert any("lost_samples" in peak["flags"] for peak in peaks)

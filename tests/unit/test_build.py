@@ -52,6 +52,12 @@ def test_the_verbs_that_are_checked_are_those_that_the_outputs_have(tmp_path: Pa
             "there is no output 'relay fna'",
         ),
         (
+            "mqtt: {host: broker, expire_s: 5}\nprocessing: {default_graph: {nodes: [{id: slow, type: lock_in, "
+            "parameters: {integration_s: 10}}]}}\n",
+            "mqtt.expire_s",
+            "5 s are too short for slow, which gives a value every 10 s",
+        ),
+        (
             "acquisition: {channels: 1}\n",
             "processing.default_graph.nodes[3].type",
             "differential needs two channels",
