@@ -30,7 +30,8 @@ bench: setup  ## speed and precision, as ratios from one run
 	for b in bench/*.py; do $(PY)/python $$b || exit 1; done
 
 docs: setup  ## the generated pages anew
-	$(PY)/python -c "from gateway.jsonlines import reference; print(reference(), end='')" > docs/json-lines.md
+	$(PY)/python -c "from gateway import jsonlines as j; print(j.reference(), end='')" > docs/json-lines.md
+	$(PY)/python -c "from gateway import nodes as n; from gateway.config import reference as r; print(r.reference(n.SETTINGS), end='')" > docs/configuration.md
 
 test-ha: setup  ## the gateway on a real Home Assistant (root; three minutes and 1.6 GB the first time)
 	.ci/need mosquitto debootstrap iproute2
