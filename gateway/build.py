@@ -26,7 +26,7 @@ from gateway.config.config import Config
 from gateway.config.graph import feeders, order
 from gateway.dsp.demodulator import exact
 from gateway.errors import ConfigError, Fault
-from gateway.graph import Fitted, Graph, Step, fit, kinds
+from gateway.graph import Fitted, Graph, Step, commuted, fit, kinds
 from gateway.inbox import CommandInbox
 from gateway.mqtt.face import Face, GasFace, OutputFace, RuleFace, SignalFace
 from gateway.mqtt.link import MqttLink
@@ -253,7 +253,7 @@ def parts(config: Config, board: Board, clock: Clock) -> Parts:
 
 def _fitted(config: Config, heard: Sound) -> Iterator[Fitted | tuple[Step, NodeFault]]:
     place = Place(heard.rate_hz, heard.channels, exact(config.laser.frequency_hz))
-    return fit(steps(config), place)
+    return fit(commuted(steps(config)), place)
 
 
 def _colours(lines: Mapping[str, int]) -> tuple[str, ...]:
