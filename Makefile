@@ -22,14 +22,22 @@ check: setup  ## lint, types, imports, unit tests: under three minutes
 	$(PY)/pytest tests/unit tests/dsp tests/path tests/wire
 
 test: setup  ## everything in `check`, then the tests against real parts
-	.ci/need mosquitto mosquitto-clients pulseaudio libasound2-plugins
+	.ci/need mosquitto mosquitto-clients openssl pulseaudio libasound2-plugins
 	$(PY)/ruff check . && $(PY)/ruff format --check . && $(PY)/mypy && $(PY)/lint-imports
 	$(PY)/pytest $(TESTS)
 
 bench: setup  ## speed and precision, as ratios from one run
 	for b in bench/*.py; do $(PY)/python $$b || exit 1; done
 
+docs: setup  ## the generated pages anew
+	$(PY)/python -c "from gateway import jsonlines as j; print(j.reference(), end='')" > docs/json-lines.md
+	$(PY)/python -c "from gateway import nodes as n; from gateway.config import reference as r; print(r.reference(n.SETTINGS), end='')" > docs/configuration.md
+
+test-ha: setup  ## the gateway on a real Home Assistant (root; three minutes and 1.6 GB the first time)
+	.ci/need mosquitto debootstrap iproute2
+	tests/ha/run $(PY)/python
+
 lock:  ## resolve the tested versions anew (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --group dev pyproject.toml -o requirements.lock
 
-.PHONY: help setup run check test bench lock
+.PHONY: help setup run check test bench docs test-ha lock

@@ -105,9 +105,8 @@ def main() -> None:
         cells = "".join(f"{figure:9.0f} ({ratio:5.1f}) " for figure, ratio in zip(figures, ratios, strict=True))
         print(f"{name:22}{cells}")
     hundred = rows["whole"][1]
-    print(
-        f"whole loop at 100 ms blocks: {hundred / 1e4:.2f} % of one core; default graph is {rows['graph'][1] / hundred:.0%} of it"
-    )
+    share = rows["graph"][1] / hundred
+    print(f"whole loop at 100 ms blocks: {hundred / 1e4:.2f} % of one core; default graph is {share:.0%} of it")
 
 
 if __name__ == "__main__":

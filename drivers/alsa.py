@@ -8,6 +8,9 @@ prepared again then, but runs only from the next read on.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import functools
 from typing import Any
 
 import numpy as np
@@ -17,8 +20,17 @@ from gateway.types import Samples
 
 BITS = {"S16_LE": 16, "S24_3LE": 24, "S32_LE": 32, "FLOAT_LE": 32}
 """Word length of each format that `decode` knows."""
+NO_DEVICES = frozenset(
+    {"null", "lavrate", "samplerate", "speexrate", "speex", "upmix", "vdownmix", "oss", "jack", "usbstream"}
+)
+"""Names that alsa-lib and its plugins list everywhere: converters, and ways to servers that are seldom there."""
 PERIOD_S = 0.01
 BUFFER_S = 0.5
+
+_SAY_NOTHING = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)(
+    lambda *_: None
+)
+"""Takes what alsa-lib would print to standard error."""
 
 
 class Capture:
@@ -77,7 +89,7 @@ def capture_devices() -> list[str]:
     without ALSA."""
     alsaaudio = _alsaaudio()
     cards = [f"hw:{name}" for name in alsaaudio.cards()]
-    return [name for name in alsaaudio.pcms(alsaaudio.PCM_CAPTURE) if name != "null"] + cards
+    return [name for name in alsaaudio.pcms(alsaaudio.PCM_CAPTURE) if name not in NO_DEVICES] + cards
 
 
 def _opened(device: str, rate_hz: int, sample_format: str, channels: int) -> Any:
@@ -134,10 +146,14 @@ def _count(channels: int) -> str:
     return "1 channel" if channels == 1 else f"{channels} channels"
 
 
+@functools.cache
 def _alsaaudio() -> Any:
-    """The library. Raises DeviceError where it is not installed."""
+    """The library, told to keep its own complaints to itself: ours name device and remedy. Raises DeviceError where it
+    is not installed."""
     try:
         import alsaaudio
     except ImportError as error:
         raise DeviceError(f"ALSA cannot be used: {error}", "pip install pyalsaaudio") from None
+    with contextlib.suppress(OSError):
+        ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(_SAY_NOTHING)
     return alsaaudio

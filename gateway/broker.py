@@ -33,7 +33,6 @@ class PrivateBroker:
     def __init__(self) -> None:
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
-        self._directory: Path | None = None
 
     @property
     def pid(self) -> int | None:
@@ -43,26 +42,24 @@ class PrivateBroker:
     async def start(self) -> None:
         """Start it and wait until it listens. Raises LinkError if it is not installed or does not come up."""
         command = _command()
-        self._directory = Path(tempfile.mkdtemp(prefix="spectrophone-broker-"))
-        for _ in range(_TRIES):  # another process may take the port in between
-            self.port = _free_port()
-            if await self._try(command, self._directory):
-                return
-        said = (self._directory / "log").read_text(errors="replace").strip().splitlines()
-        await self.stop()
+        with tempfile.TemporaryDirectory(prefix="spectrophone-broker-") as name:  # read at the start, needed no longer
+            directory = Path(name)
+            for _ in range(_TRIES):  # another process may take the port in between
+                self.port = _free_port()
+                if await self._try(command, directory):
+                    return
+            said = (directory / "log").read_text(errors="replace").strip().splitlines()
         raise LinkError(f"mosquitto does not start: {said[-1] if said else 'it says nothing'}", "Try it by hand")
 
     async def stop(self) -> None:
-        """End it, wait until it is gone, and remove its files; may be called twice."""
+        """End it and wait until it is gone; may be called twice."""
         process, self._process = self._process, None
-        directory, self._directory = self._directory, None
-        if process is not None:
-            process.terminate()
-            if not await _until(lambda: process.poll() is not None, STOP_S):
-                process.kill()
-                process.wait()
-        if directory is not None:
-            shutil.rmtree(directory, ignore_errors=True)
+        if process is None:
+            return
+        process.terminate()
+        if not await _until(lambda: process.poll() is not None, STOP_S):
+            process.kill()
+            process.wait()
 
     async def _try(self, command: list[str], directory: Path) -> bool:
         self._process = process = _spawn(command, directory, self.port)
@@ -86,7 +83,7 @@ def _command() -> list[str]:
 
 def _spawn(command: list[str], directory: Path, port: int) -> subprocess.Popen[bytes]:
     """In a session of its own, so that Ctrl-C reaches the gateway alone and it can still say goodbye."""
-    settings = f"listener {port} {HOST}\nallow_anonymous true\npersistence false\nlog_dest stderr\n"
+    settings = f"listener {port} {HOST}\nallow_anonymous true\npersistence false\nlog_dest stderr\nlog_type error\n"
     if os.geteuid() == 0:
         settings += "user root\n"
     file = directory / "mosquitto.conf"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
@@ -66,7 +67,7 @@ class Parts:
 
 def prepare(path: File | None, environ: Mapping[str, str] = os.environ) -> Checked:
     """The configuration in `path` (None: the built-in one) and all its faults. Touches no hardware and no network."""
-    return check(path, SETTINGS, environ, (graph_faults, rule_faults), default_board())
+    return check(path, SETTINGS, environ, (graph_faults, rule_faults, expiry_faults), default_board())
 
 
 def accepted(checked: Checked) -> tuple[Config, Board]:
@@ -114,6 +115,19 @@ def graph_faults(config: Config, board: Board) -> Iterator[Fault]:
         step, fault = found
         inside = ("parameters", fault.option) if fault.option != "type" else ("type",)
         yield Fault((*_NODES, index[step.id], *inside), fault.message, fault.remedy)
+
+
+def expiry_faults(config: Config, board: Board) -> Iterator[Fault]:
+    """Values over MQTT that would expire before the next one comes."""
+    if config.mqtt is None:
+        return
+    for node in config.processing.default_graph.nodes:
+        integration_s = getattr(node.parameters, "integration_s", 0.0)
+        if config.mqtt.expire_s < 2 * integration_s:
+            message = (
+                f"{config.mqtt.expire_s} s are too short for {node.id}, which gives a value every {integration_s:g} s"
+            )
+            yield Fault(("mqtt", "expire_s"), message, f"Give at least {math.ceil(2 * integration_s)}")
 
 
 def rule_faults(config: Config, board: Board) -> Iterator[Fault]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.types import Alert, LevelResult, LockInResult, Measurement, PeakResult, Result, Tick
+from gateway.types import INVALIDATING, Alert, Flag, LevelResult, LockInResult, Measurement, PeakResult, Result, Tick
 
 FIELDS: dict[str, dict[str, str]] = {
     "peak": {
@@ -62,6 +62,29 @@ FIELDS: dict[str, dict[str, str]] = {
     },
 }
 """Every kind of object and its fields, beside `kind` and the times."""
+
+FLAGS: dict[Flag, str] = {
+    Flag.OVERLOAD: "a sample reached full scale",
+    Flag.LOW_SIGNAL: "below the limit of detection",
+    Flag.OFF_RESONANCE: "the modulation is off the cell's resonance",
+    Flag.UNLOCKED: "there is no phase reference",
+    Flag.LASER_OFF: "the laser was off during part of the record",
+    Flag.LOST_SAMPLES: "sound is missing inside the record",
+    Flag.EXTRAPOLATED: "outside the calibrated range",
+    Flag.STALE: "no new value came in time",
+    Flag.NOT_FINITE: "a sample was NaN or infinite",
+}
+
+
+_INTRODUCTION = """\
+# JSON lines
+
+`spectrophone replay` and `spectrophone run --json` print one JSON object a line; nothing else goes to
+standard output. Every object has `kind`, its `node` or `rule`, and `t_s`: seconds from the first sample of
+the recording, lost samples counted, to the end of the record it belongs to. Live objects, and those of a
+recording that knows its date, have `time` as well: ISO 8601 in UTC. Numbers that do not exist are null,
+never NaN. New fields may come; those listed here stay. This page is made from the code by `make docs`.
+"""
 
 
 def objects(tick: Tick, *, live: bool) -> Iterator[dict[str, Any]]:
@@ -157,3 +180,16 @@ def _iso(utc_ns: int | None) -> str | None:
     if utc_ns is None:
         return None
     return datetime.fromtimestamp(utc_ns / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def reference() -> str:
+    """docs/json-lines.md, from FIELDS."""
+    lines = [_INTRODUCTION]
+    for kind, fields in FIELDS.items():
+        lines += [f"## {kind}", "", "| field | meaning |", "|---|---|"]
+        lines += [f"| {name} | {meaning} |" for name, meaning in fields.items()]
+        lines.append("")
+    lines += ["## Flags", "", "| flag | meaning | value is valid |", "|---|---|---|"]
+    for flag, meaning in FLAGS.items():
+        lines.append(f"| {flag} | {meaning} | {'no' if flag in INVALIDATING else 'yes'} |")
+    return "\n".join([*lines, ""])

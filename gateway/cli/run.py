@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gateway.board import Board
     from gateway.config.sections import Mqtt
 
 _EXAMPLE = """\
@@ -37,6 +38,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Run; 0 when told to stop."""
     import asyncio
+    import os
+    import signal
     import sys
 
     from gateway import build, service
@@ -52,16 +55,19 @@ def run(args: argparse.Namespace) -> int:
     config, board = build.accepted(checked)
     set_up(checked.secrets)
     config = overridden(config, device=args.microphone, ppm=args.ppm)
-    writer = LineWriter(sys.stdout)
+    writer = LineWriter(sys.stdout, gone=lambda: os.kill(os.getpid(), signal.SIGTERM))
     sink = JsonReadings(writer) if args.json else Readings(writer)
 
     async def serve(broker: PrivateBroker | None = None) -> None:
         settings = config
         if broker is not None:
             settings = config.model_copy(update={"mqtt": Mqtt(host=broker.host, port=broker.port)})
-        told = sys.stderr if args.json else sys.stdout
-        print(_greeting(build.box_id(settings), board.title, settings.mqtt), file=told, flush=True)
-        await service.serve(settings, board, RealClock(), [sink], file=args.config)
+
+        def greet(parts: build.Parts) -> None:
+            greeting = _greeting(parts.face.box, board, settings.mqtt)
+            print(greeting, file=sys.stderr if args.json else sys.stdout, flush=True)
+
+        await service.serve(settings, board, RealClock(), [sink], file=args.config, started=greet)
 
     try:
         asyncio.run(service.with_broker(serve) if args.demo and config.mqtt is None else serve())
@@ -70,13 +76,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _greeting(box: str, board: str, mqtt: Mqtt | None) -> str:
-    lines = [f"Spectrophone {box} on {board}. Ctrl-C ends it and leaves laser and relays safe."]
+def _greeting(box: str, board: Board, mqtt: Mqtt | None) -> str:
+    lines = [f"Spectrophone {box} on {board.title}. Ctrl-C ends it and leaves laser and relays safe."]
     if mqtt is not None:
         where = f"-h {mqtt.host}" + (f" -p {mqtt.port}" if mqtt.port else "")
         topics = f"{mqtt.base_topic}/{box}"
-        lines.append(f"Listen:    mosquitto_sub {where} -v -t '{topics}/#'")
-        if "Simulated" in board:
-            lines.append(f"Set ppm:   mosquitto_pub {where} -t {topics}/cell/set -m 1000")
-        lines.append(f"Switch:    mosquitto_pub {where} -t {topics}/relay/fan/set -m ON")
+        lines.append(f"Listen:   mosquitto_sub {where} -v -t '{topics}/#'")
+        if board.simulated:
+            lines.append(f"Set ppm:  mosquitto_pub {where} -t {topics}/cell/set -m 1000")
+        if relay := next(iter(board.relays), None):
+            lines.append(f"Switch:   mosquitto_pub {where} -t {topics}/relay/{relay}/set -m ON")
     return "\n".join(lines)

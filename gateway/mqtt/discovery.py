@@ -66,7 +66,8 @@ def payload(face: Face, topics: Topics, expire_s: int) -> dict[str, Any]:
     components |= _alarms(face, topics) | _health(topics)
     for key, component in components.items():
         component["uniq_id"] = f"{device_id(face)}_{key}"
-        component["def_ent_id"] = f"{component['p']}.{_slug(f'{face.name}_{key}')}"
+        entity = _slug(f"{face.name} {component['name']}")
+        component["def_ent_id"] = f"{component['p']}.{entity}"
     return {
         "dev": {
             "ids": [device_id(face)],

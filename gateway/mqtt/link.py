@@ -62,6 +62,7 @@ class MqttLink:
         self._tokens: dict[int, int] = {}
         self._refusal: ReasonCode | None = None
         self._said: str | None = self._session.problem
+        self._complaints: set[str] = set()
         self._quiet = asyncio.Event()
         self._gone = asyncio.Event()
 
@@ -163,13 +164,14 @@ class MqttLink:
             self._quiet.clear()
 
     def _subscribe(self, filters: tuple[str, ...]) -> None:
+        """At QoS 0: what a broker cannot deliver at once it does not keep, so that no command comes minutes late."""
         if self._client is None:
             return
         if self._session.v5:
-            wish = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+            wish = SubscribeOptions(qos=0, retainAsPublished=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
             self._client.subscribe([(f, wish) for f in filters])
         else:
-            self._client.subscribe([(f, 1) for f in filters])
+            self._client.subscribe([(f, 0) for f in filters])
 
     def _connect(self, v5: bool) -> None:
         self._drop()
@@ -305,7 +307,7 @@ class MqttLink:
     def _on_publish(self, _client: Client, _userdata: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
         token = self._tokens.pop(mid, None)
         if reason.is_failure:
-            log.warning("the MQTT broker does not take a message of ours: %s. Check its access list", reason)
+            self._complain(f"the MQTT broker drops messages of ours: {str(reason).lower()}. Check its access list")
         if token is not None:
             self._run(lambda: self._session.acknowledged(self._now(), token))
         if not self._tokens:
@@ -315,7 +317,13 @@ class MqttLink:
         self, _client: Client, _userdata: Any, _mid: int, codes: list[ReasonCode], _properties: Any
     ) -> None:
         if any(code.is_failure for code in codes):
-            log.warning("the MQTT broker gives us no commands: it refused to subscribe. Check its access list")
+            self._complain("the MQTT broker gives us no commands: it refused to subscribe. Check its access list")
+
+    def _complain(self, what: str) -> None:
+        """Say it, but not with every message."""
+        if what not in self._complaints:
+            self._complaints.add(what)
+            log.warning("%s", what)
 
     def _on_socket_close(self, client: Client, _userdata: Any, _sock: Any) -> None:
         if client is self._client:

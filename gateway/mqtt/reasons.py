@@ -55,6 +55,8 @@ def refused(reason: ReasonCode, settings: Mqtt) -> str:
         remedy = "Check mqtt.username and mqtt.password"
         return f"the MQTT broker {where} refused {who}: {str(reason).lower()}. {remedy}"
     if reason.value == UNSUPPORTED:
+        if settings.protocol == "auto":
+            return f"the MQTT broker {where} speaks neither MQTT 5 nor 3.1.1. Use a newer broker"
         return f"the MQTT broker {where} does not speak MQTT {settings.protocol}. Set mqtt.protocol to auto"
     return f"the MQTT broker {where} refused us: {str(reason).lower()}. Its log may tell why"
 

@@ -1,6 +1,7 @@
 """peak_finder: the strongest tone in a band, with frequency and amplitude between the bins, or none.
 
-A Hann periodogram of the whole record finds the tone and tests it against the noise (dsp/detect.py); the
+A Hann periodogram of the whole record, made white where filters before this node have coloured it, finds the tone and
+tests it against the noise (dsp/detect.py); the
 four-parameter sine fit at baseband (dsp/phasor.py) gives frequency, amplitude and sigma, so neither depends on where
 the bins lie. The length of a noisy phasor is too long by sigma^2 / 2A on average (Rice); it is taken off: A =
 sqrt(|z|^2 - sigma^2). The frequency's own uncertainty is the Cramer-Rao bound, sigma_f = sqrt(12) sigma / (2 pi A T)
@@ -15,11 +16,15 @@ import numpy as np
 from pydantic import Field
 
 from gateway.config.settings import Settings
-from gateway.dsp.detect import find_peak, hann
+from gateway.dsp.detect import Power, find_peak, hann
 from gateway.dsp.phasor import fit_tone
 from gateway.nodes.place import Channel, NodeFault, Place, one_channel
 from gateway.nodes.records import Record, Records
 from gateway.types import Flag, PeakResult, Result, SampleBlock
+
+_PASSED = 1e-4
+"""Power gain (-40 dB) below which a filter is taken to let nothing pass."""
+_FEWEST_BINS = 10
 
 
 class PeakFinderSettings(Settings):
@@ -44,8 +49,8 @@ class PeakFinder:
         if settings.frequency_max >= nyquist_hz:
             message = f"{settings.frequency_max:g} Hz is not below half the sample rate, {nyquist_hz:g} Hz"
             raise NodeFault("frequency_max", message, "Lower it, or sample faster")
-        if (settings.frequency_max - settings.frequency_min) * settings.integration_s < 10:
-            width_hz = 10 / settings.integration_s
+        if (settings.frequency_max - settings.frequency_min) * settings.integration_s < _FEWEST_BINS:
+            width_hz = _FEWEST_BINS / settings.integration_s
             message = f"the band is narrower than ten bins of a record of {settings.integration_s:g} s"
             raise NodeFault("frequency_max", message, f"Make it at least {width_hz:g} Hz wide")
         self.after = place
@@ -57,6 +62,7 @@ class PeakFinder:
         self._false_alarm = settings.false_alarm
         frames = round(settings.integration_s * place.rate_hz)
         self._window = hann(frames)
+        self._first, self._shape = _band(settings, place, frames)
         self._records = Records(frames, math.ceil(place.settling_s * place.rate_hz), np.float32)
 
     def process(self, block: SampleBlock, results: list[Result]) -> list[Result]:
@@ -69,7 +75,7 @@ class PeakFinder:
         t_ns = record.end * 1_000_000_000 // self._rate_hz
         start = None
         if record.values is not None:
-            start = find_peak(record.values, self._window, self._low, self._high, self._false_alarm)
+            start = find_peak(record.values, self._window, self._first, self._shape, self._false_alarm)
         if start is None or record.values is None:
             flags = record.flags if record.values is None else record.flags | {Flag.LOW_SIGNAL}
             return PeakResult(self._name, t_ns, None, None, None, math.nan, 0, integration_s, False, flags)
@@ -93,3 +99,17 @@ class PeakFinder:
             inside and not record.flags,
             record.flags,
         )
+
+
+def _band(settings: PeakFinderSettings, place: Place, frames: int) -> tuple[int, Power]:
+    """First bin of the band, and the power gain of the filters before this node in each bin that they let pass."""
+    first = max(1, math.ceil(settings.frequency_min * frames / place.rate_hz))
+    last = min(frames // 2 - 1, math.floor(settings.frequency_max * frames / place.rate_hz))
+    bins = np.arange(first, last + 1)
+    shape = np.array([abs(place.response(k * place.rate_hz / frames)) ** 2 for k in bins])
+    passed = np.flatnonzero(shape > _PASSED)
+    if not len(passed) or passed[-1] - passed[0] < _FEWEST_BINS:
+        message = "the filters before this node let next to nothing of the band pass"
+        raise NodeFault("frequency_min", message, "Search where they pass, or widen them")
+    low, high = int(passed[0]), int(passed[-1]) + 1
+    return first + low, np.maximum(shape[low:high], _PASSED)

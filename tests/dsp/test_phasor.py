@@ -16,6 +16,11 @@ from tests.support.sound import noise, tone
 TRIALS = 300
 
 
+def found_near(samples: np.ndarray, low_hz: float, high_hz: float, rate_hz: int, false_alarm: float) -> float | None:
+    first, last = (round(f * len(samples) / rate_hz) for f in (low_hz, high_hz))
+    return find_peak(samples, hann(len(samples)), first, np.ones(last - first + 1), false_alarm)
+
+
 def estimates(frequency_hz: float, amplitude: float, density: float, rate_hz: int = 48_000) -> list[Phasor]:
     clean = tone(frequency_hz, amplitude, 1.0, rate_hz, 0.3)
     out = []
@@ -62,7 +67,7 @@ def test_coverage_is_that_of_student() -> None:
 @pytest.mark.parametrize("frequency_hz", [1999.9371, 2002.0, 2013.7])
 def test_a_clean_tone_is_found_to_float32_precision(rate_hz: int, frequency_hz: float) -> None:
     samples = tone(frequency_hz, 0.1, 1.0, rate_hz, 1.1).astype(np.float32)
-    start = find_peak(samples, hann(rate_hz), 1800 / rate_hz, 2200 / rate_hz, 1e-6)
+    start = found_near(samples, 1800, 2200, rate_hz, 1e-6)
     assert start is not None
     turns, phasor = fit_tone(samples, start, rate_hz)
     assert abs(turns * rate_hz - frequency_hz) < 1e-5
@@ -75,7 +80,7 @@ def test_frequency_reaches_its_bound() -> None:
     errors = []
     for seed in range(TRIALS):
         samples = (clean + noise(density, 1.0, rate_hz, seed)).astype(np.float32)
-        start = find_peak(samples, hann(rate_hz), 1800 / rate_hz, 2200 / rate_hz, 1e-6)
+        start = found_near(samples, 1800, 2200, rate_hz, 1e-6)
         assert start is not None
         errors.append(fit_tone(samples, start, rate_hz)[0] * rate_hz - 2013.7)
     bound_hz = math.sqrt(12.0) * density / (2.0 * math.pi * amplitude)
@@ -86,12 +91,9 @@ def test_frequency_reaches_its_bound() -> None:
 
 
 def test_noise_alone_is_seldom_taken_for_a_tone() -> None:
-    window, rate = hann(4800), 1e-2
-    seen = sum(
-        find_peak(noise(1e-3, 0.1, 48_000, seed).astype(np.float32), window, 1000 / 48_000, 3000 / 48_000, rate)
-        is not None
-        for seed in range(2000)
-    )
+    rate = 1e-2
+    waves = (noise(1e-3, 0.1, 48_000, seed).astype(np.float32) for seed in range(2000))
+    seen = sum(found_near(wave, 1000, 3000, 48_000, rate) is not None for wave in waves)
     assert seen <= scipy.stats.binom.ppf(1 - 1e-5, 2000, 2 * rate)  # twice: the median of 200 bins scatters too
 
 
@@ -100,4 +102,4 @@ def test_threshold_tends_to_the_logarithm() -> None:
 
 
 def test_silence_has_no_tone() -> None:
-    assert find_peak(np.zeros(4800, np.float32), hann(4800), 0.02, 0.06, 1e-6) is None
+    assert found_near(np.zeros(4800, np.float32), 1000, 3000, 48_000, 1e-6) is None

@@ -154,7 +154,7 @@ class Authority:
         self._directory = directory
         self.ca, self._key = directory / "ca.pem", directory / "ca.key"
         basics = ["-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign"]
-        self._openssl(
+        self.openssl(
             "req",
             "-x509",
             *self._new_key(self._key),
@@ -173,8 +173,8 @@ class Authority:
         extensions = self._directory / f"{name}.ext"
         kind = "IP" if name[0].isdigit() else "DNS"
         extensions.write_text(f"subjectAltName={kind}:{name}\nauthorityKeyIdentifier=keyid\n")
-        self._openssl("req", *self._new_key(key), "-out", wish, "-subj", f"/CN={name}")
-        self._openssl(
+        self.openssl("req", *self._new_key(key), "-out", wish, "-subj", f"/CN={name}")
+        self.openssl(
             "x509", "-req", "-in", wish, "-CA", self.ca, "-CAkey", self._key, "-CAcreateserial",
             "-out", certificate, "-days", "2", "-extfile", extensions,
         )  # fmt: skip
@@ -190,5 +190,6 @@ class Authority:
         return ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", file]
 
     @staticmethod
-    def _openssl(*words: str | Path) -> None:
+    def openssl(*words: str | Path) -> None:
+        """Run openssl."""
         subprocess.run([program("openssl"), *words], check=True, capture_output=True)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -24,13 +25,14 @@ def running(pid: int) -> bool:
         return False
 
 
-def test_a_box_and_a_listener_meet_and_nothing_stays():
+def test_a_box_and_a_listener_meet_and_nothing_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
     async def scene():
         broker = PrivateBroker()
         await broker.start()
-        pid, directory = broker.pid, broker._directory
+        pid = broker.pid
         assert pid is not None
-        assert directory is not None
         try:
             async with box(broker.port):
                 with listening(broker.port, VALUE) as ear:
@@ -39,7 +41,7 @@ def test_a_box_and_a_listener_meet_and_nothing_stays():
             await broker.stop()
         await broker.stop()
         assert not running(pid)
-        assert not directory.exists()
+        assert not list(tmp_path.iterdir())
 
     asyncio.run(scene())
 
@@ -63,34 +65,31 @@ from gateway.broker import PrivateBroker
 async def main():
     broker = PrivateBroker()
     await broker.start()
-    print(broker.pid, broker._directory, flush=True)
+    print(broker.pid, flush=True)
     await asyncio.sleep(600)
 
 asyncio.run(main())
 """
 
 
-def run_child():
-    """A process with a private broker, the broker's pid, and its directory."""
+def run_child(directory):
+    """A process with a private broker, and the broker's pid."""
     places = os.pathsep.join(p for p in [os.getcwd(), *sys.path] if p)
-    environment = os.environ | {"PYTHONPATH": places}
+    environment = os.environ | {"PYTHONPATH": places, "TMPDIR": str(directory)}
     child = subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE, env=environment, text=True)
     assert child.stdout is not None
     with child.stdout:
-        pid, directory = child.stdout.readline().split()
-    return child, int(pid), Path(directory)
+        return child, int(child.stdout.readline())
 
 
-def test_kill_9_of_the_gateway_leaves_no_broker():
+def test_kill_9_of_the_gateway_leaves_nothing(tmp_path):
     async def scene():
-        child, pid, directory = run_child()
+        child, pid = run_child(tmp_path)
         assert running(pid)
         child.kill()
         child.wait()
         await until(lambda: not running(pid), "the broker's end")
-        for file in directory.iterdir():
-            file.unlink()
-        directory.rmdir()
+        assert not list(tmp_path.iterdir())
 
     asyncio.run(scene())
 

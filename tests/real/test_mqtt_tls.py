@@ -12,7 +12,7 @@ import pytest
 from gateway.clock import RealClock
 from gateway.errors import LinkError
 from gateway.mqtt.link import MqttLink
-from tests.real.mosquitto import HOST, Authority, Mosquitto, program, until
+from tests.real.mosquitto import HOST, Authority, Mosquitto, until
 from tests.real.mqtt_box import box
 from tests.unit.mqtt.samples import FACE, Tray, settings
 
@@ -114,6 +114,5 @@ def test_files_that_are_missing_or_wrong_fail_at_the_start(tmp_path, authority):
 def test_an_encrypted_key_asks_nobody(tmp_path, authority):
     certificate, key = authority.issue("box4")
     locked = tmp_path / "locked.key"
-    authority._openssl("ec", "-in", key, "-aes128", "-passout", "pass:sesame", "-out", locked)
-    assert program("openssl")
+    authority.openssl("ec", "-in", key, "-aes128", "-passout", "pass:sesame", "-out", locked)
     assert "must not be encrypted" in start(ca=authority.ca, certificate=certificate, key=locked)

@@ -125,10 +125,11 @@ def test_the_projection_is_signed_and_turned_by_the_calibrated_phase() -> None:
     assert abs(turned.quadrature) < 1e-7
 
 
-def test_white_noise_alone_yields_no_detection() -> None:
-    chain = graph(("peak_finder", {**BAND, "integration_s": 0.25}))
+@pytest.mark.parametrize("before", [(), (("filter", BANDPASS),), (("filter", {**BANDPASS, "bandwidth": 100}),)])
+def test_white_noise_alone_yields_no_detection(before: tuple[tuple[str, dict[str, Any]], ...]) -> None:
+    chain = graph(*before, ("peak_finder", {**BAND, "integration_s": 0.25}))
     found = results(chain, stereo(noise(1e-4, 60.0, RATE, 3)))
-    assert len(found) == 240
+    assert len(found) in (239, 240)
     assert not any(isinstance(r, PeakResult) and r.valid for r in found)
 
 

@@ -45,7 +45,7 @@ def test_co2_has_its_class_and_expires():
     co2 = PAYLOAD["cmps"]["gas_co2"]
     assert (co2["dev_cla"], co2["unit_of_meas"], co2["stat_cla"]) == ("carbon_dioxide", "ppm", "measurement")
     assert (co2["exp_aft"], co2["sug_dsp_prc"]) == (30, 0)
-    assert co2["def_ent_id"] == "sensor.gas_box_gas_co2"
+    assert co2["def_ent_id"] == "sensor.gas_box_co2"
 
 
 def test_alarms_of_a_concentration_are_of_class_gas():

@@ -50,7 +50,7 @@ def connack(name):
     [
         ("Bad user name or password", "refused user box: bad user name or password. Check mqtt.username"),
         ("Not authorized", "refused user box: not authorized. Check mqtt.username"),
-        ("Unsupported protocol version", "does not speak MQTT auto. Set mqtt.protocol"),
+        ("Unsupported protocol version", "speaks neither MQTT 5 nor 3.1.1"),
         ("Server busy", "refused us: server busy"),
     ],
 )
@@ -58,6 +58,8 @@ def test_refused(name, says):
     said = reasons.refused(connack(name), LOGIN)
     assert says in said
     assert "sesame" not in said
+    old = reasons.refused(connack("Unsupported protocol version"), settings(protocol="5"))
+    assert "does not speak MQTT 5. Set mqtt.protocol to auto" in old
 
 
 def test_broken():

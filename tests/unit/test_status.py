@@ -1,0 +1,86 @@
+"""The status file: whole, strict, and silent about gateways that are gone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+
+from gateway import status
+from gateway.types import NO_FLAGS, Alert, LockInResult, Measurement, Outcome, Result, Snapshot, Tick
+from tests.support.clock import FakeClock
+
+LOCK = LockInResult("lock", 10**9, 2012.5, 0.1, float("nan"), 1e-4, 32, 1.0)
+CO2 = Measurement("co2", 10**9, 412.0, 1.0, 2.04, 32, 3.0, True, NO_FLAGS, LOCK)
+ALERT = Alert("high", "concentration", "warning", "raised", 1001.0, 1000.0, "co2", 10**9)
+ABOUT = {
+    "kind": "status",
+    "box": "lab",
+    "board": "sim",
+    "version": "1",
+    "blocks": 10,
+    "overruns": 0,
+    "lost_frames": 0,
+    "block_mean_ms": 1.0,
+    "block_longest_ms": 2.0,
+    "mqtt": "connected",
+}
+
+
+def write(directory: Path, clock: FakeClock, pid: int) -> status.StatusFile:
+    file = status.StatusFile(directory / "run" / "lab.json", clock, lambda: {**ABOUT, "pid": pid})
+    asyncio.run(file.start())
+    results: dict[str, Result] = {"lock": LOCK, "co2": CO2}
+    tick = Tick(0, 10**9, clock.utc_ns(), (), (), (), Snapshot(results, {"high": ALERT}))
+    file.offer(tick, Outcome((), {"laser": "on"}))
+    return file
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    clock = FakeClock()
+    file = write(tmp_path, clock, os.getpid())
+    clock.advance(2.0)
+    (found,) = status.read(tmp_path / "run", clock.utc_ns())
+    assert found["age_s"] == 2.0
+    assert found["outputs"] == {"laser": "on"}
+    assert {result["node"]: result.get("ppm") for result in found["results"]} == {"lock": None, "co2": 412.0}
+    text = status.described(found)
+    assert "co2: 412.00 ± 1.00 ppm" in text
+    assert "WARNING high" in text
+    assert "laser on" in text
+    asyncio.run(file.close())
+    assert status.read(tmp_path / "run", clock.utc_ns()) == []
+
+
+def test_a_gateway_that_hangs_is_told(tmp_path: Path) -> None:
+    clock = FakeClock()
+    write(tmp_path, clock, os.getpid())
+    clock.advance(60.0)
+    assert "HANGS: nothing new for 60 s" in status.described(status.read(tmp_path / "run", clock.utc_ns())[0])
+
+
+def test_it_is_renewed_once_a_second(tmp_path: Path) -> None:
+    clock = FakeClock()
+    file = write(tmp_path, clock, os.getpid())
+    path = tmp_path / "run" / "lab.json"
+    path.write_text("{}")
+    empty = Tick(1, 10**9, None, (), (), (), Snapshot())
+    clock.advance(0.5)
+    file.offer(empty, Outcome())
+    assert path.read_text() == "{}"
+    clock.advance(0.5)
+    file.offer(empty, Outcome())
+    assert json.loads(path.read_text())["box"] == "lab"
+
+
+def test_what_a_crash_left_is_no_gateway(tmp_path: Path) -> None:
+    clock = FakeClock()
+    write(tmp_path, clock, 2**22 + 5)  # beyond the kernel's largest process number
+    (tmp_path / "run" / "half.json").write_text("{")
+    assert status.read(tmp_path / "run", clock.utc_ns()) == []
+    assert status.read(tmp_path / "nowhere", clock.utc_ns()) == []
+
+
+def test_the_directory_is_systemds_first() -> None:
+    assert status.directory({"RUNTIME_DIRECTORY": "/run/other"}) == Path("/run/other")
