@@ -6,7 +6,8 @@ so that the device's own clock may drift) is the device's delay. Sound that come
 and then catches up; lost sound raises it for good. So when all that is there has been read and `behind` is
 still too large, what was read since the last good moment is held back: either the rest comes within CONFIRM_S
 and all is released, or the loss is certain, and what was held back is dropped with it, for nobody knows where
-in it the hole is. Frames that come after they were given up are dropped.
+in it the hole is. Frames that come after they were given up are dropped; to tell, the first PROBATION_S of
+what comes then is held back, too.
 
 Devices that report an overrun are believed at once. Sound servers lose frames without a word, which is what
 the clock is for. No more than LIMIT_S of sound are kept for a slow reader; what comes beyond is counted as
@@ -25,6 +26,7 @@ from gateway.types import Samples
 TOLERANCE_S = 0.04
 """Lag that is put down to delay: four periods, and 2000 ppm of clock drift over ten seconds, with room."""
 CONFIRM_S = 0.5
+PROBATION_S = 0.2
 LIMIT_S = 2.0
 WINDOW_NS = 5_000_000_000
 
@@ -51,6 +53,8 @@ class Intake:
         self._frames = self._out = self._queued = self._given_up = 0
         self._dropping = False
         self._suspect: tuple[int, int] | None = None
+        self._wary = False
+        self._wary_since_ns: int | None = None
         self._usual = _Usual()
 
     def took(self, samples: Samples) -> None:
@@ -67,9 +71,9 @@ class Intake:
 
     def overran(self, now_ns: int) -> None:
         """The device said that it overran, and starts anew now."""
-        if self._suspect:
+        if self._suspect or self._wary:
             self._drop_held()
-        self._suspect = None
+        self._suspect, self._wary = None, False
         self._sure = len(self._items)
         self.overruns += 1
         self._lose(max(1, self._excess(now_ns)))
@@ -84,8 +88,9 @@ class Intake:
             excess = self._excess(now_ns)
         if excess <= tolerance or not self._usual.known:
             self._suspect = None
-            self._usual.saw(self._behind(now_ns), now_ns)
-            self._sure = len(self._items)
+            if not self._on_probation(now_ns):
+                self._usual.saw(self._behind(now_ns), now_ns)
+                self._sure = len(self._items)
             return
         since, least = self._suspect or (now_ns, excess)
         self._suspect = since, min(least, excess)
@@ -94,12 +99,14 @@ class Intake:
             self.overruns += 1
             self._lose(self._suspect[1])
             self._suspect = None
+            self._wary, self._wary_since_ns = True, None
 
     def silent(self, now_ns: int) -> None:
         """Nothing has come for long: give up what should have, and let time move on."""
         self._drop_held()
         self._suspect = None
         self._lose(max(0, self._excess(now_ns)))
+        self._wary, self._wary_since_ns = True, None
         self._items.append((self._frames, self._none))
         self._sure = len(self._items)
 
@@ -130,6 +137,15 @@ class Intake:
     def _excess(self, now_ns: int) -> int:
         """`behind` beyond the usual."""
         return self._behind(now_ns) - self._usual.value
+
+    def _on_probation(self, now_ns: int) -> bool:
+        """Whether frames were given up by the clock and those that come since may still be the ones given
+        up."""
+        if self._wary and len(self._items) > self._sure:
+            self._wary_since_ns = self._wary_since_ns or now_ns
+            if now_ns - self._wary_since_ns >= PROBATION_S * 1e9:
+                self._wary, self._wary_since_ns = False, None
+        return self._wary
 
     def _lose(self, frames: int) -> None:
         """Count frames that never came."""

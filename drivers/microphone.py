@@ -102,13 +102,16 @@ class AlsaMicrophone:
     async def _more(self) -> None:
         """Wait for sound, or for the moment to say that there is none."""
         self._arrived.clear()
+        start_ns = self._clock.monotonic_ns()
         try:
             async with asyncio.timeout(SILENCE_S):
                 await self._arrived.wait()
         except TimeoutError:
             self._ready()
-            if not self._arrived.is_set():
-                self._intake.silent(self._clock.monotonic_ns())
+            now_ns = self._clock.monotonic_ns()
+            stopped_ourselves = now_ns - start_ns > 1.2e9 * SILENCE_S
+            if not (self._arrived.is_set() or stopped_ourselves):
+                self._intake.silent(now_ns)
 
     def _ready(self) -> None:
         """Read what there is. After an overrun the next read starts the device again, so it comes at once."""
