@@ -67,7 +67,10 @@ class Outputs:
             log.warning("outputs allowed again after: %s", self._forbidden)
             self._forbidden = ""
             for command in self._wanted.values():
-                self._outputs[command.target].apply(command)
+                try:
+                    self._outputs[command.target].apply(command)
+                except (SpectrophoneError, OSError) as error:
+                    log.warning("%s does not go back to '%s': %s", command.target, command.verb, error)
 
     def make_safe(self) -> None:
         """Put every output in its safe state, the laser first, whatever any of them says."""

@@ -135,3 +135,11 @@ def test_a_refusal_is_an_answer_even_for_a_full_inbox() -> None:
         inbox.put(Command("laser", "on"))
     assert len(inbox.drain()) == 256
     assert inbox.drain() == ()
+
+
+def test_an_output_that_fails_on_coming_back_stops_nobody() -> None:
+    outputs, _ = door(broken=True)
+    outputs.apply([Command("relay/fan", "on"), Command("laser", "on")], 0)
+    outputs.forbid("no sound")
+    outputs.allow()
+    assert outputs.apply((), 0).states["laser"] == "on"
