@@ -157,10 +157,13 @@ def rules(config: Config, board: Board) -> tuple[ParsedRule, ...]:
 
 
 def verbs(board: Board) -> dict[str, tuple[str, ...]]:
-    """What each output of the board can be told, without opening any."""
+    """What each output of the board can be told by rules and over MQTT, without opening any. The laser's "tune" is
+    for procedures (gateway/sweep.py) and is not among it.
+    """
     told: dict[str, tuple[str, ...]] = {}
     if board.simulated:
-        told.update({"laser": SimulatedLaser.verbs, "cell": SimulatedCellOutput.verbs})
+        laser = tuple(verb for verb in SimulatedLaser.verbs if verb != "tune")
+        told.update({"laser": laser, "cell": SimulatedCellOutput.verbs})
     told.update({f"relay/{name}": SimulatedRelay.verbs for name in board.relays})
     told.update({f"led/{name}": SimulatedLed(name, _colours(led.lines)).verbs for name, led in board.leds.items()})
     return told
