@@ -20,12 +20,14 @@ Confidence. edf V / E[V] is close to chi-square with edf = 2 E[V]^2 / var V (SP 
 where r is the autocovariance of z and s the generalised one of x (Greenhall and Riley, Uncertainty of stability
 variances based on finite differences, PTTI 2003): -N^2 |t| / 2, F^2 t^2 ln|t| / (4 ln 2) and K^2 |t|^3 / 12 here.
 The three add, so a mixture needs no guess which noise it is. r is zero beyond 2m for white noise and random walk, and
-falls as l^-2 for flicker: what lies beyond 8m changes edf by 1e-4.
+falls as l^-2 for flicker: what lies beyond 8m changes edf by 1e-4. The covariance of V at two taus follows in the same
+way from that of their z, 2 sum r^2 over all pairs.
 
 The fit is by least squares on V with non-negative N^2, F^2, K^2, weighted with the variance 2 E[V]^2 / edf that the
-fit itself expects (the measured V as weight would pull it down), repeated until it stands. A term that is not two
-standard deviations above zero is left out and the rest fitted anew: without that half of all white noise would show a
-random walk. Neighbouring octaves are taken for independent, which they are not quite.
+fit itself expects (the measured V as weight would pull it down), repeated until it stands. It begins with white noise
+alone and takes in a further term while that stands three standard deviations above zero, those of the noise without it
+(a score test): otherwise half of all white noise would show a random walk. Octaves share their data, so the
+uncertainties come from their whole covariance.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ FEWEST = 10
 """Values below which no deviation is worth its name."""
 _ITERATIONS = 30
 _TAIL = 8
-_SEEN = 2.0
+_SEEN = 3.0
+_SECOND_DIFFERENCE = (1.0, -2.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,47 +151,102 @@ def edf(m: int, count: int, squares: Values) -> float:
     """Equivalent degrees of freedom of the variance from `count` differences at `m`, for noise of `squares`
     [N^2, F^2, K^2] in units of one value's spacing.
     """
-    lags = np.arange(min(count, _TAIL * m + 1), dtype=np.float64)
-    shifts = ((6.0, 0), (-4.0, m), (-4.0, -m), (1.0, 2 * m), (1.0, -2 * m))
-    r = sum((factor * _autocovariance(np.abs(lags + shift), squares) for factor, shift in shifts), np.zeros(len(lags)))
-    weight = np.where(lags > 0, 2.0, 1.0) * (1.0 - lags / count)
-    return float(count * r[0] ** 2 / np.sum(weight * r * r))
+    return 2.0 / _covariance(m, m, count, count, squares)
+
+
+def _covariance(m: int, k: int, count_m: int, count_k: int, squares: Values) -> float:
+    """Covariance of the variances at `m` and at `k` >= m, relative to the product of their expectations."""
+    reach = k * (_TAIL if squares[1] else 2)
+    first, last = -min(count_m - 1, reach), min(count_k - 1, reach)
+    lags = np.arange(first, last + 1, dtype=np.float64)
+    pairs = np.minimum(count_m, count_k - lags) - np.maximum(0.0, -lags)
+    r = _differences(lags, m, k, squares)
+    at_zero = [_differences(np.zeros(1), step, step, squares)[0] for step in (m, k)]
+    return float(2.0 * np.sum(pairs * r * r) / (count_m * count_k * at_zero[0] * at_zero[1]))
+
+
+def _differences(lags: Values, m: int, k: int, squares: Values) -> Values:
+    """Covariance of z at `m` with z at `k`, `lags` later, float64 [lags]."""
+    r = np.zeros(len(lags))
+    for i, one in enumerate(_SECOND_DIFFERENCE):
+        for j, other in enumerate(_SECOND_DIFFERENCE):
+            r += one * other * _autocovariance(np.abs(lags + j * k - i * m), squares)
+    return r
 
 
 def _autocovariance(t: Values, squares: Values) -> Values:
     """Generalised autocovariance of the running sum at lags `t` >= 0, float64 [lags]."""
     white, floor, walk = squares
-    log = np.log(np.where(t > 0.0, t, 1.0))
-    return np.asarray(-white * t / 2.0 + floor * t * t * log / (4.0 * math.log(2.0)) + walk * t**3 / 12.0)
+    s = t * (walk / 12.0 * t * t - white / 2.0)
+    if floor:
+        s += floor / (4.0 * math.log(2.0)) * scipy.special.xlogy(t * t, t)
+    return np.asarray(s)
 
 
 def _fit(steps: tuple[int, ...], counts: list[int], measured: Values) -> tuple[Values, Values]:
     """[N^2, F^2, K^2] in units of the spacing, and their variances, from the variances `measured` at `steps`."""
-    terms = [0, 1, 2][: len(steps)]
-    while True:
-        squares, variances = _fit_terms(terms, steps, counts, measured)
-        doubtful = [k for k in terms if squares[k] <= _SEEN * math.sqrt(variances[k])]
-        if not doubtful or len(terms) == 1:
-            return squares, variances
-        terms.remove(min(doubtful, key=lambda k: squares[k] / math.sqrt(variances[k])))
-
-
-def _fit_terms(terms: list[int], steps: tuple[int, ...], counts: list[int], measured: Values) -> tuple[Values, Values]:
-    tau = np.array(steps, dtype=np.float64)
-    design = np.stack((1.0 / tau, np.ones_like(tau), tau / 3.0), axis=1)
-    squares, variances = np.array([measured[0], 0.0, 0.0]), np.zeros(3)
-    for _ in range(_ITERATIONS):
-        degrees = np.array([edf(m, n, squares) for m, n in zip(steps, counts, strict=True)])
-        spread = design @ squares * np.sqrt(2.0 / degrees)
-        rows = design[:, terms] / spread[:, None]
-        scale = np.linalg.norm(rows, axis=0)
-        solution, _rest = scipy.optimize.nnls(rows / scale, measured / spread)
-        before, squares = squares, np.zeros(3)
-        squares[terms] = solution / scale
-        variances[terms] = np.diag(np.linalg.inv(rows.T / scale[:, None] @ rows / scale)) / scale**2
-        if np.allclose(design @ squares, design @ before, rtol=1e-6, atol=0.0):
+    terms = [0]
+    squares = _fit_terms(terms, steps, counts, measured)
+    while len(terms) < min(3, len(steps)):
+        scores: dict[int, float] = {}
+        for k in {0, 1, 2} - set(terms):
+            solver, expected, covariance = _solver([*terms, k], steps, counts, squares)
+            scores[k] = float(solver[-1] @ (measured / expected)) / math.sqrt(covariance[-1, -1])
+        newcomer = max(scores, key=scores.__getitem__)
+        if scores[newcomer] <= _SEEN:
             break
+        terms.append(newcomer)
+        squares = _fit_terms(terms, steps, counts, measured)
+    variances = np.zeros(3)
+    variances[terms] = np.diag(_solver(terms, steps, counts, squares)[2])
     return squares, variances
+
+
+def _fit_terms(terms: list[int], steps: tuple[int, ...], counts: list[int], measured: Values) -> Values:
+    """[N^2, F^2, K^2] with only `terms` above zero."""
+    design = _design(steps)
+    squares = np.array([measured[0], 0.0, 0.0])
+    for _ in range(_ITERATIONS):
+        expected = design @ squares
+        weights = np.array([math.sqrt(edf(m, n, squares) / 2.0) for m, n in zip(steps, counts, strict=True)])
+        rows = design[:, terms] * (weights / expected)[:, None]
+        scale = np.linalg.norm(rows, axis=0)
+        solution, _rest = scipy.optimize.nnls(rows / scale, measured / expected * weights)
+        squares = np.zeros(3)
+        squares[terms] = solution / scale
+        if np.allclose(design @ squares, expected, rtol=1e-6, atol=0.0):
+            break
+    return squares
+
+
+def _solver(
+    terms: list[int], steps: tuple[int, ...], counts: list[int], squares: Values
+) -> tuple[Values, Values, Values]:
+    """What noise of `squares` lets expect: the matrix from relative variances to `terms`, float64 [terms, steps], the
+    variances expected at `steps`, and the covariance of the terms so found.
+    """
+    expected = _design(steps) @ squares
+    correlations = _correlations(steps, counts, squares)
+    weights = 1.0 / np.sqrt(np.diag(correlations))
+    rows = _design(steps)[:, terms] * (weights / expected)[:, None]
+    scale = np.linalg.norm(rows, axis=0)
+    solver = np.linalg.pinv(rows / scale) / scale[:, None] * weights
+    return solver, expected, np.asarray(solver @ correlations @ solver.T)
+
+
+def _design(steps: tuple[int, ...]) -> Values:
+    """Variance that each noise makes at `steps`, float64 [steps, 3]."""
+    tau = np.array(steps, dtype=np.float64)
+    return np.stack((1.0 / tau, np.ones_like(tau), tau / 3.0), axis=1)
+
+
+def _correlations(steps: tuple[int, ...], counts: list[int], squares: Values) -> Values:
+    """Covariance of the variances at `steps`, each relative to its expectation, float64 [steps, steps]."""
+    matrix = np.zeros((len(steps), len(steps)))
+    for i, m in enumerate(steps):
+        for j in range(i, len(steps)):
+            matrix[i, j] = matrix[j, i] = _covariance(m, steps[j], counts[i], counts[j], squares)
+    return matrix
 
 
 def _noise(squares: Values, variances: Values, spacing_s: float) -> Noise:
