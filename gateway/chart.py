@@ -16,11 +16,11 @@ from typing import Literal
 from gateway.errors import UsageError
 
 _WIDTH, _HEIGHT = 480, 360
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 14, 14, 54
+_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 14, 14, 58
 _ROW = 22
 _COLOURS = ("#0b6bcb", "#c2410c", "#15803d", "#9333ea", "#6b7280")
 _DARK = ("#6cb6ff", "#fb923c", "#4ade80", "#d8b4fe", "#9ca3af")
-_DASHES = ("", "7 4", "2 4", "9 3 2 3", "")
+_DASHES = ("", "", "2 4", "9 3 2 3", "7 4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +54,15 @@ class Axis:
 
     def ticks(self) -> list[float]:
         """Round numbers on the axis: 1, 2, 5 times powers of ten, or powers of ten alone over three decades."""
-        if not self.log:
-            step = _round_step((self.last - self.first) / 5.0)
-            return [k * step for k in range(math.ceil(self.first / step), math.floor(self.last / step) + 1)]
-        low, high = math.floor(math.log10(self.first)), math.ceil(math.log10(self.last))
-        factors = (1.0,) if math.log10(self.last / self.first) > 2.5 else (1.0, 2.0, 5.0)
-        every = [f * 10.0**k for k in range(low, high + 1) for f in factors]
-        return [tick for tick in every if self.first * 0.999 <= tick <= self.last * 1.001]
+        if self.log:
+            low, high = math.floor(math.log10(self.first)), math.ceil(math.log10(self.last))
+            factors = (1.0,) if math.log10(self.last / self.first) > 2.5 else (1.0, 2.0, 5.0)
+            every = [f * 10.0**k for k in range(low, high + 1) for f in factors]
+            ticks = [tick for tick in every if self.first * 0.999 <= tick <= self.last * 1.001]
+            if len(ticks) > 1:
+                return ticks
+        step = _round_step((self.last - self.first) / 5.0)
+        return [k * step for k in range(math.ceil(self.first / step), math.floor(self.last / step) + 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ def svg(chart: Chart) -> str:
         f'height="{_HEIGHT - _TOP - _BOTTOM}"/></clipPath>',
         *_grid(chart),
         '<g clip-path="url(#inside)">',
-        *(part for k, series in enumerate(chart.series) for part in _drawn(chart, series, k)),
+        *(part for k, series in _back_to_front(chart) for part in _drawn(chart, series, k)),
         "</g>",
         *_legend(chart),
         "</svg>",
@@ -136,10 +138,10 @@ def page(chart: Chart) -> str:
 <title>{escape(chart.title)}</title>
 <style>
 :root{{color-scheme:light dark;--ink:#1f2328;--paper:#fff;--grid:#d8dee4}}
-body{{margin:0 auto;padding:1rem;max-width:46rem;font-family:system-ui,sans-serif;line-height:1.5;
+body{{margin:0 auto;padding:1rem;max-width:40rem;font-family:system-ui,sans-serif;line-height:1.5;
 color:var(--ink);background:var(--paper)}}
 h1{{font-size:1.2rem;margin:0 0 .75rem}} figure{{margin:0}} figcaption{{margin-top:.75rem}}
-svg{{display:block;width:100%;height:auto;font-family:inherit;font-size:14px;fill:var(--ink)}}
+svg{{display:block;width:100%;height:auto;font-family:inherit;font-size:16px;fill:var(--ink)}}
 .grid{{stroke:var(--grid);fill:none}} .line{{stroke:var(--c);fill:none;stroke-width:2}}
 .bar{{stroke:var(--c);fill:none;stroke-width:1.5}} .dot{{fill:var(--c)}}
 {light}
@@ -182,7 +184,7 @@ def _grid(chart: Chart) -> list[str]:
     for tick in chart.x.ticks():
         x = _x(chart, tick)
         parts.append(f'<path class="grid" d="M{x:.1f} {_TOP}V{bottom}"/>')
-        parts.append(f'<text x="{x:.1f}" y="{bottom + 19}" text-anchor="middle">{tick:g}</text>')
+        parts.append(f'<text x="{x:.1f}" y="{bottom + 20}" text-anchor="middle">{tick:g}</text>')
     for tick in chart.y.ticks():
         y = _y(chart, tick)
         parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{right}"/>')
@@ -209,6 +211,11 @@ def _drawn(chart: Chart, series: Series, k: int) -> list[str]:
             f'<path class="bar c{k}" d="M{x:.1f} {y0:.1f}V{y1:.1f}M{x - 4:.1f} {y0:.1f}h8M{x - 4:.1f} {y1:.1f}h8"/>'
         )
     return parts + [f'<circle class="dot c{k}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>' for x, y in zip(xs, ys, strict=True)]
+
+
+def _back_to_front(chart: Chart) -> list[tuple[int, Series]]:
+    """The series with their numbers, lines before points, so that no line hides a point."""
+    return sorted(enumerate(chart.series), key=lambda numbered: not numbered[1].line)
 
 
 def _legend(chart: Chart) -> list[str]:
@@ -242,7 +249,7 @@ def _write_png(chart: Chart, path: Path) -> None:
         side.set_minor_locator(NullLocator())
         side.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
     axes.grid(color="#d8dee4")
-    for k, series in enumerate(chart.series):
+    for k, series in _back_to_front(chart):
         if series.line:
             dashes = tuple(float(part) / 2 for part in _DASHES[k].split())
             axes.plot(

@@ -189,10 +189,10 @@ def _chart(found: Run, analysis: Analysis) -> Chart:
         [p.low for p in seen],
         [p.high for p in seen],
     )
-    text = [line for line in _sentences(analysis) if line]
+    text = [f"{len(found.ppm)} records of {found.spacing_s:.4g} s", *filter(None, _sentences(analysis))]
     return Chart(
         f"Allan deviation of {found.node}",
-        ". ".join(" ".join(line.split()) for line in (f"{len(found.ppm)} records of {found.spacing_s:.4g} s", *text)),
+        " ".join(f"{line[0].upper()}{' '.join(line[1:].split())}." for line in text),
         Axis("averaging time, s", first, last, log=True),
         Axis("Allan deviation, ppm", bottom, top, log=True),
         (measured, *(Series(label, taus, y, line=True) for label, y in lines)),
