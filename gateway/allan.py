@@ -137,7 +137,7 @@ def longest_run(node: str, series: Series) -> Run:
     count = last - first
     if count < FEWEST:
         raise UsageError(
-            f"{node} has no more than {count} valid measurements in a row, of {len(ppm)}: {FEWEST} are needed",
+            f"{node}: {count} of {len(ppm)} measurements are valid and without a gap between, {FEWEST} are needed",
             "Record for longer",
         )
     values = ppm[first:last]

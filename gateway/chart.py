@@ -16,7 +16,7 @@ from typing import Literal
 from gateway.errors import UsageError
 
 _WIDTH, _HEIGHT = 480, 360
-_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 14, 14, 58
+_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 30, 14, 58
 _ROW = 22
 _COLOURS = ("#0b6bcb", "#c2410c", "#15803d", "#9333ea", "#6b7280")
 _DARK = ("#6cb6ff", "#fb923c", "#4ade80", "#d8b4fe", "#9ca3af")

@@ -129,7 +129,7 @@ def test_what_cannot_be_judged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = written(tmp_path / "few.jsonl", measurements(9))
-    refused(["allan", few], "co2 has no more than 9 valid measurements in a row, of 9: 10 are needed", capsys)
+    refused(["allan", few], "co2: 9 of 9 measurements are valid and without a gap between, 10 are needed", capsys)
     two = written(tmp_path / "two.jsonl", [*measurements(20, "b"), *measurements(20, "a")])
     refused(["allan", two], "several nodes: a, b. Choose one with --node", capsys)
     refused(["allan", two, "--node", "c"], "has no measurements of c. There are: a, b", capsys)
