@@ -123,7 +123,7 @@ def fit(points: Sequence[Point], *, saturating: bool = False) -> Fit:
     _monotone(curve, max(point.ppm for point in points))
     dof = len(points) - len(values)
     p_value = float(scipy.stats.chi2.sf(chi2, dof)) if dof else None
-    fitted = Fit(curve, float(weights.sum() ** -0.5), _residuals(curve, points), chi2, dof, p_value)
+    fitted = Fit(curve, float(weights.sum() ** -0.5), residuals(curve, points), chi2, dof, p_value)
     if p_value is not None and p_value < LEAST_P:
         raise CalibrationError(_lack(fitted, points), _advice(saturating))
     return fitted
@@ -205,8 +205,9 @@ def _enough(points: Sequence[Point], parameters: int) -> None:
     if any(point.ppm < 0.0 for point in points):
         raise CalibrationError("a point has less than 0 ppm", "Give the concentration on the certificate")
     if len(gases) < parameters:
-        message = f"{len(gases)} different concentrations are too few for a curve of {parameters} parameters"
-        raise CalibrationError(message, f"Take a span point of another gas: {parameters} are needed, zero included")
+        told = ", ".join(f"{ppm:g}" for ppm in sorted(gases))
+        message = f"a curve of {parameters} parameters needs as many concentrations, and there is only {told} ppm"
+        raise CalibrationError(message, "Take a span point of another gas")
 
 
 def _phase(points: Sequence[Point], background: complex) -> float:
@@ -239,7 +240,7 @@ def _monotone(curve: Curve, most_ppm: float) -> None:
         raise CalibrationError(message, "Take a line, or repeat the points")
 
 
-def _residuals(curve: Curve, points: Sequence[Point]) -> tuple[Residual, ...]:
+def residuals(curve: Curve, points: Sequence[Point]) -> tuple[Residual, ...]:
     """Every point's distance from the curve; infinite where it lies above saturation."""
     found = []
     for point in points:

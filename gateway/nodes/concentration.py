@@ -193,4 +193,5 @@ def _calibrated(file: Path) -> _Calibrated:
         return _Calibrated(load(file))
     except ConfigError as error:
         told = "; ".join(str(fault) for fault in error.faults)
-        raise NodeFault("calibration", told, "Mend the file, or make one with `spectrophone calibrate`") from None
+        remedy = "Until `spectrophone calibrate` has made a file, give polynomial_coefficients"
+        raise NodeFault("calibration", told, remedy) from None
