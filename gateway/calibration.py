@@ -213,9 +213,10 @@ def current(directory: Path, node: str) -> Path:
 
 
 def history(directory: Path, node: str) -> tuple[Path, ...]:
-    """All versions of a node's calibration, oldest first."""
-    pattern = re.compile(rf"{re.escape(node)}-\d{{8}}T\d{{6}}Z-[0-9a-f]{{12}}\.toml")
-    return tuple(sorted(path for path in directory.glob("*.toml") if pattern.fullmatch(path.name)))
+    """All versions of a node's calibration, oldest first; within one second the file system's time decides."""
+    pattern = re.compile(rf"{re.escape(node)}-(\d{{8}}T\d{{6}}Z)-[0-9a-f]{{12}}\.toml")
+    found = ((pattern.fullmatch(path.name), path) for path in directory.glob("*.toml"))
+    return tuple(path for *_, path in sorted((name[1], path.stat().st_mtime_ns, path) for name, path in found if name))
 
 
 def content_id(data: Mapping[str, Any]) -> str:

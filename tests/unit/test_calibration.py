@@ -47,8 +47,10 @@ def test_versions_are_kept(tmp_path: Path) -> None:
     text = first.read_text()
     second = files.save(tmp_path, calibration(k=3e-5, created=CREATED.replace(hour=6), previous=files.load(first).id))
     files.save(tmp_path, calibration().model_copy(update={"node": "co2-b"}))
+    third = files.save(tmp_path, calibration(k=4e-5, created=CREATED.replace(hour=6)))
+    files.save(tmp_path, files.load(second))
     assert first.read_text() == text
-    assert files.history(tmp_path, "co2") == (first, second)
+    assert files.history(tmp_path, "co2") == (first, second, third)
     assert files.load(tmp_path / "co2.toml").previous == files.load(first).id
 
 
@@ -120,3 +122,11 @@ def test_a_file_written_by_hand(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"co2\.toml: there is no such file"):
         files.load(tmp_path / "co2.toml")
+
+
+def test_the_file_in_the_guide_is_right(tmp_path: Path) -> None:
+    guide = Path("docs/calibration.md").read_text("utf-8").split("## The file, written by hand\n")[1]
+    path = tmp_path / "co2.toml"
+    path.write_text("\n".join(line[4:] for line in guide.split("\nA file that was made")[0].splitlines()))
+    found = files.load(path)
+    assert (found.node, found.curve.type, found.curve.max_ppm) == ("co2_concentration", "saturating", 2000.0)
