@@ -85,7 +85,7 @@ def fit_or_none(found: list[Point], saturating: bool):  # type: ignore[no-untype
 
 
 def test_pearsons_data_with_yorks_weights() -> None:
-    """York et al., Am. J. Phys. 72 (2004) 367, table II: intercept 5.47991, slope -0.480533,
+    """York et al., Am. J. Phys. 72 (2004) 367: intercept 5.47991, slope -0.480533,
     chi-square 11.86635; the standard errors by their equations 13c and d."""
     ppm = np.array([0.0, 0.9, 1.8, 2.6, 3.3, 4.4, 5.2, 6.1, 6.5, 7.4])
     x = np.array([5.9, 5.4, 4.4, 4.6, 3.5, 3.7, 2.8, 2.8, 2.4, 1.5])
