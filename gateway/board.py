@@ -7,18 +7,17 @@ without `safe`, the state it takes whenever the gateway does not hold it.
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gateway.config.document import Document, Loc, Place, by_place, nearest
+from gateway.config import toml
+from gateway.config.document import Document, Loc, by_place, nearest
 from gateway.config.sections import Name
 from gateway.config.settings import Settings
-from gateway.config.syntax import text_of
 from gateway.config.validate import validate
 from gateway.errors import ConfigError, Fault
 
@@ -131,7 +130,8 @@ def load(name: str, root: Path | None = None) -> Board:
     known = names(root)
     if name not in known:
         raise ConfigError((Fault(("board",), f"there is no board '{name}'", nearest(name, known)),))
-    document = _read((root or directory()) / f"{name}.toml", name)
+    document = toml.read((root or directory()) / f"{name}.toml")
+    document = replace(document, data={**document.data, "name": name})
     board, faults = validate(document, Board)
     if board is not None:
         faults = by_place(_faults(board, document))
@@ -171,36 +171,3 @@ def _faults(board: Board, document: Document) -> Iterator[Fault]:
         message = f"{board.microphone.rate_hz} Hz is more than the codec does"
         remedy = f"Give at most {board.microphone.rate_max_hz} Hz"
         yield document.fault(("microphone", "rate_hz"), message, remedy)
-
-
-def _read(path: Path, name: str) -> Document:
-    file = str(path)
-    text = text_of(path)
-    if isinstance(text, Fault):
-        return Document(file, {}, broken=frozenset({()}), faults=(text,))
-    try:
-        data = {**tomllib.loads(text), "name": name}
-    except tomllib.TOMLDecodeError as error:
-        where = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-        line, column = (int(where[1]), int(where[2])) if where else (len(text.splitlines()), 1)
-        message = str(error).split(" (at ")[0]
-        fault = Fault((), f"this is not TOML ({message[:1].lower()}{message[1:]})", "Mend the line", file, line, column)
-        return Document(file, {}, broken=frozenset({()}), faults=(fault,))
-    marks, written = _places(text, file)
-    return Document(file, data, marks, written)
-
-
-def _places(text: str, file: str) -> tuple[dict[Loc, Place], dict[Loc, str]]:
-    """The lines on which tables and keys stand, found by their looks: good for a place, not for a value."""
-    marks: dict[Loc, Place] = {(): (file, 1, 1)}
-    written: dict[Loc, str] = {}
-    table: Loc = ()
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := re.match(r"\s*\[\s*([\w.-]+)\s*\]", line):
-            table = tuple(header[1].split("."))
-            for end in range(1, len(table) + 1):
-                marks.setdefault(table[:end], (file, number, 1))
-        elif option := re.match(r"\s*([\w-]+)\s*=\s*([^#]*)", line):
-            marks.setdefault((*table, option[1]), (file, number, len(line) - len(line.lstrip()) + 1))
-            written.setdefault((*table, option[1]), option[2].strip())
-    return marks, written

@@ -24,6 +24,7 @@ from gateway.check import Checked, acquisition, check
 from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.config.graph import feeders, order
+from gateway.config.settings import Settings
 from gateway.dsp.demodulator import exact
 from gateway.errors import ConfigError, Fault
 from gateway.graph import Fitted, Graph, Step, commuted, fit, kinds
@@ -31,6 +32,7 @@ from gateway.inbox import CommandInbox
 from gateway.mqtt.face import Face, GasFace, OutputFace, RuleFace, SignalFace
 from gateway.mqtt.link import MqttLink
 from gateway.nodes import SETTINGS
+from gateway.nodes.concentration import ConcentrationSettings
 from gateway.nodes.place import NodeFault, Place
 from gateway.outputs import Outputs
 from gateway.path import Path
@@ -256,7 +258,22 @@ def parts(config: Config, board: Board, clock: Clock) -> Parts:
 
 def _fitted(config: Config, heard: Sound) -> Iterator[Fitted | tuple[Step, NodeFault]]:
     place = Place(heard.rate_hz, heard.channels, exact(config.laser.frequency_hz))
-    return fit(commuted(steps(config)), place)
+    placed = steps(config)
+    named = kinds(placed)
+    for found in fit(commuted(placed), place):
+        fault = _without_phase(found.step.settings, named) if isinstance(found, Fitted) else None
+        yield (found.step, fault) if isinstance(found, Fitted) and fault else found
+
+
+def _without_phase(settings: Settings, named: Mapping[str, str]) -> NodeFault | None:
+    """A calibration file behind a node that has no phase."""
+    if not isinstance(settings, ConcentrationSettings) or settings.calibration is None:
+        return None
+    kind = named[settings.source]
+    if kind == "lock_in":
+        return None
+    message = f"'{settings.source}' is a {kind}, which has no phase, and a calibration file needs one"
+    return NodeFault("source", message, "Name a lock_in, or give polynomial_coefficients")
 
 
 def _colours(lines: Mapping[str, int]) -> tuple[str, ...]:

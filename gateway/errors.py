@@ -32,6 +32,10 @@ class RecordingError(SpectrophoneError):
     exit_status = 2
 
 
+class CalibrationError(SpectrophoneError):
+    """Points from which no calibration can be made."""
+
+
 class LinkError(SpectrophoneError):
     """A server (MQTT broker and the like) refused us or cannot be reached."""
 

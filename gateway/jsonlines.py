@@ -71,6 +71,7 @@ FLAGS: dict[Flag, str] = {
     Flag.LASER_OFF: "the laser was off during part of the record",
     Flag.LOST_SAMPLES: "sound is missing inside the record",
     Flag.EXTRAPOLATED: "outside the calibrated range",
+    Flag.CAL_EXPIRED: "the calibration has expired (told where the sound has a date)",
     Flag.STALE: "no new value came in time",
     Flag.NOT_FINITE: "a sample was NaN or infinite",
 }

@@ -11,9 +11,11 @@ from drivers.microphone import FileMicrophone
 from drivers.recording import Recording, read_metadata
 from gateway import build
 from gateway.board import Board
+from gateway.calibration import load
 from gateway.check import acquisition
 from gateway.clock import RealClock
 from gateway.config.config import Config, Graph, Processing
+from gateway.errors import UsageError
 from gateway.path import Path
 from gateway.types import Tick
 
@@ -36,11 +38,12 @@ class Replay:
             self.microphone.close()
 
 
-def prepare(file: File, config_file: File | None) -> Replay:
+def prepare(file: File, config_file: File | None, calibration_file: File | None = None) -> Replay:
     """A replay of `file` with the configuration in `config_file`, or else the recording's own, or else the built-in
-    one.
+    one; `calibration_file` takes the place of the calibration in it.
 
-    Raises RecordingError for a file that is no recording, ConfigError for a configuration with faults.
+    Raises RecordingError for a file that is no recording, ConfigError for a configuration or calibration with faults,
+    UsageError where the calibration belongs to no node.
     """
     notes: list[str] = []
     config, board = _configuration(file, config_file, notes)
@@ -51,6 +54,8 @@ def prepare(file: File, config_file: File | None) -> Replay:
     recording.close()
     if config_file is None and heard.channels == 1:
         config = _for_one_channel(config, notes)
+    if calibration_file is not None:
+        config = _calibrated(config, calibration_file, notes)
     path = build.path(config, board, heard)
     frames = max(1, heard.rate_hz * listening.block_ms // 1000)
     return Replay(FileMicrophone(file, frames, realtime=False, clock=RealClock()), path, seconds, tuple(notes))
@@ -67,6 +72,27 @@ def _configuration(file: File, config_file: File | None, notes: list[str]) -> tu
         own = File(directory) / "configuration.yaml"
         own.write_text(text, "utf-8")
         return build.accepted(build.prepare(own))
+
+
+def _calibrated(config: Config, file: File, notes: list[str]) -> Config:
+    """The configuration with the calibration in `file` for its concentration node; of several, for the one it names."""
+    calibration = load(file)
+    graph = config.processing.default_graph
+    ids = [node.id for node in graph.nodes if node.type == "concentration"]
+    if not ids:
+        raise UsageError(f"--calibration {file}: there is no concentration node to calibrate", "Give another --config")
+    name = ids[0] if len(ids) == 1 else calibration.node
+    if name not in ids:
+        message = f"--calibration {file}: it is of node '{name}', and there is none of that name"
+        raise UsageError(message, f"The concentration nodes are {', '.join(ids)}")
+    notes.append(f"{name} is calibrated by {file} ({calibration.id or 'written by hand'})")
+    changes = {"calibration": file, "polynomial_coefficients": None}
+    nodes = tuple(
+        node.model_copy(update={"parameters": node.parameters.model_copy(update=changes)}) if node.id == name else node
+        for node in graph.nodes
+    )
+    changed = graph.model_copy(update={"nodes": nodes})
+    return config.model_copy(update={"processing": Processing(default_graph=changed)})
 
 
 def _for_one_channel(config: Config, notes: list[str]) -> Config:

@@ -30,6 +30,7 @@ class Flag(StrEnum):
     LASER_OFF = "laser_off"
     LOST_SAMPLES = "lost_samples"  # sound is missing inside the record
     EXTRAPOLATED = "extrapolated"  # outside the calibrated range
+    CAL_EXPIRED = "cal_expired"  # the calibration file's valid_until is over
     STALE = "stale"  # no new value came in time
     NOT_FINITE = "not_finite"  # a sample was NaN or infinite
 

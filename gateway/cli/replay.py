@@ -9,6 +9,7 @@ _EXAMPLE = """\
 example:
   spectrophone replay lab.wav
   spectrophone replay lab.flac --config gateway.yaml | grep measurement
+  spectrophone replay lab.wav --calibration calibration/co2_concentration.toml
 
 One JSON object a line for every result and alert; docs/json-lines.md tells what is in them. Without --config the
 configuration that `record` wrote into the recording is taken, or the built-in one.
@@ -26,6 +27,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("file", metavar="FILE", type=Path, help="the recording")
     parser.add_argument("--config", type=Path, metavar="F", help="the configuration")
+    parser.add_argument("--calibration", type=Path, metavar="C", help="a calibration file, for the configured one")
     parser.add_argument("--json", action="store_true", help="nothing but JSON lines: what it does anyway")
     parser.set_defaults(run=run)
 
@@ -38,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from gateway import jsonlines, replay
     from gateway.progress import Progress
 
-    recording = replay.prepare(args.file, args.config)
+    recording = replay.prepare(args.file, args.config, args.calibration)
     for note in recording.notes:
         print(f"spectrophone: {note}", file=sys.stderr)
     progress = Progress(sys.stderr, f"replaying {args.file}", recording.seconds)

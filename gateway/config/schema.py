@@ -52,6 +52,7 @@ def _or_variable(option: dict[str, Any]) -> dict[str, Any]:
     if "items" in option and isinstance(option["items"], dict):
         option["items"] = _or_variable(option["items"])
     if "anyOf" in option:
+        option["anyOf"] = [_or_variable(choice) if "items" in choice else choice for choice in option["anyOf"]]
         if any(_is_limited(choice) for choice in option["anyOf"]):
             option["anyOf"] = [*option["anyOf"], _REFERENCE]
         return option

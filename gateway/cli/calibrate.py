@@ -1,0 +1,272 @@
+"""`spectrophone calibrate zero | span | fit | show`: from calibration gases to a calibration file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gateway.board import Board
+    from gateway.calibration import Calibration, Conditions
+    from gateway.config.config import Config
+    from gateway.points import Gas
+
+_EXAMPLE = """\
+example:
+  spectrophone calibrate zero --config gateway.yaml --new
+  spectrophone calibrate span --ppm 1000 --sigma-ppm 5 --config gateway.yaml --gas "co2 in n2" --operator Ada
+  spectrophone calibrate fit --curve saturating --config gateway.yaml
+  spectrophone calibrate show --config gateway.yaml
+
+zero takes 30 records of the lock_in; span takes them until sigma is 0.1 % of the signal above the background (--until),
+30 at most and 3 at least; --seconds sets the time instead. Every point is added to DIRECTORY/NODE.points.jsonl; as soon
+as the points give a curve, a new version of the calibration is written and DIRECTORY/NODE.toml is the current one. Name
+it in the node: calibration: calibration/NODE.toml, from the working directory. The simulated cell is filled with the
+gas by itself. docs/calibration.md tells the rest.
+"""
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the command line."""
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = subparsers.add_parser(
+        "calibrate",
+        help="take calibration gases, and make, keep and show calibrations",
+        description="Calibrate a concentration node with zero gas and span gases.",
+        epilog=_EXAMPLE,
+        formatter_class=plain,
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    helps = {
+        "zero": "read zero gas",
+        "span": "read a gas of known concentration",
+        "fit": "fit the points of this session anew",
+        "show": "the current calibration, its points, checks and history",
+    }
+    for action, told in helps.items():
+        each = actions.add_parser(action, help=told, description=f"{told}.", epilog=_EXAMPLE, formatter_class=plain)
+        each.add_argument("--config", type=Path, metavar="F", help="the configuration; the built-in one if absent")
+        each.add_argument("--node", metavar="N", help="the concentration node; the only one if absent")
+        each.add_argument("--directory", type=Path, default=Path("calibration"), metavar="D", help="./calibration")
+        each.add_argument("--json", action="store_true", help="one JSON object a line, on standard output")
+        if action in ("zero", "span"):
+            _reading_options(each, action)
+        if action != "show":
+            _file_options(each)
+    parser.set_defaults(run=run)
+
+
+def _reading_options(parser: argparse.ArgumentParser, action: str) -> None:
+    if action == "span":
+        parser.add_argument("--ppm", type=float, required=True, metavar="X", help="concentration on the certificate")
+        parser.add_argument("--until", type=float, default=1e-3, metavar="R", help="sigma over signal; 0.001 if absent")
+    parser.add_argument("--sigma-ppm", type=float, default=0.0, metavar="U", help="one standard deviation of the gas")
+    parser.add_argument("--seconds", type=float, metavar="S", help="how long, in place of until it suffices")
+    parser.add_argument("--microphone", metavar="DEVICE", help='an ALSA device ("default"), "sim" or "file:PATH"')
+    parser.add_argument("--temperature", type=float, metavar="C", help="temperature of the gas, degrees Celsius")
+    parser.add_argument("--pressure", type=float, metavar="PA", help="its pressure, pascal")
+    parser.add_argument("--humidity", type=float, metavar="P", help="its relative humidity, percent")
+    parser.add_argument("--new", action="store_true", help="begin a new session: earlier points no longer count")
+
+
+def _file_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--curve", choices=("line", "saturating"), default="line", help="line if absent")
+    parser.add_argument("--valid-days", type=float, metavar="D", help="when it expires; never if absent")
+    for name, told in (
+        ("operator", "who calibrates"),
+        ("gas", "what is in the bottles"),
+        ("certificate", "their certificates"),
+    ):
+        parser.add_argument(f"--{name}", metavar="TEXT", help=f"{told}; as in the calibration before if absent")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Take a point, fit, or show; 0 when the point is written or the curve made."""
+    from gateway import build
+    from gateway.errors import CalibrationError
+    from gateway.log import set_up
+
+    checked = build.prepare(args.config)
+    config, board = build.accepted(checked)
+    set_up(checked.secrets)
+    if args.action == "show":
+        return _show(args, config)
+    try:
+        args.directory.mkdir(parents=True, exist_ok=True)
+        return _point_and_fit(args, config, board)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise CalibrationError(f"{args.directory}: cannot be written ({reason})", "Name another --directory") from None
+
+
+def _point_and_fit(args: argparse.Namespace, config: Config, board: Board) -> int:
+    import sys
+
+    from gateway import points
+    from gateway.errors import CalibrationError, ConfigError
+
+    node, lock_in = points.nodes(config, args.node)
+    if args.action == "fit":
+        return _fit(args, node)
+    _read(args, config, board, node, lock_in)
+    try:
+        return _fit(args, node)
+    except (CalibrationError, ConfigError) as error:
+        print(f"spectrophone: the point is written; no new calibration yet: {error}", file=sys.stderr)
+    return 0
+
+
+def _read(args: argparse.Namespace, config: Config, board: Board, node: str, lock_in: str) -> None:
+    import asyncio
+    import sys
+
+    from gateway import jsonlines, points
+    from gateway.clock import RealClock
+    from gateway.config.override import overridden
+    from gateway.progress import Progress
+
+    gas, clock = _gas(args, node), RealClock()
+    config = overridden(config, device=args.microphone, ppm=gas.ppm if board.simulated else None)
+    conditions = _conditions(args, config, board.simulated)
+    progress = Progress(sys.stderr, f"reading {gas.ppm:g} ppm", 1.0)
+    try:
+        reading, frequency_hz = asyncio.run(points.take(config, board, clock, lock_in, gas, progress.at))
+    finally:
+        progress.end()
+    if args.new:
+        points.begin(args.directory, node, clock)
+    points.remember(args.directory, node, reading, conditions.model_copy(update={"frequency_hz": frequency_hz}))
+    if args.json:
+        print(jsonlines.line({"kind": "point", "node": node, **reading.model_dump(mode="json")}))
+    else:
+        phasor = f"{reading.re:+.6g} {reading.im:+.6g}j ± {reading.sigma:.2g} full scale"
+        print(f"{node}: {gas.ppm:g} ppm gives {phasor}, {reading.records} records")
+
+
+def _gas(args: argparse.Namespace, node: str) -> Gas:
+    import numpy as np
+
+    from gateway import points
+    from gateway.errors import UsageError
+
+    ppm = args.ppm if args.action == "span" else 0.0
+    if args.action == "span" and not 0.0 < ppm <= 1e6:
+        raise UsageError(f"--ppm {ppm:g}: a span gas has more than 0 and at most 1e6 ppm", "For 0 take calibrate zero")
+    if not 0.0 <= args.sigma_ppm < 1e6:
+        raise UsageError(f"--sigma-ppm {args.sigma_ppm:g}: a standard deviation is 0 or more")
+    if args.seconds is not None and not 0.0 < args.seconds <= 86_400.0:
+        raise UsageError(f"--seconds {args.seconds:g}: more than 0 and at most 86400")
+    if args.action == "zero":
+        return points.Gas(0.0, args.sigma_ppm, args.seconds)
+    if not 0.0 < args.until < 1.0:
+        raise UsageError(f"--until {args.until:g}: more than 0 and less than 1", "0.001 is 0.1 % of the signal")
+    readings = () if args.new else points.session(args.directory, node)[0]
+    zeros = [complex(reading.re, reading.im) for reading in readings if reading.ppm == 0.0]
+    background = complex(np.mean(zeros)) if zeros else 0j
+    return points.Gas(ppm, args.sigma_ppm, args.seconds, args.until, background)
+
+
+def _conditions(args: argparse.Namespace, config: Config, simulated: bool) -> Conditions:
+    from pydantic import ValidationError
+
+    from gateway.calibration import Conditions
+    from gateway.errors import UsageError
+
+    given = {"temperature_c": args.temperature, "pressure_pa": args.pressure, "humidity_percent": args.humidity}
+    known = config.cell.model_dump(include=set(given)) if simulated else {}
+    laser = config.laser.model_dump(include={"duty", "power_w"})
+    try:
+        return Conditions(**laser, **{**known, **{name: value for name, value in given.items() if value is not None}})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{first['loc'][0]} {first['input']}: not a condition of a gas", first["msg"]) from None
+
+
+def _fit(args: argparse.Namespace, node: str) -> int:
+    from datetime import UTC, datetime, timedelta
+
+    from gateway import jsonlines, points
+    from gateway.clock import RealClock
+
+    clock, until = RealClock(), None
+    if args.valid_days is not None:
+        until = datetime.fromtimestamp(clock.utc_ns() // 1_000_000_000, UTC) + timedelta(days=args.valid_days)
+    about = {"operator": args.operator, "gas": args.gas, "certificate": args.certificate, "valid_until": until}
+    made, file = points.calibrate(args.directory, node, clock, saturating=args.curve == "saturating", **about)
+    if args.json:
+        print(jsonlines.line(as_object(made)))
+        return 0
+    print(f"{file}: {curve_of(made)}; {checks_of(made)}")
+    return 0
+
+
+def _show(args: argparse.Namespace, config: Config) -> int:
+    from gateway import calibration, jsonlines, points
+    from gateway.clock import RealClock
+
+    node = args.node or points.nodes(config, None)[0]
+    file = calibration.current(args.directory, node)
+    found = calibration.load(file)
+    if args.json:
+        print(jsonlines.line(as_object(found)))
+        return 0
+    print(f"{file}\n{described(found, RealClock().utc_ns())}\nhistory")
+    for version in calibration.history(args.directory, node):
+        print(f"  {version.name}{'  current' if found.id and found.id in version.name else ''}")
+    return 0
+
+
+def as_object(calibration: Calibration) -> dict[str, Any]:
+    """A calibration as a JSON object."""
+    return {"kind": "calibration", **calibration.model_dump(mode="json", by_alias=True)}
+
+
+def curve_of(calibration: Calibration) -> str:
+    """The curve in a line: "1.2e-05 ± 2e-08 full scale per ppm, 0 to 2000 ppm"."""
+    curve = calibration.curve
+    told = f"{curve.slope:.6g} ± {curve.covariance[1][1] ** 0.5:.2g} full scale per ppm"
+    if curve.type == "saturating" and curve.bend:
+        told += f", saturation at {1.0 / curve.bend:.6g} ppm"
+    return f"{curve.type}, {told}, {curve.min_ppm:g} to {curve.max_ppm:g} ppm"
+
+
+def checks_of(calibration: Calibration) -> str:
+    """The checks in a line: "chi-square 1.2 with 2 degrees of freedom, p = 0.55"."""
+    checks = calibration.checks
+    if checks is None:
+        return "no checks: written by hand"
+    if checks.p_value is None:
+        return "no check possible: as many points as parameters"
+    return f"chi-square {checks.chi2:.2f} with {checks.dof} degrees of freedom, p = {checks.p_value:.3g}"
+
+
+def described(calibration: Calibration, utc_ns: int) -> str:
+    """A calibration as people read it, points and residuals included."""
+    from gateway.dsp.calibrate import residuals
+
+    background, expiry = calibration.background, calibration.valid_until
+    expired = expiry is not None and expiry.timestamp() * 1e9 < utc_ns
+    conditions = calibration.conditions.model_dump(exclude_none=True)
+    facts = [
+        ("node", calibration.node),
+        ("id", calibration.id or "none: written by hand"),
+        ("created", f"{calibration.created:%Y-%m-%d %H:%M:%S %Z}"),
+        ("valid until", f"{expiry:%Y-%m-%d %H:%M:%S %Z}{'  EXPIRED' if expired else ''}" if expiry else ""),
+        ("previous", calibration.previous),
+        ("operator", calibration.operator),
+        ("gas", calibration.gas),
+        ("certificate", calibration.certificate),
+        ("conditions", ", ".join(f"{name} {value:g}" for name, value in conditions.items())),
+        ("curve", curve_of(calibration)),
+        ("phase", f"{calibration.phase_deg:.3f} degrees"),
+        ("background", f"{background.re:+.6g} {background.im:+.6g}j ± {background.sigma:.2g} full scale"),
+        ("checks", checks_of(calibration)),
+    ]
+    lines = [f"{name:<12} {fact}" for name, fact in facts if fact]
+    lines.append("points")
+    points = calibration.points
+    for point, residual in zip(points, residuals(calibration.numbers, [p.point for p in points]), strict=True):
+        off = f"off by {residual.ppm:+.3g} ppm ({residual.sigmas:+.1f} sigma)"
+        lines.append(f"  {point.ppm:g} ± {point.sigma_ppm:g} ppm  {off}  {point.records} records")
+    return "\n".join(lines)

@@ -1,0 +1,218 @@
+"""`calibrate`: a gas becomes a point, points become a calibration.
+
+A point is the mean of the lock_in's phasors over the ordinary path, laser lit. Its sigma is the larger of what the
+records say of themselves and what their scatter says, so that drift counts. Points are kept in NODE.points.jsonl, to
+which lines are only added; a line {"session": TIME} begins anew.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from gateway import build, calibration
+from gateway.board import Board
+from gateway.calibration import Calibration, Conditions, Reading
+from gateway.clock import Clock
+from gateway.config.config import Config
+from gateway.dsp.calibrate import fit
+from gateway.errors import CalibrationError, UsageError
+from gateway.service import light, until_told
+from gateway.types import LockInResult
+
+LEAST, MOST = 3, 30
+"""Records of a point, unless --seconds says how long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gas:
+    """What is in the cell, and how well it is to be read: for `seconds`, or until sigma is at most `until` times the
+    signal above `background`, and at most MOST records. Zero gas has no signal and gets MOST.
+    """
+
+    ppm: float
+    sigma_ppm: float = 0.0
+    seconds: float | None = None
+    until: float = 1e-3
+    background: complex = 0j
+
+
+@dataclass(slots=True)
+class Mean:
+    """The phasors of the valid records so far."""
+
+    phasors: list[complex] = field(default_factory=list)
+    sigmas: list[float] = field(default_factory=list)
+    doubts: set[str] = field(default_factory=set)
+    frequency_hz: float = math.nan
+    finished: bool = False
+
+    def add(self, tone: LockInResult) -> None:
+        """Take a record, or remember why it cannot be taken."""
+        if not tone.valid:
+            self.doubts |= tone.flags
+            return
+        self.frequency_hz = tone.frequency_hz
+        self.phasors.append(complex(tone.in_phase, tone.quadrature))
+        self.sigmas.append(tone.sigma)
+
+    @property
+    def value(self) -> complex:
+        """The mean phasor, full scale."""
+        return complex(np.mean(self.phasors))
+
+    @property
+    def sigma(self) -> float:
+        """One standard deviation of its real or imaginary part."""
+        count = len(self.phasors)
+        told = math.hypot(*self.sigmas) / count
+        if count == 1:
+            return told
+        scatter = float(np.std(self.phasors, ddof=1)) / math.sqrt(2.0)
+        return max(told, scatter / math.sqrt(count))
+
+    def done(self, gas: Gas, t_s: float) -> float:
+        """How much of the reading is done after `t_s` seconds of sound, 1 at its end."""
+        if gas.seconds is not None:
+            return t_s / gas.seconds
+        count = len(self.phasors)
+        if gas.ppm == 0.0 or count < LEAST:
+            return count / MOST
+        wanted = gas.until * abs(self.value - gas.background)
+        return max(count / MOST, (wanted / self.sigma) ** 2 if self.sigma > 0.0 else 1.0)
+
+
+def nodes(config: Config, name: str | None) -> tuple[str, str]:
+    """Ids of the concentration node to calibrate and of its lock_in. Raises UsageError where that is not clear."""
+    graph = {node.id: node for node in config.processing.default_graph.nodes}
+    known = [node.id for node in graph.values() if node.type == "concentration"]
+    if name is None and len(known) != 1:
+        listed = ", ".join(known) or "none"
+        raise UsageError(f"which node is to be calibrated? There are: {listed}", "Name one with --node")
+    name = name or known[0]
+    if name not in known:
+        raise UsageError(f"--node {name}: no concentration node is called that", f"There are: {', '.join(known)}")
+    source = getattr(graph[name].parameters, "source", "")
+    if graph[source].type != "lock_in":
+        message = f"{name} takes its tone from '{source}', a {graph[source].type}, which has no phase"
+        raise UsageError(message, "Give it a lock_in as its source")
+    return name, source
+
+
+async def take(
+    config: Config, board: Board, clock: Clock, lock_in: str, gas: Gas, seen: Callable[[float], None]
+) -> tuple[Reading, float]:
+    """Read the gas that is in the cell; returns the point and the modulation frequency in hertz.
+
+    `seen` is called with the part that is done, 0 to 1. Raises DeviceError, RecordingError, and CalibrationError where
+    the sound gives no reading.
+    """
+    parameters = next(node.parameters for node in config.processing.default_graph.nodes if node.id == lock_in)
+    longest_s = gas.seconds or 2 * MOST * float(getattr(parameters, "integration_s", 1.0)) + 60.0
+    parts = build.parts(config.model_copy(update={"mqtt": None}), board, clock)
+    mean = Mean()
+    try:
+        light(parts.outputs, config, board)
+        await until_told(_listen(parts, lock_in, gas, longest_s, mean, seen))
+    finally:
+        parts.outputs.close()
+        parts.microphone.close()
+    if not mean.finished or not mean.phasors:
+        why = f"; records were flagged {', '.join(sorted(mean.doubts))}" if mean.doubts else ""
+        told = f"the sound ended or gave too little: {len(mean.phasors)} good records{why}"
+        raise CalibrationError(told, "Nothing was written. Mend that and take the point again")
+    z, taken = mean.value, _now(clock)
+    values = {"re": z.real, "im": z.imag, "sigma": mean.sigma, "records": len(mean.phasors), "taken": taken}
+    return Reading(ppm=gas.ppm, sigma_ppm=gas.sigma_ppm, **values), mean.frequency_hz
+
+
+async def _listen(
+    parts: build.Parts, lock_in: str, gas: Gas, longest_s: float, mean: Mean, seen: Callable[[float], None]
+) -> None:
+    """Fill `mean` until it is finished, the sound ends, or `longest_s` of it are over."""
+    async for block in parts.microphone.blocks():
+        tick = parts.path.tick(parts.outputs.stamp(block), ())
+        parts.outputs.apply((), tick.t_ns)
+        for result in tick.results:
+            if isinstance(result, LockInResult) and result.node == lock_in:
+                mean.add(result)
+        done = mean.done(gas, tick.t_ns / 1e9)
+        mean.finished = done >= 1.0
+        seen(min(1.0, done))
+        if mean.finished or tick.t_ns / 1e9 > longest_s:
+            return
+
+
+def session_file(directory: Path, node: str) -> Path:
+    """Where the points of a node are kept."""
+    return directory / f"{node}.points.jsonl"
+
+
+def begin(directory: Path, node: str, clock: Clock) -> None:
+    """Begin a new session: earlier points stay in the file and no longer count."""
+    _append(session_file(directory, node), {"session": _now(clock).isoformat()})
+
+
+def remember(directory: Path, node: str, reading: Reading, conditions: Conditions) -> None:
+    """Add a point to the session."""
+    point = {**reading.model_dump(mode="json"), "conditions": conditions.model_dump(exclude_none=True)}
+    _append(session_file(directory, node), point)
+
+
+def session(directory: Path, node: str) -> tuple[tuple[Reading, ...], Conditions]:
+    """The points of the newest session, and the conditions of the last. Raises CalibrationError for a bad line."""
+    file = session_file(directory, node)
+    readings: list[Reading] = []
+    conditions = Conditions()
+    for number, line in enumerate(file.read_text("utf-8").splitlines() if file.exists() else (), 1):
+        try:
+            data: dict[str, Any] = json.loads(line)
+            if "session" in data:
+                readings.clear()
+                continue
+            conditions = Conditions.model_validate(data.pop("conditions", {}))
+            readings.append(Reading.model_validate(data))
+        except (ValueError, AttributeError, TypeError, ValidationError):
+            raise CalibrationError(f"{file}:{number}: this line is no point", "Take it out") from None
+    return tuple(readings), conditions
+
+
+def calibrate(directory: Path, node: str, clock: Clock, *, saturating: bool, **about: Any) -> tuple[Calibration, Path]:
+    """Fit the session's points and save a new version; what `about` does not say is taken from the one before.
+
+    Raises CalibrationError where the points give no calibration.
+    """
+    readings, conditions = session(directory, node)
+    fitted = fit([reading.point for reading in readings], saturating=saturating)
+    now = calibration.current(directory, node)
+    before = calibration.load(now) if now.exists() else None
+    kept = {} if before is None else {name: getattr(before, name) for name in ("operator", "gas", "certificate")}
+    given = {name: value for name, value in about.items() if value is not None}
+    made = calibration.made(
+        fitted,
+        readings,
+        node=node,
+        created=_now(clock),
+        conditions=conditions,
+        previous=before.id if before else "",
+        **{**kept, **given},
+    )
+    return made, calibration.save(directory, made)
+
+
+def _now(clock: Clock) -> datetime:
+    return datetime.fromtimestamp(clock.utc_ns() // 1_000_000_000, UTC)
+
+
+def _append(file: Path, data: dict[str, Any]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(data) + "\n")
