@@ -11,7 +11,7 @@ what comes then is held back, too.
 
 Devices that report an overrun are believed at once. Sound servers lose frames without a word, which is what
 the clock is for. No more than LIMIT_S of sound are kept for a slow reader; what comes beyond is counted as
-lost.
+lost, until half of it is taken.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ import numpy as np
 from gateway.types import Samples
 
 TOLERANCE_S = 0.04
-"""Lag that is put down to delay: most of a period, and 1000 ppm of clock drift over ten seconds, with room."""
+"""Lag that is put down to delay: most of a period, and 1000 ppm of clock drift over ten seconds, with
+room."""
 CONFIRM_S = 0.5
 PROBATION_S = 0.2
 LIMIT_S = 2.0
@@ -61,11 +62,13 @@ class Intake:
     def took(self, samples: Samples) -> None:
         """Samples that were read."""
         frames = len(samples)
-        if self._queued + frames > LIMIT_S * self._rate:
-            self.overruns += not self._dropping
+        limit = LIMIT_S * self._rate
+        if self._dropping:
+            self._dropping = self._queued > limit / 2
+        elif self._queued + frames > limit:
             self._dropping = True
-        else:
-            self._dropping = False
+            self.overruns += 1
+        if not self._dropping:
             self._items.append((self._frames, samples))
             self._queued += frames
         self._frames += frames
