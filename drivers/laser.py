@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 from drivers.cell import Cell
 from gateway.errors import CommandRefused
 from gateway.types import Command
 
+LOWEST_HZ, HIGHEST_HZ = 1, 100_000
+
 
 class SimulatedLaser:
-    """A laser in front of the simulated cell: target "laser", verbs on and off. Dark at first.
+    """A laser in front of the simulated cell: target "laser", verbs on and off, and tune {"frequency_hz": number}
+    for procedures that step the modulation. Dark at first.
 
     `frequency` is the frequency achieved, exactly: a frequency given as a float is taken as the decimal
     number that it prints as (2013.7 is 20137/10). `duty` is the lit part of a period, `power_w` the optical
@@ -18,7 +22,7 @@ class SimulatedLaser:
     """
 
     target = "laser"
-    verbs: tuple[str, ...] = ("on", "off")
+    verbs: tuple[str, ...] = ("on", "off", "tune")
 
     def __init__(self, cell: Cell, frequency_hz: float | Fraction, duty: float, power_w: float) -> None:
         self.frequency = frequency_hz if isinstance(frequency_hz, Fraction) else Fraction(str(frequency_hz))
@@ -27,10 +31,16 @@ class SimulatedLaser:
         self._drive(False)
 
     def apply(self, command: Command) -> None:
-        """Light or darken it. Raises CommandRefused for another verb."""
-        if command.verb not in self.verbs:
-            raise CommandRefused(f"laser cannot {command.verb}", "It knows on and off")
-        self._drive(command.verb == "on")
+        """Light, darken or tune it; tuning neither lights nor darkens, and keeps the phase. Raises CommandRefused
+        for another verb, and for a frequency outside 1 Hz to 100 kHz.
+        """
+        if command.verb == "tune":
+            self.frequency = _tunable(command.args.get("frequency_hz"))
+            self._drive(self._lit)
+        elif command.verb in self.verbs:
+            self._drive(command.verb == "on")
+        else:
+            raise CommandRefused(f"laser cannot {command.verb}", "It knows on, off and tune")
 
     def read(self) -> str:
         """The light itself: "on" or "off"."""
@@ -47,3 +57,12 @@ class SimulatedLaser:
     def _drive(self, lit: bool) -> None:
         self._lit = lit
         self._cell.drive(self.frequency, self.duty, self.power_w if lit else 0.0)
+
+
+def _tunable(value: Any) -> Fraction:
+    """The decimal number `value` prints as, if the laser can be modulated with it."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise CommandRefused(f"laser tune wants a number of hertz, not {value!r}", 'Send {"frequency_hz": 2012.5}')
+    if not LOWEST_HZ <= value <= HIGHEST_HZ:
+        raise CommandRefused(f"laser tune: {str(value)[:20]} Hz is out of reach", "Send 1 to 100000")
+    return Fraction(str(value))

@@ -7,10 +7,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from gateway.cli import board, check, record, replay, run, schema, status
+from gateway.cli import board, check, record, replay, run, schema, status, sweep
 from gateway.errors import SpectrophoneError
 
-_COMMANDS = (run, check, schema, replay, record, status, board)
+_COMMANDS = (run, check, schema, replay, record, sweep, status, board)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -26,7 +26,7 @@ from gateway.config.config import Config
 from gateway.config.graph import feeders, order
 from gateway.dsp.demodulator import exact
 from gateway.errors import ConfigError, Fault
-from gateway.graph import Fitted, Graph, Step, fit, kinds
+from gateway.graph import Fitted, Graph, Step, commuted, fit, kinds
 from gateway.inbox import CommandInbox
 from gateway.mqtt.face import Face, GasFace, OutputFace, RuleFace, SignalFace
 from gateway.mqtt.link import MqttLink
@@ -157,10 +157,13 @@ def rules(config: Config, board: Board) -> tuple[ParsedRule, ...]:
 
 
 def verbs(board: Board) -> dict[str, tuple[str, ...]]:
-    """What each output of the board can be told, without opening any."""
+    """What each output of the board can be told by rules and over MQTT, without opening any. The laser's "tune" is
+    for procedures (gateway/sweep.py) and is not among it.
+    """
     told: dict[str, tuple[str, ...]] = {}
     if board.simulated:
-        told.update({"laser": SimulatedLaser.verbs, "cell": SimulatedCellOutput.verbs})
+        laser = tuple(verb for verb in SimulatedLaser.verbs if verb != "tune")
+        told.update({"laser": laser, "cell": SimulatedCellOutput.verbs})
     told.update({f"relay/{name}": SimulatedRelay.verbs for name in board.relays})
     told.update({f"led/{name}": SimulatedLed(name, _colours(led.lines)).verbs for name, led in board.leds.items()})
     return told
@@ -253,7 +256,7 @@ def parts(config: Config, board: Board, clock: Clock) -> Parts:
 
 def _fitted(config: Config, heard: Sound) -> Iterator[Fitted | tuple[Step, NodeFault]]:
     place = Place(heard.rate_hz, heard.channels, exact(config.laser.frequency_hz))
-    return fit(steps(config), place)
+    return fit(commuted(steps(config)), place)
 
 
 def _colours(lines: Mapping[str, int]) -> tuple[str, ...]:

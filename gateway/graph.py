@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.config.settings import Settings
 from gateway.nodes import COMPUTING, KINDS
 from gateway.nodes.place import NodeFault, Place
 from gateway.types import Result, SampleBlock
+
+_LINEAR = frozenset({"gain", "differential", "channel_mixer", "channel_selector"})
+"""Nodes without memory whose output is a linear combination of the channels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,31 @@ class Graph:
                 fitted = same
             nodes.append(fitted)
         return Graph(nodes)
+
+
+def commuted(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The steps with every filter moved behind the memoryless linear nodes that alone listen to it.
+
+    A filter that treats all channels alike commutes with gains, sums and choices of channels; behind a differential it
+    has one channel to filter instead of two. Nobody can tell the difference but the processor.
+    """
+    order = list(steps)
+    moved = True
+    while moved:
+        moved = False
+        for index, step in enumerate(order):
+            listeners = [other for other in order if other.feeder == step.id]
+            if step.kind != "filter" or len(listeners) != 1 or listeners[0].kind not in _LINEAR:
+                continue
+            (after,) = listeners
+            heirs = {other.id for other in order if other.feeder == after.id}
+            order.remove(after)
+            order[index] = replace(after, feeder=step.feeder)
+            order.insert(index + 1, replace(step, feeder=after.id))
+            order = [replace(other, feeder=step.id) if other.id in heirs else other for other in order]
+            moved = True
+            break
+    return tuple(order)
 
 
 def fit(steps: Sequence[Step], start: Place) -> Iterator[Fitted | tuple[Step, NodeFault]]:

@@ -67,7 +67,10 @@ class Outputs:
             log.warning("outputs allowed again after: %s", self._forbidden)
             self._forbidden = ""
             for command in self._wanted.values():
-                self._outputs[command.target].apply(command)
+                try:
+                    self._outputs[command.target].apply(command)
+                except (SpectrophoneError, OSError) as error:
+                    log.warning("%s does not go back to '%s': %s", command.target, command.verb, error)
 
     def make_safe(self) -> None:
         """Put every output in its safe state, the laser first, whatever any of them says."""
@@ -104,16 +107,21 @@ class Outputs:
                     f"{command.target} cannot be told '{command.verb}'",
                     f"It knows: {', '.join(output.verbs)}",
                 )
-            self._wanted[command.target] = command
-            if command.target == LASER:
-                self._lit_since_ns = t_ns if command.verb == "on" else None
-                if self._forbidden and command.verb == "on":
-                    raise CommandRefused(f"the laser stays off: {self._forbidden}", "It is lit when that is over")
+            if command.verb != "tune":
+                self._want(command, t_ns)
             output.apply(command)
         except (SpectrophoneError, OSError) as error:
             log.warning("%s %s refused: %s", command.target, command.verb, error)
             return CommandResult(command, False, str(error), _state(output) if output else "")
         return CommandResult(command, True, "", _state(output))
+
+    def _want(self, command: Command, t_ns: int) -> None:
+        """Remember what the output was told to be: it comes back to that after what forbids it is over."""
+        self._wanted[command.target] = command
+        if command.target == LASER:
+            self._lit_since_ns = t_ns if command.verb == "on" else None
+            if self._forbidden and command.verb == "on":
+                raise CommandRefused(f"the laser stays off: {self._forbidden}", "It is lit when that is over")
 
 
 def _state(output: Output) -> str:

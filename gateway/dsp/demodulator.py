@@ -70,10 +70,11 @@ class Demodulator:
         stays right.
         """
         if frame != self._next:
+            self._rest = self._rest[:0]
+        frame_of_rest = frame - len(self._rest)
+        if not len(self._rest):
             skip = min(-frame % self.sub_block, len(samples))
-            self._rest, samples, frame_of_rest = samples[:0], samples[skip:], frame + skip
-        else:
-            frame_of_rest = frame - len(self._rest)
+            samples, frame_of_rest = samples[skip:], frame + skip
         self._next = frame_of_rest + len(self._rest) + len(samples)
         if len(self._rest):
             samples = np.concatenate((self._rest, samples))

@@ -7,8 +7,8 @@ baseband:
     A = (Z - eps Z*) / (1 - |eps|^2),    eps = e0 mean_i r_i^2,    e0 = (1/D) sum_{k<D} exp(-2j w k),
 
 r_i the rotation of sub-block i. The noise is taken from the residual after removing tone and image, in the bins
-beside the tone (2 to 9 record bins away on either side, as in shared measurements: coloured noise and drift do not
-fool it), corrected for the sub-block's sinc. Each bin holds 2 sigma^2, two degrees of freedom.
+beside the tone (2 to 9 record bins away on either side), so that coloured noise and drift do not fool it. Sub-blocks do
+not overlap, so white noise is white among them, and each bin holds 2 sigma^2 with two degrees of freedom.
 """
 
 from __future__ import annotations
@@ -48,8 +48,7 @@ def estimate(z: Phasors, turns_per_frame: float, sub_block: int, first: int = 0)
     residual = z - value - value.conjugate() * image
     bins = np.arange(FIRST_BIN, min(LAST_BIN, (len(z) - 1) // 2) + 1)
     power = np.abs(scipy.fft.fft(residual)) ** 2 / len(z) ** 2
-    droop = np.sinc(bins / len(z)) ** 2
-    noise = np.concatenate((power[bins] / droop, power[-bins] / droop))
+    noise = np.concatenate((power[bins], power[-bins]))
     return Phasor(value, math.sqrt(float(noise.mean()) / 2.0), 2 * len(noise))
 
 

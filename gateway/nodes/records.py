@@ -46,8 +46,8 @@ class Records(Generic[T]):
         """Take values [n] whose first has index `first`; `flags` count for every record they touch."""
         out: list[Record[T]] = []
         if first != self._next:
-            if self._filled:
-                out.append(Record(self._begin, self._next, None, self._flags | {Flag.LOST_SAMPLES}))
+            begin = min(self._begin, self._next)
+            out.append(Record(begin, self._next, None, self._flags | {Flag.LOST_SAMPLES}))
             self._filled, self._flags, self._begin = 0, NO_FLAGS, first + self._settling
         self._next = first + len(values)
         values = values[max(0, self._begin + self._filled - first) :]

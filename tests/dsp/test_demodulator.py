@@ -57,6 +57,24 @@ def test_lost_frames_move_time_on() -> None:
     assert np.max(np.abs(np.angle(z))) < 0.02  # the image alone; a frame lost unseen would turn it by 0.26 rad
 
 
+@given(st.integers(1, 2000), st.lists(st.integers(1, 700), min_size=1, max_size=30))
+@settings(deadline=None)
+def test_after_a_break_any_split_is_on_the_grid_again(gap: int, sizes: list[int]) -> None:
+    samples = tone(2012.5, 0.1, 0.5, RATE).astype(np.float32)[:, None]
+    demodulator, at = Demodulator(exact(2012.5), RATE), 5000 + gap
+    demodulator.push(0, samples[:5000])
+    first: int | None = None
+    parts = []
+    for size in [*sizes, len(samples)]:
+        number, z = demodulator.push(at, samples[at : at + size])
+        first = number if first is None and len(z) else first
+        parts.append(z)
+        at = min(at + size, len(samples))
+    assert first == -(-(5000 + gap) // 480)
+    z = np.concatenate(parts)
+    np.testing.assert_allclose(z, whole(samples, 2012.5)[first:], rtol=0, atol=2e-7)
+
+
 def test_float32_error_is_below_the_converter() -> None:
     loud = 0.98 * np.cos(2 * np.pi * 440.0 * np.arange(RATE) / RATE)
     quiet = loud + 1e-6 * np.cos(2 * np.pi * 2012.5 * np.arange(RATE) / RATE)

@@ -52,7 +52,20 @@ def test_sigma_says_what_the_scatter_is() -> None:
     assert dof == 32
     mean_square = np.mean([phasor.sigma**2 for phasor in phasors]) / density**2
     low, high = scipy.stats.chi2.ppf([1e-5, 1 - 1e-5], TRIALS * dof) / (TRIALS * dof)
-    assert low * 0.99 < mean_square < high * 1.01  # 1 % for the correlation that the boxcar leaves
+    assert low < mean_square < high
+
+
+def test_sigma_of_a_short_record_is_right_too() -> None:
+    density, seconds = 1e-5, 0.1
+    squares, dof = [], 0
+    for seed in range(TRIALS):
+        samples = noise(density, seconds, 48_000, seed).astype(np.float32)[:, None]
+        demodulator = Demodulator(exact(2012.5), 48_000)
+        phasor = estimate(demodulator.push(0, samples)[1][:, 0], 2012.5 / 48_000, demodulator.sub_block)
+        squares.append(phasor.sigma**2 * seconds / density**2)
+        dof = phasor.dof
+    low, high = scipy.stats.chi2.ppf([1e-5, 1 - 1e-5], TRIALS * dof) / (TRIALS * dof)
+    assert low < np.mean(squares) < high
 
 
 def test_coverage_is_that_of_student() -> None:

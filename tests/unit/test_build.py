@@ -9,6 +9,7 @@ import pytest
 from gateway import board as boards
 from gateway import build
 from gateway.errors import ConfigError
+from gateway.mqtt.face import OutputFace
 from gateway.types import Command
 from tests.support.clock import FakeClock
 
@@ -31,6 +32,9 @@ def test_the_verbs_that_are_checked_are_those_that_the_outputs_have(tmp_path: Pa
     file.write_text("box: {id: lab}\nlaser: {max_on_s: 5}\n")
     config, board = build.accepted(build.prepare(file, {}))
     parts = build.parts(config, board, FakeClock())
+    assert build.verbs(board)["laser"] == ("on", "off")  # tune is for procedures: neither rules nor MQTT may
+    assert parts.face.output("laser") == OutputFace("laser", ("on", "off"))
+    assert parts.outputs.apply([Command("laser", "tune", {"frequency_hz": 2000.0})], 0).results[0].done
     outcome = parts.outputs.apply([Command("cell", "set", {"value": 7.0})], 0)
     assert outcome.results[0].done
     assert outcome.states["cell"] == "7.0"
@@ -50,6 +54,11 @@ def test_the_verbs_that_are_checked_are_those_that_the_outputs_have(tmp_path: Pa
             "rules: [{when: co2_concentration above 5, do: [relay fna on]}]\n",
             "rules[0].do",
             "there is no output 'relay fna'",
+        ),
+        (
+            "rules: [{when: co2_concentration above 5, do: [laser tune]}]\n",
+            "rules[0].do",
+            "laser cannot be told 'tune'",
         ),
         (
             "mqtt: {host: broker, expire_s: 5}\nprocessing: {default_graph: {nodes: [{id: slow, type: lock_in, "

@@ -250,3 +250,12 @@ def test_an_unchanged_node_goes_on_when_the_graph_is_exchanged() -> None:
     found = results(one, samples[:72_000])
     found += results(other.adopt(one), samples[72_000:], first_frame=72_000)
     assert [r.t_ns for r in found if isinstance(r, LockInResult)] == [1_000_000_000, 2_000_000_000, 3_000_000_000]
+
+
+def test_every_break_is_told_even_between_two_records() -> None:
+    wave = stereo(tone(2012.5, 1e-2, 4.0, RATE))
+    chain = graph(("lock_in", {}), ("level", {}))
+    found = results(chain, wave[:96_000]) + results(chain, wave[144_000:], first_frame=144_000)
+    for kind in (LockInResult, LevelResult):
+        told = [(r.t_ns, Flag.LOST_SAMPLES in r.flags) for r in found if isinstance(r, kind)]
+        assert told == [(10**9, False), (2 * 10**9, False), (2 * 10**9, True), (4 * 10**9, False)]

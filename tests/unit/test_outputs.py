@@ -135,3 +135,33 @@ def test_a_refusal_is_an_answer_even_for_a_full_inbox() -> None:
         inbox.put(Command("laser", "on"))
     assert len(inbox.drain()) == 256
     assert inbox.drain() == ()
+
+
+def test_an_output_that_fails_on_coming_back_stops_nobody() -> None:
+    outputs, _ = door(broken=True)
+    outputs.apply([Command("relay/fan", "on"), Command("laser", "on")], 0)
+    outputs.forbid("no sound")
+    outputs.allow()
+    assert outputs.apply((), 0).states["laser"] == "on"
+
+
+class Tuned(Switch):
+    """A laser that can be tuned; tuning leaves its light alone."""
+
+    verbs = ("on", "off", "tune")
+
+    def apply(self, command: Command) -> None:
+        if command.verb != "tune":
+            super().apply(command)
+
+
+def test_tuning_neither_renews_nor_ends_the_light_and_is_no_wish_for_it() -> None:
+    outputs = Outputs([Tuned("laser", [])], max_on_s=10.0)
+    tune = Command("laser", "tune", {"frequency_hz": 2000.0})
+    outputs.apply([Command("laser", "on")], 0)
+    assert outputs.apply([tune], 9 * SECOND).states["laser"] == "on"
+    outputs.forbid("no sound")
+    assert outputs.apply([tune], 9 * SECOND).states["laser"] == "off"
+    outputs.allow()
+    assert outputs.apply((), 9 * SECOND).states["laser"] == "on"
+    assert outputs.apply((), 10 * SECOND).states["laser"] == "off"

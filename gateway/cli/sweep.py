@@ -1,0 +1,75 @@
+"""`spectrophone sweep`: resonance frequency and quality factor of the cell."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+_EXAMPLE = """\
+example:
+  spectrophone sweep --ppm 400
+  spectrophone sweep --config gateway.yaml --points 21 --seconds 2 --out resonance.json
+
+The laser is stepped around laser.frequency_hz; if the resonance is not there, within 5 % of it. Exit status 0 if the
+fit is good, 1 if it is not or no resonance is found. With --json an object of kind sweep_point a point, then one of
+kind sweep.
+"""
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser(
+        "sweep",
+        help="resonance frequency and Q of the cell",
+        description="Step the laser's modulation across the cell's resonance and fit its frequency and Q.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", type=Path, metavar="F", help="the configuration; the built-in one if absent")
+    parser.add_argument("--ppm", type=float, metavar="X", help="concentration in the simulated cell")
+    parser.add_argument("--points", type=int, default=11, metavar="N", help="frequencies, 4 to 201 (11)")
+    parser.add_argument("--span", type=float, default=1.5, metavar="H", help="half-widths to either side (1.5)")
+    parser.add_argument("--seconds", type=float, default=0.5, metavar="S", help="seconds of sound a point (0.5)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the result and its points to FILE.json")
+    parser.add_argument("--json", action="store_true", help="JSON objects, one a line, on standard output")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Sweep; 0 when the fit is good, 130 when interrupted."""
+    import asyncio
+    import sys
+    from datetime import UTC, datetime
+
+    from gateway import build, sweep
+    from gateway.clock import RealClock
+    from gateway.config.override import overridden
+    from gateway.log import set_up
+    from gateway.progress import Progress
+
+    plan = sweep.Plan(args.points, args.span, args.seconds)
+    if args.out:
+        sweep.check_out(args.out)
+    checked = build.prepare(args.config)
+    config, board = build.accepted(checked)
+    set_up(checked.secrets)
+    config, clock = overridden(config, ppm=args.ppm), RealClock()
+    progress = Progress(sys.stderr, "sweeping", 1.0)
+
+    def tell(note: str) -> None:
+        progress.end()
+        print(f"spectrophone: {note}", file=sys.stderr)
+
+    try:
+        made = asyncio.run(sweep.sweep(config, board, clock, plan, told=tell, seen=progress.at))
+    finally:
+        progress.end()
+    if made is None:
+        print("spectrophone: interrupted; the laser is off", file=sys.stderr)
+        return 130
+    print("\n".join(sweep.objects(made) if args.json else sweep.lines(made)))
+    if args.out:
+        time = datetime.fromtimestamp(clock.utc_ns() // 10**9, UTC).isoformat().replace("+00:00", "Z")
+        about = {"time": time, "box": build.box_id(config), "software": f"spectrophone {build.VERSION}"}
+        sweep.write(args.out, made, about)
+    return 0 if made.resonance.good else 1

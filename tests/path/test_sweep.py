@@ -1,0 +1,211 @@
+"""The sweep on the simulated cell, as fast as it goes: what it finds, what it refuses, and the laser afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from drivers.air import Air, speed_of_sound
+from drivers.cell import Cell
+from drivers.laser import SimulatedLaser
+from drivers.microphone import SimulatedMicrophone
+from gateway import build
+from gateway.errors import DeviceError, SpectrophoneError, UsageError
+from gateway.outputs import Outputs
+from gateway.sweep import Plan, Sweep, check_out, frequencies, lines, measure, sweep, write
+from gateway.types import Flag, SampleBlock
+from tests.support.clock import FakeClock
+
+WHOLE = Plan()
+SHORT = Plan(points=5, seconds=0.1)
+
+
+class Bench:
+    """A cell with its laser and microphone, and what the sweep told."""
+
+    def __init__(self, cell: Cell, max_on_s: float | None = None, block_frames: int = 4800) -> None:
+        self.laser = SimulatedLaser(cell, 2012.5, 0.5, 0.02)
+        self.outputs = Outputs([self.laser], max_on_s)
+        self.microphone = SimulatedMicrophone(cell, block_frames, realtime=False, clock=FakeClock())
+        self.told: list[str] = []
+
+    def sweep(self, plan: Plan = WHOLE) -> Sweep:
+        return asyncio.run(measure(self.microphone, self.outputs, 2012.5, plan, self.told.append))
+
+
+def cramer(air: Air) -> float:
+    return 2012.5 * speed_of_sound(air) / speed_of_sound(Air())
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(("air", "passes"), [(Air(20.0, 40.0), 1), (Air(23.0), 1), (Air(5.0), 2), (Air(35.0, 80.0), 2)])
+def test_the_resonance_is_where_the_air_puts_it(air: Air, passes: int, channels: int) -> None:
+    bench = Bench(Cell(channels=channels, air=air))
+    found = bench.sweep().resonance
+    for name, value, truth, sigma in (
+        ("f0", found.f0_hz, cramer(air), found.sigma_f0_hz),
+        ("Q", found.q, 50.0, found.sigma_q),
+    ):
+        print(f"{name} {value:.4f}, off by {abs(value - truth) / sigma:.2f} sigma (limit 4.5)")
+        assert abs(value - truth) < 4.5 * sigma
+    assert found.good
+    assert found.sigma_f0_hz < 0.01
+    assert len(bench.told) == 2 * (passes - 1)
+    assert bench.laser.read() == "off"
+
+
+def test_the_way_to_a_far_resonance_is_told() -> None:
+    bench = Bench(Cell(air=Air(5.0)))
+    bench.sweep()
+    looking, near = bench.told
+    assert looking.startswith("the resonance is outside the sweep of 1982.3 to 2042.7 Hz, near 1959 Hz; looking for it")
+    assert near == "the resonance is near 1958.6 Hz; sweeping it"
+
+
+@pytest.mark.parametrize("block_frames", [480, 1237, 48_000])
+def test_blocks_of_any_length_serve(block_frames: int) -> None:
+    found = Bench(Cell(), block_frames=block_frames).sweep().resonance
+    assert found.good
+    assert abs(found.f0_hz - 2012.5) < 4.5 * found.sigma_f0_hz
+
+
+def test_other_rates_serve() -> None:
+    found = Bench(Cell(44_100), block_frames=4410).sweep().resonance
+    assert found.good
+    assert abs(found.f0_hz - 2012.5) < 4.5 * found.sigma_f0_hz
+
+
+def test_without_gas_it_is_refused_in_words() -> None:
+    bench = Bench(Cell(ppm=0.0))
+    with pytest.raises(SpectrophoneError, match=r"no resonance: there is no signal above the noise\. Let in gas"):
+        bench.sweep(SHORT)
+    assert bench.laser.read() == "off"
+
+
+def test_two_clocks_are_seen() -> None:
+    bench = Bench(Cell(clock_offset_ppm=1.0))
+    assert not bench.sweep().resonance.good
+    assert "a sweep needs one clock" in bench.told[-1]
+    with pytest.raises(SpectrophoneError, match="a sweep needs one clock"):
+        Bench(Cell(clock_offset_ppm=-100.0)).sweep()
+
+
+def test_a_laser_that_goes_dark_ends_the_sweep() -> None:
+    bench = Bench(Cell(), max_on_s=0.4)
+    with pytest.raises(SpectrophoneError, match="the laser went dark"):
+        bench.sweep()
+    assert Bench(Cell(), max_on_s=2.0).sweep(SHORT).resonance.good
+
+
+class Faulty:
+    """A microphone whose sixth block is at fault."""
+
+    def __init__(self, microphone: SimulatedMicrophone, fault: str) -> None:
+        self.rate_hz, self.channels = microphone.rate_hz, microphone.channels
+        self._microphone, self._fault = microphone, fault
+
+    async def blocks(self) -> AsyncIterator[SampleBlock]:
+        async for block in self._microphone.blocks():
+            if block.index < 5:
+                yield block
+            elif self._fault == "end":
+                return
+            elif self._fault == "silent":
+                yield replace(block, samples=block.samples[:0])
+            elif self._fault == "lost":
+                yield replace(block, lost_frames=7)
+            else:
+                yield replace(block, flags=frozenset({Flag.OVERLOAD}))
+
+    def close(self) -> None:
+        self._microphone.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "words"),
+    [
+        ("end", DeviceError, "the sound ended"),
+        ("silent", DeviceError, "the microphone is silent"),
+        ("lost", SpectrophoneError, "not whole .lost_samples."),
+        ("overload", SpectrophoneError, "not whole .overload."),
+    ],
+)
+def test_sound_at_fault_ends_the_sweep_with_the_laser_off(
+    fault: str, error: type[SpectrophoneError], words: str
+) -> None:
+    bench = Bench(Cell())
+    with pytest.raises(error, match=words):
+        asyncio.run(measure(Faulty(bench.microphone, fault), bench.outputs, 2012.5, SHORT))
+    assert bench.laser.read() == "off"
+
+
+def test_a_cancelled_sweep_leaves_the_laser_off() -> None:
+    bench = Bench(Cell())
+
+    async def cancelled() -> None:
+        running = asyncio.ensure_future(measure(bench.microphone, bench.outputs, 2012.5, Plan()))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert bench.laser.read() == "on"
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(cancelled())
+    assert bench.laser.read() == "off"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("board: rpi4-codec-zero\n", "does not drive the laser of board 'rpi4-codec-zero'"),
+        ("board: sim\nacquisition: {device: default}\n", "'default' does not hear the simulated laser"),
+    ],
+)
+def test_a_box_that_cannot_sweep_says_so(text: str, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "box.yaml"
+    file.write_text(text)
+    config, board = build.accepted(build.prepare(file, {}))
+    with pytest.raises(SpectrophoneError, match=words):
+        asyncio.run(sweep(config, board, FakeClock(), Plan(), told=lambda note: None, seen=lambda part: None))
+
+
+@pytest.mark.parametrize(
+    "values", [{"points": 3}, {"points": 202}, {"span": 0.0}, {"span": float("nan")}, {"seconds": 0.01}]
+)
+def test_plans_that_cannot_be_are_refused(values: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match="--"):
+        Plan(**values)  # type: ignore[arg-type]
+
+
+def test_frequencies_are_decimal() -> None:
+    assert frequencies(2012.5, 30.1875, 3) == [1982.312, 2012.5, 2042.688]
+
+
+def test_the_result_in_words_and_in_a_file(tmp_path: Path) -> None:
+    made = Bench(Cell()).sweep(SHORT)
+    *table, verdict, result = lines(made)
+    assert len(table) == 6
+    assert verdict.startswith("the fit is good: chi2 ")
+    assert result.startswith("f0 2012.")
+    assert " Hz, Q " in result
+    path = tmp_path / "resonance.json"
+    check_out(path)
+    write(path, made, {"box": "lab"})
+    written = json.loads(path.read_text())
+    assert written["f0_hz"] == made.resonance.f0_hz
+    assert written["box"] == "lab"
+    assert [point["frequency_hz"] for point in written["points"]] == [point.frequency_hz for point in made.points]
+    assert [file.name for file in tmp_path.iterdir()] == ["resonance.json"]
+    for wrong in (tmp_path / "resonance.txt", tmp_path / "none" / "resonance.json"):
+        with pytest.raises(UsageError):
+            check_out(wrong)
+    bad = replace(made, resonance=replace(made.resonance, p_value=0.0, scale=2.0))
+    assert lines(bad)[-2].endswith("the uncertainties are multiplied by 2.0")
+    assert np.isfinite(made.resonance.sigma_q)

@@ -1,0 +1,44 @@
+"""The simulated laser: tuning keeps its phase and its light, and refuses what it cannot reach."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+
+from drivers.cell import Cell
+from drivers.laser import SimulatedLaser
+from gateway.errors import CommandRefused
+from gateway.types import Command
+
+
+def tune(value: object) -> Command:
+    return Command("laser", "tune", {"frequency_hz": value})
+
+
+def laser() -> SimulatedLaser:
+    return SimulatedLaser(Cell(), 2012.5, 0.5, 0.02)
+
+
+@pytest.mark.parametrize("value", [1, 1.0, 2013.7, 100_000])
+def test_it_is_tuned_to_the_decimal_number(value: float) -> None:
+    tuned = laser()
+    tuned.apply(tune(value))
+    assert tuned.frequency == Fraction(str(value))
+    assert tuned.read() == "off"
+    tuned.apply(Command("laser", "on"))
+    tuned.apply(tune(2000))
+    assert tuned.read() == "on"
+
+
+@pytest.mark.parametrize("value", [0.5, 100_001, -2012.5, float("nan"), float("inf"), 10**400, True, "2012.5", None])
+def test_frequencies_out_of_reach_are_refused(value: object) -> None:
+    tuned = laser()
+    with pytest.raises(CommandRefused, match="laser tune"):
+        tuned.apply(tune(value))
+    assert tuned.frequency == Fraction(4025, 2)
+
+
+def test_an_unknown_verb_is_refused() -> None:
+    with pytest.raises(CommandRefused, match="It knows on, off and tune"):
+        laser().apply(Command("laser", "explode"))
