@@ -23,9 +23,10 @@ BITS = {"S16_LE": 16, "S24_3LE": 24, "S32_LE": 32, "FLOAT_LE": 32}
 NO_DEVICES = frozenset(
     {"null", "lavrate", "samplerate", "speexrate", "speex", "upmix", "vdownmix", "oss", "jack", "usbstream"}
 )
-"""Names that alsa-lib and its plugins list everywhere: converters, and ways to servers that are seldom there."""
-PERIOD_S = 0.01
+"""Names that alsa-lib and its plugins list everywhere: converters, and ways to servers that are seldom
+there."""
 BUFFER_S = 0.5
+"""What a device should keep while nobody reads."""
 
 _SAY_NOTHING = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)(
     lambda *_: None
@@ -36,13 +37,14 @@ _SAY_NOTHING = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_ch
 class Capture:
     """A device open for capture, not waiting and not running yet; the first read starts it.
 
-    Raises DeviceError for a device that is missing, busy, or gives something else than was asked for.
+    It is asked to wake its reader every `period_frames`. Raises DeviceError for a device that is missing,
+    busy, or gives something else than was asked for.
     """
 
-    def __init__(self, device: str, rate_hz: int, sample_format: str, channels: int) -> None:
+    def __init__(self, device: str, rate_hz: int, sample_format: str, channels: int, period_frames: int) -> None:
         self.device = device
         self._format, self._channels = sample_format, channels
-        self._pcm = _opened(device, rate_hz, sample_format, channels)
+        self._pcm = _opened(device, rate_hz, sample_format, channels, period_frames)
         info = self._pcm.info()
         granted = (info["rate"], info["format_name"], info["channels"])
         if granted != (rate_hz, sample_format, channels):
@@ -92,7 +94,7 @@ def capture_devices() -> list[str]:
     return [name for name in alsaaudio.pcms(alsaaudio.PCM_CAPTURE) if name not in NO_DEVICES] + cards
 
 
-def _opened(device: str, rate_hz: int, sample_format: str, channels: int) -> Any:
+def _opened(device: str, rate_hz: int, sample_format: str, channels: int, period_frames: int) -> Any:
     alsaaudio = _alsaaudio()
     try:
         return alsaaudio.PCM(
@@ -102,8 +104,8 @@ def _opened(device: str, rate_hz: int, sample_format: str, channels: int) -> Any
             rate=rate_hz,
             channels=channels,
             format=getattr(alsaaudio, f"PCM_FORMAT_{sample_format}"),
-            periodsize=round(rate_hz * PERIOD_S),
-            periods=round(BUFFER_S / PERIOD_S),
+            periodsize=period_frames,
+            periods=max(4, round(rate_hz * BUFFER_S / period_frames)),
         )
     except alsaaudio.ALSAAudioError as error:
         try:
@@ -148,8 +150,8 @@ def _count(channels: int) -> str:
 
 @functools.cache
 def _alsaaudio() -> Any:
-    """The library, told to keep its own complaints to itself: ours name device and remedy. Raises DeviceError where it
-    is not installed."""
+    """The library, told to keep its own complaints to itself: ours name device and remedy. Raises DeviceError
+    where it is not installed."""
     try:
         import alsaaudio
     except ImportError as error:

@@ -11,11 +11,12 @@ what comes then is held back, too.
 
 Devices that report an overrun are believed at once. Sound servers lose frames without a word, which is what
 the clock is for. No more than LIMIT_S of sound are kept for a slow reader; what comes beyond is counted as
-lost.
+lost, until half of it is taken.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from dataclasses import dataclass
 
@@ -24,7 +25,8 @@ import numpy as np
 from gateway.types import Samples
 
 TOLERANCE_S = 0.04
-"""Lag that is put down to delay: four periods, and 2000 ppm of clock drift over ten seconds, with room."""
+"""Lag that is put down to delay: most of a period, and 1000 ppm of clock drift over ten seconds, with
+room."""
 CONFIRM_S = 0.5
 PROBATION_S = 0.2
 LIMIT_S = 2.0
@@ -60,11 +62,13 @@ class Intake:
     def took(self, samples: Samples) -> None:
         """Samples that were read."""
         frames = len(samples)
-        if self._queued + frames > LIMIT_S * self._rate:
-            self.overruns += not self._dropping
+        limit = LIMIT_S * self._rate
+        if self._dropping:
+            self._dropping = self._queued > limit / 2
+        elif self._queued + frames > limit:
             self._dropping = True
-        else:
-            self._dropping = False
+            self.overruns += 1
+        if not self._dropping:
             self._items.append((self._frames, samples))
             self._queued += frames
         self._frames += frames
@@ -113,18 +117,19 @@ class Intake:
     def take(self, frames: int) -> Piece | None:
         """The next `frames` frames, fewer before a gap, none to tell of silence; None if there are not so
         many yet."""
-        if self._sure and self._items[0][0] > self._out:
-            lost = self._items[0][0] - self._out
-        else:
-            lost = 0
-        first = self._out + lost
-        have, whole = self._contiguous(first, frames)
-        if have < frames and not whole:
+        if not self.has(frames):
             return None
-        samples = self._cut(have)
-        self._out = first + have
+        first = self._items[0][0]
+        lost = first - self._out
+        samples = self._cut(self._contiguous(frames)[0])
+        self._out = first + len(samples)
         self.lost_frames_total += lost
         return Piece(first, lost, samples)
+
+    def has(self, frames: int) -> bool:
+        """Whether `take` would give a piece."""
+        have, ended = self._contiguous(frames)
+        return ended or have == frames
 
     def monotonic_ns_of(self, frame: int) -> int:
         """When `frame` came, as far as the usual delay tells; free of the reads' jitter."""
@@ -172,19 +177,18 @@ class Intake:
         self._frames -= late
         self._given_up -= late
 
-    def _contiguous(self, first: int, frames: int) -> tuple[int, bool]:
-        """How many sure frames follow each other from `first`, at most `frames`; whether a gap ends them."""
+    def _contiguous(self, frames: int) -> tuple[int, bool]:
+        """How many sure frames follow each other from the first, at most `frames`; whether a gap ends
+        them."""
         have = 0
-        for number in range(self._sure):
-            start, samples = self._items[number]
-            if start != first + have or (not len(samples) and have):
-                return have, True
-            if not len(samples):
-                return 0, True
-            have += len(samples)
+        for start, samples in itertools.islice(self._items, self._sure):
             if have >= frames:
-                return frames, True
-        return have, False
+                break
+            silence = not len(samples)
+            if silence or start != self._items[0][0] + have:
+                return have, silence or have > 0
+            have += len(samples)
+        return min(have, frames), False
 
     def _cut(self, frames: int) -> Samples:
         """Take `frames` frames off the front; with none, the mark of a silence."""

@@ -7,6 +7,7 @@ only before a gap and at the end of a recording, and empty when a device is sile
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from gateway.types import SampleBlock
 
 SILENCE_S = 1.0
 """After this time without a frame a device counts as silent."""
+PERIOD_S = 0.025
+"""Longest time between two reads: each costs the loop a tenth of a millisecond or more."""
 READS = 64
 """Most reads at a time, so that a backlog does not keep the loop from its other work."""
 LATE_S = 2.0
@@ -41,11 +44,13 @@ class AlsaMicrophone:
     ) -> None:
         self.rate_hz, self.channels = rate_hz, channels
         self._block_frames, self._clock = block_frames, clock
-        self._capture = Capture(device, rate_hz, sample_format, channels)
+        periods = math.ceil(block_frames / (rate_hz * PERIOD_S))
+        self._capture = Capture(device, rate_hz, sample_format, channels, math.ceil(block_frames / periods))
         self._intake = Intake(rate_hz, channels, clock.monotonic_ns())
         self._loop: asyncio.AbstractEventLoop | None = None
         self._arrived = asyncio.Event()
         self._fault: DeviceError | None = None
+        self._heard_ns = 0
 
     @property
     def overruns(self) -> int:
@@ -110,7 +115,7 @@ class AlsaMicrophone:
             self._ready()
             now_ns = self._clock.monotonic_ns()
             stopped_ourselves = now_ns - start_ns > 1.2e9 * SILENCE_S
-            if not (self._arrived.is_set() or stopped_ourselves):
+            if now_ns - self._heard_ns > 0.95e9 * SILENCE_S and not stopped_ourselves:
                 self._intake.silent(now_ns)
 
     def _ready(self) -> None:
@@ -120,14 +125,17 @@ class AlsaMicrophone:
         try:
             for _ in range(READS):
                 frames, samples = self._capture.read()
+                now_ns = self._clock.monotonic_ns()
                 if frames == 0:
-                    self._intake.drained(self._clock.monotonic_ns())
-                    return
-                self._arrived.set()
+                    self._intake.drained(now_ns)
+                    break
+                self._heard_ns = now_ns
                 if frames > 0:
                     self._intake.took(samples)
                 else:
-                    self._intake.overran(self._clock.monotonic_ns())
+                    self._intake.overran(now_ns)
+            if self._intake.has(self._block_frames):
+                self._arrived.set()
         except DeviceError as fault:
             self._fault = fault
             self._arrived.set()

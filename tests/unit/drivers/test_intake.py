@@ -217,6 +217,14 @@ def test_a_slow_reader_costs_memory_only_to_the_limit() -> None:
     assert intake.lost_frames_total == 800 * PERIOD
 
 
+def test_a_full_store_is_one_overrun_whatever_the_size_of_the_reads() -> None:
+    intake = Intake(RATE, 1, 0)
+    for k in range(2000):
+        intake.took(np.zeros((1200 if k % 3 else 7, 1), np.float32))
+        intake.drained(k * 10_000_000)
+    assert intake.overruns == 1
+
+
 def test_a_backlog_at_the_start_is_no_loss_and_dates_its_frames_back() -> None:
     device = Device()
     device.intake.drained(0)
