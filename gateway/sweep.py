@@ -349,7 +349,7 @@ def lines(made: Sweep) -> list[str]:
     else:
         verdict = f"the fit is NOT good: {fit}; the uncertainties are multiplied by {found.scale:.1f}"
     f0, q = _plus_minus(found.f0_hz, found.sigma_f0_hz), _plus_minus(found.q, found.sigma_q)
-    return [*table, verdict, f"f0 {f0[0]} +- {f0[1]} Hz, Q {q[0]} +- {q[1]}"]
+    return [*table, verdict, f"f0 {f0[0]} ± {f0[1]} Hz, Q {q[0]} ± {q[1]}"]
 
 
 def _plus_minus(value: float, sigma: float) -> tuple[str, str]:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.chart import Chart
+    from gateway.sweep import Sweep
 
 _EXAMPLE = """\
 example:
   spectrophone sweep --ppm 400
-  spectrophone sweep --config gateway.yaml --points 21 --seconds 2 --out resonance.json
+  spectrophone sweep --config gateway.yaml --points 21 --seconds 2 --out resonance.json --plot resonance.html
 
 The laser is stepped around laser.frequency_hz; if the resonance is not there, within 5 % of it. Exit status 0 if the
 fit is good, 1 if it is not or no resonance is found. With --json an object of kind sweep_point a point, then one of
@@ -31,6 +36,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--span", type=float, default=1.5, metavar="H", help="half-widths to either side (1.5)")
     parser.add_argument("--seconds", type=float, default=0.5, metavar="S", help="seconds of sound a point (0.5)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the result and its points to FILE.json")
+    parser.add_argument("--plot", type=Path, metavar="OUT", help="a plot: OUT.html, or OUT.png with matplotlib")
     parser.add_argument("--json", action="store_true", help="JSON objects, one a line, on standard output")
     parser.set_defaults(run=run)
 
@@ -41,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     import sys
     from datetime import UTC, datetime
 
-    from gateway import build, sweep
+    from gateway import build, chart, sweep
     from gateway.clock import RealClock
     from gateway.config.override import overridden
     from gateway.log import set_up
@@ -50,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
     plan = sweep.Plan(args.points, args.span, args.seconds)
     if args.out:
         sweep.check_out(args.out)
+    if args.plot:
+        chart.writer_of(args.plot)
     checked = build.prepare(args.config)
     config, board = build.accepted(checked)
     set_up(checked.secrets)
@@ -72,4 +80,34 @@ def run(args: argparse.Namespace) -> int:
         time = datetime.fromtimestamp(clock.utc_ns() // 10**9, UTC).isoformat().replace("+00:00", "Z")
         about = {"time": time, "box": build.box_id(config), "software": f"spectrophone {build.VERSION}"}
         sweep.write(args.out, made, about)
+    if args.plot:
+        chart.write(_chart(made), args.plot)
     return 0 if made.resonance.good else 1
+
+
+def _chart(made: Sweep) -> Chart:
+    """Amplitudes with their 95 % bars, and the fitted resonance."""
+    import numpy as np
+
+    from gateway import sweep
+    from gateway.chart import Axis, Chart, Series
+
+    hertz = [point.frequency_hz for point in made.points]
+    heights = [abs(point.value) for point in made.points]
+    bars = [1.96 * point.sigma for point in made.points]
+    margin = 0.05 * (hertz[-1] - hertz[0])
+    f = np.linspace(hertz[0] - margin, hertz[-1] + margin, 121)
+    curve = np.abs(made.resonance.at(f))
+    low = [height - bar for height, bar in zip(heights, bars, strict=True)]
+    high = [height + bar for height, bar in zip(heights, bars, strict=True)]
+    verdict, found = sweep.lines(made)[-2:]
+    return Chart(
+        "Resonance of the cell",
+        f"{found}; {verdict}.",
+        Axis("modulation frequency, Hz", float(f[0]), float(f[-1])),
+        Axis("amplitude, full scale", 0.0, 1.1 * max(*high, float(curve.max()))),
+        (
+            Series("measured, 95 %", hertz, heights, low, high),
+            Series("fit", f.tolist(), curve.tolist(), line=True),
+        ),
+    )

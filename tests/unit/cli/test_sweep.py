@@ -13,8 +13,8 @@ SHORT = ["sweep", "--points", "4", "--seconds", "0.1"]
 
 
 def test_json_lines_and_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "resonance.json"
-    main([*SHORT, "--json", "--out", str(out)])
+    out, plot = tmp_path / "resonance.json", tmp_path / "resonance.html"
+    main([*SHORT, "--json", "--out", str(out), "--plot", str(plot)])
     *points, found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [list(point) for point in points] == [["kind", "frequency_hz", "in_phase", "quadrature", "sigma"]] * 4
     assert {point["kind"] for point in points} == {"sweep_point"}
@@ -25,6 +25,8 @@ def test_json_lines_and_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[s
     written = json.loads(out.read_text())
     assert written["q"] == found["q"]
     assert written["time"].endswith("Z")
+    assert "Q " in plot.read_text("utf-8")
+    assert plot.read_text("utf-8").count("<circle") >= 4
 
 
 @pytest.mark.parametrize(
@@ -33,6 +35,7 @@ def test_json_lines_and_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (["--points", "3"], "--points 3"),
         (["--seconds", "0"], "--seconds 0"),
         (["--out", "resonance.toml"], "a name that ends in .json"),
+        (["--plot", "resonance.gif"], "resonance.gif"),
         (["--ppm", "-1"], "--ppm -1.0"),
     ],
 )
