@@ -37,13 +37,13 @@ class Running:
 
     def wait(self, done: Callable[[], Any], what: str, seconds: float = DEADLINE_S) -> Any:
         """The first true thing that `done` gives."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if found := done():
-                return found
-            assert self.process.poll() is None, f"ended while waiting for {what}: {self.said()}"
-            time.sleep(0.05)
-        raise AssertionError(f"no {what} within {seconds:g} s: {self.said()}")
+
+        def look() -> Any:
+            found = done()
+            assert found or self.process.poll() is None, f"ended while waiting for {what}: {self.said()}"
+            return found
+
+        return eventually(look, what, seconds)
 
     def stop(self, number: int = signal.SIGINT) -> int:
         """Send a signal, wait for the end; the exit status."""
@@ -60,6 +60,16 @@ class Running:
     def _read(self, stream: Any, into: list[str]) -> None:
         into.extend(line.rstrip("\n") for line in stream)
         stream.close()
+
+
+def eventually(done: Callable[[], Any], what: str, seconds: float = DEADLINE_S) -> Any:
+    """The first true thing that `done` gives."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := done():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"no {what} within {seconds:g} s")
 
 
 @contextmanager
