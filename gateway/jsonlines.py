@@ -8,10 +8,20 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
-from gateway.types import INVALIDATING, Alert, Flag, LevelResult, LockInResult, Measurement, PeakResult, Result, Tick
+from gateway.types import (
+    INVALIDATING,
+    Alert,
+    Flag,
+    LevelResult,
+    LockInResult,
+    Measurement,
+    PeakResult,
+    Result,
+    Tick,
+    iso_utc,
+)
 
 FIELDS: dict[str, dict[str, str]] = {
     "peak": {
@@ -94,7 +104,7 @@ def objects(tick: Tick, *, live: bool) -> Iterator[dict[str, Any]]:
         fields = _alert(item) if isinstance(item, Alert) else _result(item)
         if fields is None:
             continue
-        time = {"time": _iso(tick.utc_of(item.t_ns))} if live else {}
+        time = {"time": iso_utc(tick.utc_of(item.t_ns))} if live else {}
         yield {"kind": fields.pop("kind"), **time, "t_s": item.t_ns / 1e9, **fields}
 
 
@@ -175,12 +185,6 @@ def _finite(value: Any) -> Any:
         case list():
             return [_finite(item) for item in value]
     return value
-
-
-def _iso(utc_ns: int | None) -> str | None:
-    if utc_ns is None:
-        return None
-    return datetime.fromtimestamp(utc_ns / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def reference() -> str:

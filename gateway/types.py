@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Literal
@@ -269,3 +270,11 @@ def snr_db(amplitude: float, sigma: float) -> float:
     if sigma <= 0.0:
         return 300.0
     return max(-300.0, min(300.0, 20.0 * math.log10(amplitude / sigma)))
+
+
+def iso_utc(utc_ns: int | None) -> str | None:
+    """Wall clock time as ISO 8601 in whole milliseconds, 2026-11-22T10:00:03.120Z; None where nobody knows it."""
+    if utc_ns is None:
+        return None
+    ms = utc_ns // 1_000_000
+    return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"

@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from gateway.mqtt.face import Face, OutputFace
-from gateway.types import INVALIDATING, Alert, CommandResult, LockInResult, Measurement, PeakResult, Tick
+from gateway.types import INVALIDATING, Alert, CommandResult, LockInResult, Measurement, PeakResult, Tick, iso_utc
 
 Shown = Measurement | LockInResult | PeakResult
 """The results that are published."""
@@ -28,14 +27,6 @@ def dump(data: Mapping[str, Any]) -> bytes:
 def number(value: float | None) -> float | None:
     """The value to nine digits; None for what is no finite number."""
     return None if value is None or not math.isfinite(value) else float(f"{value:.9g}")
-
-
-def iso_time(utc_ns: int | None) -> str | None:
-    """ISO 8601 with milliseconds and Z."""
-    if utc_ns is None:
-        return None
-    ms = utc_ns // 1_000_000
-    return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
 
 
 def result_payload(result: Shown, box: str, tick: Tick) -> bytes:
@@ -55,7 +46,7 @@ def alert_payload(alert: Alert, box: str, tick: Tick) -> bytes:
             "value": number(alert.value),
             "threshold": number(alert.threshold),
             "source": alert.source,
-            "time": iso_time(tick.utc_of(alert.t_ns)),
+            "time": iso_utc(tick.utc_of(alert.t_ns)),
             "t_s": alert.t_ns / 1e9,
             "box": box,
         }
@@ -111,7 +102,7 @@ def info_payload(face: Face) -> bytes:
 
 
 def _stamp(t_ns: int, box: str, node: str, tick: Tick) -> dict[str, Any]:
-    return {"time": iso_time(tick.utc_of(t_ns)), "t_s": t_ns / 1e9, "box": box, "node": node}
+    return {"time": iso_utc(tick.utc_of(t_ns)), "t_s": t_ns / 1e9, "box": box, "node": node}
 
 
 def _measurement(m: Measurement) -> dict[str, Any]:
