@@ -24,13 +24,13 @@ _FREQUENCY = re.compile(rf"(?P<node>\S+) +frequency +off +by +(?P<value>{_NUMBER
 _SILENT = re.compile(rf"(?P<node>\S+) +silent{_FOR}")
 _UNIT_NS = {"ms": 1e6, "s": 1e9, "min": 6e10, "h": 3.6e12}
 
-_WATCHED = {
+_WATCHED: dict[str, Trigger] = {
     "concentration": "concentration",
     "lock_in": "amplitude",
     "peak_finder": "amplitude",
     "level": "amplitude",
 }
-_TRIGGERS: dict[str, Trigger] = {"concentration": "concentration", "amplitude": "amplitude"}
+"""The trigger type of a threshold on each kind of node that gives a value."""
 
 
 class RuleFault(Exception):
@@ -105,7 +105,7 @@ def _alarm(rule: Rule, name: str, kinds: Mapping[str, str], laser_hz: float) -> 
     return Alarm(
         name,
         node,
-        "frequency_deviation" if frequency else _TRIGGERS[quantity],
+        "frequency_deviation" if frequency else quantity,
         "below" if level and level["side"] == "below" else "above",
         float(match["value"]),
         duration_ns,
