@@ -24,7 +24,7 @@ def laser() -> SimulatedLaser:
 def test_it_is_tuned_to_the_decimal_number(value: float) -> None:
     tuned = laser()
     tuned.apply(tune(value))
-    assert tuned.frequency == Fraction(str(value))
+    assert tuned.light.frequency == Fraction(str(value))
     assert tuned.read() == "off"
     tuned.apply(Command("laser", "on"))
     tuned.apply(tune(2000))
@@ -36,7 +36,7 @@ def test_frequencies_out_of_reach_are_refused(value: object) -> None:
     tuned = laser()
     with pytest.raises(CommandRefused, match="laser tune"):
         tuned.apply(tune(value))
-    assert tuned.frequency == Fraction(4025, 2)
+    assert tuned.light.frequency == Fraction(4025, 2)
 
 
 def test_an_unknown_verb_is_refused() -> None:
