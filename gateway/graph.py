@@ -58,6 +58,15 @@ class Graph:
                 sound[step.id] = sound[step.feeder]
         return tuple(results)
 
+    def plan(self) -> str:
+        """The nodes as configured, in words."""
+        return repr([fitted.step for fitted in self._fitted])
+
+    def parts(self) -> dict[str, Any]:
+        """Everything that has a state, by name."""
+        fronts = {f"front {index}": front for index, front in enumerate({f.place.front for f in self._fitted})}
+        return {**fronts, **{f"node {fitted.step.id}": fitted.node for fitted in self._fitted}}
+
     def adopt(self, old: Graph) -> Graph:
         """This graph, with those nodes of `old` that stand in it unchanged from the microphone on, state and all."""
         before = {fitted.step.id: fitted for fitted in old._fitted}

@@ -34,6 +34,8 @@ class Combined:
 class Combiner:
     """Combines the microphones of one lock_in from record to record."""
 
+    STATE = ()
+
     def __init__(self, weights: Reals) -> None:
         """`weights` float64 [microphones], none of them 0: with which the nodes before the lock_in mix them."""
         self._weights = weights

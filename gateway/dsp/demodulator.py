@@ -90,12 +90,14 @@ class Reference:
 class Demodulator:
     """Demodulates interleaved sound at exact frequencies; carries the unfinished sub-block from call to call."""
 
+    STATE = ("_references", "_rest", "_next")
+
     def __init__(self, frequencies: Sequence[Fraction], rate_hz: int, channels: int = 1) -> None:
         """`frequencies` in hertz, exact; `channels` of the sound that push() will get."""
         self.sub_block = sub_block_frames(rate_hz)
         self._rate_hz, self._channels = rate_hz, channels
         self._references = [Reference(Fraction(frequency) / rate_hz % 1) for frequency in frequencies]
-        self._make_table()
+        self.restored()
         self._rest: Samples = np.empty((0, channels), np.float32)
         self._next = 0
 
@@ -109,7 +111,7 @@ class Demodulator:
             old if old.step == step else old.changed(step, frame)
             for old, step in zip(self._references, steps, strict=True)
         ]
-        self._make_table()
+        self.restored()
         self._rest = self._rest[:0]
 
     def images(self, index: int, first: int, count: int) -> Phasors:
@@ -145,8 +147,10 @@ class Demodulator:
             z[:, :, index] *= self._references[index].rotations(first, count, self.sub_block)[:, None]
         return first, z
 
-    def _make_table(self) -> None:
-        """The table, float32 [sub_block * channels, 2 * channels * frequencies]: without mean, and of gain 1."""
+    def restored(self) -> None:
+        """Make what follows from the references: the table, float32 [sub_block * channels, 2 * channels *
+        frequencies], of columns without mean and of gain 1.
+        """
         count, frames = len(self._references), self.sub_block
         self._images = []
         out = np.zeros((frames, self._channels, self._channels, count, 2), np.float32)

@@ -37,6 +37,8 @@ class PhaseReference(Protocol):
 class SameCodec:
     """Laser and microphone on one clock: nothing to turn."""
 
+    STATE = ()
+
     def align(self, z: Phasors, start_s: float) -> Aligned:
         """See PhaseReference."""
         return Aligned(np.ones(len(z), np.complex128), None, None, True, True)

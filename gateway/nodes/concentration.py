@@ -138,6 +138,7 @@ class Concentration:
     """A calibration curve."""
 
     Settings = ConcentrationSettings
+    STATE = ()
 
     def __init__(self, name: str, settings: ConcentrationSettings, place: Place) -> None:
         self.after = place

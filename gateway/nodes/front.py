@@ -53,12 +53,14 @@ class Tap:
 class FrontEnd:
     """Demodulates each block once, at every frequency that is asked for."""
 
+    STATE = ("laser", "_demodulator", "_epoch")
+
     def __init__(self, rate_hz: int, channels: int, laser: Fraction) -> None:
         """`laser`: its frequency as long as no block tells another."""
         self.rate_hz, self.channels, self.laser = rate_hz, channels, laser
         self.sub_block = sub_block_frames(rate_hz)
         self._taps: list[Tap] = []
-        self._demodulator: Demodulator | None = None
+        self._demodulator = Demodulator([], rate_hz, channels)
         self._epoch = 0
         self._block: SampleBlock | None = None
         self._first, self._z = 0, np.empty((0, channels, 0), np.complex128)
@@ -67,12 +69,13 @@ class FrontEnd:
         """Ask for a frequency, before the first block; returns the number to read it with."""
         if tap not in self._taps:
             self._taps.append(tap)
+            self._demodulator = Demodulator(self._frequencies(), self.rate_hz, self.channels)
         return self._taps.index(tap)
 
     def read(self, block: SampleBlock, number: int) -> Baseband:
         """What tap `number` hears of `block`; blocks come in order, each to be read by any number of taps."""
-        demodulator = self._push(block)
-        images = demodulator.images(number, self._first, len(self._z))
+        self._push(block)
+        images = self._demodulator.images(number, self._first, len(self._z))
         clipped = np.full((len(self._z), self.channels), 0.0)
         if Flag.OVERLOAD in block.flags and len(block.samples):
             clipped[:] = np.mean(np.abs(block.samples) >= FULL_SCALE, axis=0)
@@ -80,17 +83,15 @@ class FrontEnd:
         z = self._z[:, :, number]
         return Baseband(self._first, z, images, clipped, frequency, self._epoch, block.flags)
 
-    def _push(self, block: SampleBlock) -> Demodulator:
-        if self._demodulator is None:
-            self._demodulator = Demodulator(self._frequencies(), self.rate_hz, self.channels)
-        if block is not self._block:
-            self._block = block
-            if block.light is not None and block.light.frequency != self.laser:
-                self.laser = block.light.frequency
-                self._demodulator.change(self._frequencies(), block.frame)
-                self._epoch += 1
-            self._first, self._z = self._demodulator.push(block.frame, block.samples)
-        return self._demodulator
+    def _push(self, block: SampleBlock) -> None:
+        if block is self._block:
+            return
+        self._block = block
+        if block.light is not None and block.light.frequency != self.laser:
+            self.laser = block.light.frequency
+            self._demodulator.change(self._frequencies(), block.frame)
+            self._epoch += 1
+        self._first, self._z = self._demodulator.push(block.frame, block.samples)
 
     def _frequencies(self) -> list[Fraction]:
         return [tap.frequency(self.laser) for tap in self._taps]

@@ -23,6 +23,7 @@ class Level:
     """A sound level meter."""
 
     Settings = LevelSettings
+    STATE = ("_records",)
 
     def __init__(self, name: str, settings: LevelSettings, place: Place) -> None:
         self.after = place

@@ -55,6 +55,7 @@ class LockIn:
     """A coherent detector at the laser's frequency."""
 
     Settings = LockInSettings
+    STATE = ("_records", "_epoch", "_dark", "_reference", "_combiner")
 
     def __init__(self, name: str, settings: LockInSettings, place: Place) -> None:
         fixed = None if settings.frequency_hz is None else exact(settings.frequency_hz)

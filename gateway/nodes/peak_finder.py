@@ -43,6 +43,7 @@ class PeakFinder:
     """Looks for one tone in a band."""
 
     Settings = PeakFinderSettings
+    STATE = ("_records",)
 
     def __init__(self, name: str, settings: PeakFinderSettings, place: Place) -> None:
         nyquist_hz = place.rate_hz / 2

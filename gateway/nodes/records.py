@@ -33,6 +33,8 @@ class Record(Generic[T]):
 class Records(Generic[T]):
     """Collects values with absolute indices; gives back full records in order."""
 
+    STATE = ("_buffer", "_flags", "_filled", "_waited", "_next", "_begin")
+
     def __init__(
         self, length: int, settling: int, dtype: type[T], start: int = 0, columns: tuple[int, ...] = ()
     ) -> None:

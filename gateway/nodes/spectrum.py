@@ -35,6 +35,7 @@ class SpectrumNode:
     """Averages power spectra."""
 
     Settings = SpectrumSettings
+    STATE = ("_records",)
 
     def __init__(self, name: str, settings: SpectrumSettings, place: Place) -> None:
         self.after = place
