@@ -46,6 +46,11 @@ class SimulatedLaser:
         """The light itself: "on" or "off"."""
         return "on" if self._lit else "off"
 
+    @property
+    def light_w(self) -> float:
+        """What a photodiode sees of the light while the laser is lit, averaged over the lit part; 0 in the dark."""
+        return self.power_w * self._cell.state(self._cell.next_frame).power if self._lit else 0.0
+
     def make_safe(self) -> None:
         """Off."""
         self._drive(False)
