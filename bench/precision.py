@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from gateway.graph import Fitted, Graph, Step, fit
 from gateway.nodes import SETTINGS
-from gateway.nodes.place import Place
+from gateway.nodes.place import start
 from gateway.types import LockInResult, PeakResult, SampleBlock
 
 RATE, TRIALS, FREQUENCY = 48_000, 300, Fraction(20137, 10)
@@ -30,7 +30,7 @@ Estimator = Callable[[np.ndarray], float | None]
 def node(kind: str, parameters: dict[str, float]) -> Graph:
     """A graph of one node."""
     step = Step(kind, kind, SETTINGS[kind].model_validate(parameters), None)
-    (fitted,) = fit([step], Place(RATE, 1, FREQUENCY))
+    (fitted,) = fit([step], start(RATE, 1, FREQUENCY))
     assert isinstance(fitted, Fitted)
     return Graph([fitted])
 
