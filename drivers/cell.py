@@ -1,6 +1,6 @@
 """The simulated photoacoustic cell: light in, sound out, physics in between.
 
-A laser's light has a harmonic of peak power P1 at the cell's resonance (drivers/light.py). The gas absorbs
+A laser's light has a harmonic of peak power P1 at the cell's resonance (drivers/modulation.py). The gas absorbs
 alpha = c * ABSORPTION of it per centimetre and warms (drivers/gas.py); the cell turns that into pressure
 (drivers/resonator.py), the microphone into a number (drivers/pickup.py):
 
@@ -29,9 +29,9 @@ from drivers import noise
 from drivers.air import Air
 from drivers.course import HOLDS_PER_S, Courses, Walk, change
 from drivers.gas import Line, Relaxation
-from drivers.light import Harmonic, Light, Shape, fundamental_w, harmonics
+from drivers.modulation import Harmonic, Modulation, Shape, fundamental_w, harmonics
 from drivers.noise import Disturbances
-from drivers.pickup import NOISE_DENSITY, Gaps, Loopback, Pickup, highest_order
+from drivers.pickup import CHANNELS, NOISE_DENSITY, Gaps, Loopback, Pickup, highest_order
 from drivers.resonator import (
     DESIGN_AIR,
     DESIGN_HZ,
@@ -84,7 +84,7 @@ class Cell:
     per 1000 ppm, up to 1 %), as it does when the gas is CO2; otherwise `air.co2_ppm` counts.
 
     The design air's loudness and Q hold in any air unless `losses` follow the air, the absorption has a `line` and the
-    gas a `relaxation`: each by itself, so that a test can tell them apart. `loopback` puts the modulation on channel B.
+    gas a `relaxation`: each by itself, so that a test can tell them apart. `loopback` puts the modulation on a channel.
 
     What is set before the first sound has been so for ever; later changes ring up and down from the next frame on.
     """
@@ -126,7 +126,7 @@ class Cell:
         self._co2_detunes, self._losses, self._line, self._relaxation = co2_detunes, losses, line, relaxation
         self._shape, self._courses, self._disturbances = shape, courses, disturbances
         self._pickup, self._loopback, self._gaps = pickup, loopback, gaps
-        self._ppm, self._air, self._light = checked_ppm(ppm), air, Light(harmonics(shape, 0.0, 0.5, 1))
+        self._ppm, self._air, self._light = checked_ppm(ppm), air, Modulation(harmonics(shape, 0.0, 0.5, 1))
         self._next = 0
         self._made: tuple[int, Samples] | None = None
         self._stretches = [self._settled(0)]
@@ -185,7 +185,9 @@ class Cell:
         light = self._light
         if frequency != light.frequency or not light.step:
             hz = frequency * self._clock
-            light = Light((), frequency, float(hz), noise.step(hz, self.rate_hz), self._next, *self._phase(self._next))
+            light = Modulation(
+                (), frequency, float(hz), noise.step(hz, self.rate_hz), self._next, *self._phase(self._next)
+            )
         made = harmonics(self._shape, power_w, duty, highest_order(light.hz, self.rate_hz))
         self._light = replace(light, harmonics=made, duty=duty, lit=power_w > 0.0)
         self._change()
@@ -303,8 +305,8 @@ class Cell:
                 sign * tone + self._pickup.gain(channel) * outside
                 for channel, (sign, tone) in enumerate(zip((1.0, -1.0), self._tones(chunk, cycles), strict=False))
             ]
-            if self._loopback and self.channels == 2:
-                waves[1] = self._loopback.wave(self._light, cycles, self.rate_hz)
+            if self._loopback and self._loopback.channel in CHANNELS[: self.channels]:
+                waves[CHANNELS.index(self._loopback.channel)] = self._loopback.wave(self._light, cycles, self.rate_hz)
             for channel, wave in enumerate(waves):
                 wave += self._pickup.own_noise(self._noise_density, self.rate_hz, self.seed, channel, chunk)
             self._made = chunk, self._pickup.converted(waves, self._bits, self.seed, chunk)

@@ -22,11 +22,12 @@ from typing import Literal
 import numpy as np
 
 from drivers import noise
-from drivers.light import Light
+from drivers.modulation import Modulation
 from gateway.types import Samples
 
 NOISE_DENSITY = 3.2e-7
 """Full scale / sqrt(Hz), one-sided, of each microphone: -87 dBFS over 20 kHz (INMP441 data sheet)."""
+CHANNELS = ("a", "b")
 DITHER, GAPS = 48, 56
 """First stream numbers of the dither (one per channel) and of the lost frames."""
 
@@ -74,8 +75,8 @@ class Pickup:
         sound = np.stack(waves, axis=1)
         if self.offset:
             sound += self.offset
-        if self.dead is not None and "ab".index(self.dead) < len(waves):
-            sound[:, "ab".index(self.dead)] = self.stuck_at
+        if self.dead in CHANNELS[: len(waves)]:
+            sound[:, CHANNELS.index(self.dead)] = self.stuck_at
         if bits is None:
             return np.clip(sound, -1.0, 1.0).astype(np.float32)
         scale = 2.0 ** (bits - 1)
@@ -88,15 +89,16 @@ class Pickup:
 
 @dataclass(frozen=True, slots=True)
 class Loopback:
-    """The laser's electrical modulation on channel B in place of a microphone: +-`amplitude`, full scale, in `shape`,
+    """The laser's electrical modulation on a channel in place of its microphone: +-`amplitude`, full scale, in `shape`,
     while the laser is lit. A square has the laser's duty, and those of its harmonics that are below half the rate.
     """
 
     amplitude: float
     shape: Literal["square", "sine"] = "square"
+    channel: Literal["a", "b"] = "b"
 
-    def wave(self, light: Light, cycles: noise.Wave, rate_hz: int) -> noise.Wave:
-        """Channel B for the laser's phase `cycles`, float64 like it: AC coupled."""
+    def wave(self, light: Modulation, cycles: noise.Wave, rate_hz: int) -> noise.Wave:
+        """That channel for the laser's phase `cycles`, float64 like it: AC coupled."""
         if not light.lit:
             return np.zeros_like(cycles)
         angle = 2.0 * np.pi * cycles

@@ -222,7 +222,7 @@ def simulated_cell(config: Config, heard: Sound) -> Cell:
             stuck_at=c.stuck_at,
             dither=c.dither,
         ),
-        loopback=Loopback(c.loopback_amplitude, c.loopback_shape) if c.loopback_amplitude else None,
+        loopback=Loopback(c.loopback_amplitude, c.loopback_shape, c.loopback_channel) if c.loopback_amplitude else None,
         gaps=Gaps(c.gap_rate_hz, c.gap_s),
     )
 

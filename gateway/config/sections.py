@@ -152,9 +152,13 @@ class Cell(Settings):
     bits: Literal[16, 24, 32, "float"] = Field(24, description="word length of the ADC; float does not round")
     dither: bool = Field(False, description="triangular dither ahead of the rounding")
     loopback_amplitude: float = Field(
-        0.0, ge=0, le=1, description="the laser's modulation on channel B, in place of a microphone; 0: a microphone"
+        0.0,
+        ge=0,
+        le=1,
+        description="the laser's modulation on a channel, in place of its microphone; 0: two microphones",
     )
     loopback_shape: Literal["square", "sine"] = Field("square", description="shape of that modulation")
+    loopback_channel: Literal["a", "b"] = Field("b", description="channel that carries it")
     gap_rate_hz: float = Field(0.0, ge=0, le=10, description="how often sound is lost, on average")
     gap_s: float = Field(0.02, gt=0, le=10, description="how much is lost each time")
 

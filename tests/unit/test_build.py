@@ -138,6 +138,7 @@ CELL = {
     "dither": "true",
     "loopback_amplitude": "0.2",
     "loopback_shape": "sine, loopback_amplitude: 0.2",
+    "loopback_channel": "a, loopback_amplitude: 0.2",
     "gap_rate_hz": "5",
     "gap_s": "0.5, gap_rate_hz: 5",
 }

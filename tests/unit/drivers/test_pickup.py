@@ -152,6 +152,8 @@ def test_the_loopback_is_silent_in_the_dark_and_leaves_a_alone() -> None:
     cell = Cell(loopback=Loopback(0.5), seed=3)
     assert np.array_equal(cell.sound(0, 9000)[:, 0], Cell(seed=3).sound(0, 9000)[:, 0])
     assert cell.sound(9000, 100)[:, 1].any()
+    other = Cell(loopback=Loopback(0.5, channel="a"), seed=3).sound(0, 9000)
+    assert np.array_equal(other[:, 1], Cell(seed=3).sound(0, 9000)[:, 1])
     assert lit(channels=1, loopback=Loopback(0.5)).sound(0, 100).shape == (100, 1)
 
 

@@ -47,7 +47,7 @@ class Harmonic:
 
 
 @dataclass(frozen=True, slots=True)
-class Light:
+class Modulation:
     """The laser's modulation as the ADC's clock sees it. Phase in cycles: `phase` at frame `origin`.
 
     `hz` is the frequency in that clock on average, `step` its cycles per frame, `gained_s` what the laser's clock had

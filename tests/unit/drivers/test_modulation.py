@@ -9,7 +9,7 @@ import pytest
 
 from drivers.cell import ABSORPTION, AMPLITUDE_PER_PPM, CELL_CONSTANT, SENSITIVITY, Cell
 from drivers.laser import SimulatedLaser
-from drivers.light import BENT, DEPTH, RAM, Shape, harmonics
+from drivers.modulation import BENT, DEPTH, RAM, Shape, harmonics
 from drivers.resonator import off_resonance
 from gateway.types import Command
 
