@@ -211,6 +211,7 @@ class Cell:
             out[done : done + len(part)] = part
             done += len(part)
         self._next = frame + frames
+        self._advance(self._next + 1)
         return out
 
     def _change(self) -> None:
@@ -218,13 +219,13 @@ class Cell:
         self._made = None
         settled = self._settled(self._next)
         if self._next > 0:
-            self._advance(self._next + 1)
-            before = [stretch for stretch in self._stretches if stretch.first <= self._next]
-            settled = before[-1].then(settled)
+            settled = next(old for old in reversed(self._stretches) if old.first <= self._next).then(settled)
         self._stretches = [settled]
 
     def _advance(self, frame: int) -> None:
-        """Go on to `frame`, stretch by stretch, where something changes by itself. What is over is forgotten."""
+        """Go on to just before `frame`, stretch by stretch, where something changes by itself. What is over is
+        forgotten.
+        """
         if not self._courses.moving and self._walk is None:
             return
         hold = self.rate_hz // HOLDS_PER_S
@@ -322,7 +323,8 @@ class Cell:
             angle = 2.0 * np.pi * (harmonic.order * cycles)
             cosine, sine = np.cos(angle), np.sin(angle)
             for channel, tone in enumerate(tones):
-                heard = phasors * self._pickup.transfer(channel, harmonic.order * self._light.hz, self.rate_hz)
+                transfer = self._pickup.transfer(channel, harmonic.order * self._light.hz, self.rate_hz)
+                heard = phasors if transfer == 1.0 else phasors * transfer
                 tone += heard.real * cosine - heard.imag * sine
         return tones
 
@@ -335,7 +337,7 @@ class Cell:
                 n = np.arange(first - stretch.first, min(end, last) - stretch.first)
                 pieces.append(stretch.phasors(number, np.maximum(n, 0).astype(np.float64)))
                 first = min(end, last)
-        return np.concatenate(pieces)
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 def checked_ppm(ppm: float) -> float:

@@ -145,6 +145,17 @@ def test_frames_may_be_skipped() -> None:
     assert np.array_equal(one.sound(0, 40_000)[30_000:], other.sound(30_000, 10_000))
 
 
+def test_frames_may_be_skipped_ahead_of_a_change() -> None:
+    def after(skip: bool) -> np.ndarray:
+        cell = lit(courses=EVERYTHING_MOVES, clock_wander_ppm=20.0)
+        cell.sound(0, 1000)
+        cell.sound(8000 if skip else 1000, 0 if skip else 7000)
+        cell.set_air(Air(15.0))
+        return cell.sound(8000, 4000)
+
+    assert np.array_equal(after(skip=True), after(skip=False))
+
+
 def test_nothing_jumps() -> None:
     sound = lit(ppm=100.0, courses=EVERYTHING_MOVES, clock_wander_ppm=50.0).sound(0, 2 * RATE)[:, 0]
     found = envelope(sound)
