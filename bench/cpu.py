@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from gateway import build, loop
 from gateway.clock import RealClock, cpu_ns
 from gateway.dsp.demodulator import Demodulator, exact
 from gateway.inbox import CommandInbox
+from gateway.inputs import Inputs
 from gateway.outputs import Outputs
 from gateway.readings import JsonReadings
 from gateway.types import SampleBlock
@@ -42,7 +43,7 @@ class Ready:
     def __init__(self, blocks: list[SampleBlock]) -> None:
         self._blocks = blocks
 
-    async def blocks(self) -> AsyncIterator[SampleBlock]:
+    async def blocks(self) -> AsyncGenerator[SampleBlock]:
         """All blocks, at once."""
         for block in self._blocks:
             yield block
@@ -96,7 +97,7 @@ def main() -> None:
             watch = Watch(RealClock(), outputs.forbid, outputs.allow)
             path = build.path(config, board, heard)
             sinks = [JsonReadings(Silent())]  # type: ignore[arg-type]
-            asyncio.run(loop.run(Ready(blocks), path, outputs, sinks, CommandInbox(), watch))
+            asyncio.run(loop.run(Inputs(Ready(blocks), outputs), path, outputs, sinks, CommandInbox(), watch))
 
         for run in (floor, demodulator, graph, whole):
             rows.setdefault(run.__name__, []).append(per_second(run))

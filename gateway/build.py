@@ -14,6 +14,7 @@ import numpy as np
 
 from drivers.air import Air
 from drivers.cell import Cell, SimulatedCellOutput
+from drivers.climate import FixedClimate, SimulatedClimate
 from drivers.course import Courses, Ramp, Swing
 from drivers.gas import Line, Relaxation
 from drivers.laser import SimulatedLaser
@@ -33,6 +34,7 @@ from gateway.dsp.demodulator import exact
 from gateway.errors import ConfigError, Fault
 from gateway.graph import Fitted, Graph, Step, commuted, fit, kinds
 from gateway.inbox import CommandInbox
+from gateway.inputs import Inputs
 from gateway.mqtt.face import Face, GasFace, OutputFace, RuleFace, SignalFace
 from gateway.mqtt.link import MqttLink
 from gateway.nodes import SETTINGS
@@ -40,8 +42,9 @@ from gateway.nodes.concentration import ConcentrationSettings
 from gateway.nodes.place import LaserPhase, NodeFault, start
 from gateway.outputs import Outputs
 from gateway.path import Path
-from gateway.ports import Microphone, Output
+from gateway.ports import ClimateSensor, Microphone, Output
 from gateway.rules import ParsedRule, RuleFault, parse
+from gateway.types import Climate
 from gateway.watch import Watch
 
 VERSION = version("spectrophone")
@@ -62,7 +65,7 @@ class Sound:
 class Parts:
     """Everything that runs, put together but not started."""
 
-    microphone: Microphone
+    inputs: Inputs
     path: Path
     outputs: Outputs
     inbox: CommandInbox
@@ -239,6 +242,16 @@ def microphone(config: Config, board: Board, clock: Clock, cell: Cell | None) ->
     return AlsaMicrophone(device, listening.rate_hz, listening.format, listening.channels, frames, clock)
 
 
+def climate(config: Config, cell: Cell | None) -> ClimateSensor | None:
+    """What tells the gas's temperature, humidity and pressure: the configuration's fixed values, else the simulated
+    cell, else nothing.
+    """
+    given = config.climate
+    if given.model_fields_set:
+        return FixedClimate(Climate(given.temperature_c, given.humidity_percent, given.pressure_pa))
+    return None if cell is None else SimulatedClimate(cell)
+
+
 def outputs(config: Config, board: Board, cell: Cell | None) -> list[Output]:
     """Every output of the board, opened, in its safe state. Raises DeviceError."""
     made: list[Output] = []
@@ -295,7 +308,8 @@ def parts(config: Config, board: Board, clock: Clock) -> Parts:
     link = None
     if config.mqtt is not None:
         link = MqttLink(config.mqtt, shown, inbox, clock, np.random.default_rng())
-    return Parts(listening, computing, door, inbox, Watch(clock, door.forbid, door.allow), link, shown)
+    inputs = Inputs(listening, door, climate(config, cell))
+    return Parts(inputs, computing, door, inbox, Watch(clock, door.forbid, door.allow), link, shown)
 
 
 def _fitted(config: Config, heard: Sound) -> Iterator[Fitted | tuple[Step, NodeFault]]:
