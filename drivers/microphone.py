@@ -222,8 +222,8 @@ class FileMicrophone:
 class SimulatedMicrophone:
     """The simulated cell's microphones, at the pace of the clock (`realtime`) or as fast as blocks are taken.
 
-    Up to 2 s late it catches up and loses nothing; later, it has lost what it is late by. `overruns` and
-    `lost_frames_total` count as for a device.
+    Up to 2 s late it catches up and loses nothing; later, it has lost what it is late by. It also loses what the cell
+    says (`Cell.lost`). `overruns` and `lost_frames_total` count as for a device.
     """
 
     def __init__(self, cell: Cell, block_frames: int, realtime: bool, clock: Clock) -> None:
@@ -238,9 +238,9 @@ class SimulatedMicrophone:
         start_utc_ns = self._clock.utc_ns()
         index = frame = 0
         while True:
-            lost = 0
+            lost = self._cell.lost(frame, self._block_frames)
             if self._realtime:
-                lost = pace.lost(frame + self._block_frames)
+                lost += pace.lost(frame + lost + self._block_frames)
                 await pace.until(frame + lost + self._block_frames)
             else:
                 await asyncio.sleep(0)
