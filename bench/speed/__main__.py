@@ -62,19 +62,18 @@ METHODS: dict[str, Callable[[], Method]] = {
 def measure(sounds: dict[str, Sound]) -> list[Row]:
     """All Python methods at all blocks; a method without a sound of its own gets the one named ""."""
     cut = {(name, ms): split(blocks(one.samples, ms)) for name, one in sounds.items() for ms in BLOCKS_MS}
-    least: dict[tuple[str, int], float] = {}
+    rounds: dict[tuple[str, int], list[float]] = {}
     found: dict[tuple[str, int], tuple[float, float]] = {}
     for repeat in range(REPEATS):
         print(f"\rround {repeat + 1} of {REPEATS}", end="", file=sys.stderr, flush=True)
-        for name, make in METHODS.items():
-            heard = name if name in sounds else ""
-            for ms in BLOCKS_MS:
+        for ms in BLOCKS_MS:
+            for name, make in METHODS.items():
+                heard = name if name in sounds else ""
                 method = make()
-                key = (name, ms)
-                least[key] = min(least.get(key, float("inf")), cpu_us(method, *cut[heard, ms]))
-                found[key] = method.amplitude(), sounds[heard].truth[method.signal]
+                rounds.setdefault((name, ms), []).append(cpu_us(method, *cut[heard, ms]))
+                found[name, ms] = method.amplitude(), sounds[heard].truth[method.signal]
     print(file=sys.stderr)
-    return [Row(name, ms, cost, *found[name, ms]) for (name, ms), cost in least.items()]
+    return [Row(name, ms, tuple(costs), *found[name, ms]) for (name, ms), costs in rounds.items()]
 
 
 def cpu_us(method: Method, warm: Sequence[SampleBlock], timed: Sequence[SampleBlock]) -> float:
@@ -92,7 +91,7 @@ def machine() -> dict[str, str]:
     model = Path("/proc/device-tree/model")
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     cpus = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[call-overload]
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     return {
         "cpu": model.read_text().rstrip("\0") if model.exists() else (cpus or [platform.machine()])[0],
         "cores": f"1 of {os.cpu_count()}",
@@ -137,8 +136,9 @@ def show(rows: list[Row], absent: list[peers.Absent], ticked: dict[str, float], 
     """Everything, as a page or as JSON lines."""
     if as_json:
         lines: list[dict[str, object]] = [{"kind": "machine", **machine()}]
-        judged = [{"error": row.error, "right": row.right, "ratio": ratio(rows, row)} for row in rows]
-        lines += [{"kind": "row", **asdict(row), **more} for row, more in zip(rows, judged, strict=True)]
+        for row in rows:
+            judged = {"cpu_us": row.cpu_us, "ratio": ratio(rows, row), "error": row.error, "right": row.right}
+            lines.append({"kind": "row", **asdict(row), **judged})
         lines += [{"kind": "tick", **ticked}]
         lines += [{"kind": "verdict", **asdict(verdict)} for verdict in verdicts(rows)]
         lines += [{"kind": "absent", **asdict(one)} for one in absent]
@@ -167,7 +167,10 @@ def main() -> None:
         file = Path(directory) / "sound.f32"
         one.samples.tofile(file)
         for found in peers.run(file, REPEATS, one.truth["A"], Path(directory)):
-            (absent if isinstance(found, peers.Absent) else rows).append(found)  # type: ignore[arg-type]
+            if isinstance(found, Row):
+                rows.append(found)
+            else:
+                absent.append(found)
         ticked = tick(file)
     show(rows, absent, ticked, as_json=arguments.json)
 

@@ -70,8 +70,9 @@ def _measured(
     numbers = [RATE, FREQUENCY_HZ, repeats, WARM_S, *blocks_ms]
     done = subprocess.run([*command, str(file), *map(str, numbers)], capture_output=True, text=True, check=False)
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        yield Absent(name, f"failed: {said[-1]}")
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        yield Absent(name, f"failed: {lines[-1]}")
         return
     for line in done.stdout.splitlines():
-        yield Row(truth=truth, **json.loads(line))
+        said = json.loads(line)
+        yield Row(said["name"], said["block_ms"], (said["cpu_us"],), said["amplitude"], truth)

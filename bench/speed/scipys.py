@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 import scipy.fft
 import scipy.signal
 
 from bench.speed.sound import FREQUENCY_HZ, RATE
-from gateway.types import SampleBlock, Samples
+from gateway.types import SampleBlock
 
 _SUB_BLOCK, _FFT = 480, 4096
 _POLE_S = 0.1
@@ -116,5 +117,6 @@ class FourPoles:
         return 2.0 * float(abs(self._last[0]))
 
 
-def _oscillator(frames: int) -> Samples:
-    return np.exp((-2j * np.pi * FREQUENCY_HZ / RATE) * np.arange(frames))
+def _oscillator(frames: int) -> npt.NDArray[np.complex128]:
+    table: npt.NDArray[np.complex128] = np.exp((-2j * np.pi * FREQUENCY_HZ / RATE) * np.arange(frames))
+    return table

@@ -41,7 +41,7 @@ def sound(*frequencies_hz: float) -> Sound:
     waves = np.column_stack([*phasors.real, *phasors.imag, np.ones(frames)])
     fitted = np.linalg.lstsq(waves, samples.astype(np.float64), rcond=None)[0]
     left, right = fitted[0] - 1j * fitted[len(frequencies_hz)]
-    return Sound(samples, {"A": abs(left), "A-B": abs(left - right)})
+    return Sound(samples, {"A": float(abs(left)), "A-B": float(abs(left - right))})
 
 
 def blocks(samples: Samples, block_ms: int) -> list[SampleBlock]:
