@@ -1,10 +1,12 @@
 """CPU for one second of 48 kHz stereo, side by side in one run on one core: python -m bench.speed [--json].
 
-Each figure is the least process CPU time of REPEATS, after two untimed seconds of sound, in microseconds per second of
-sound; the repeats of all Python methods take turns, so that what else the machine does meets all alike. The peers with
-a process of their own (C, ulia) follow, on the same core and the same sound. Only `two gas lines` hears a second laser
-as well. Everybody starts from float32: the step from the microphone's integers is the driver's. A row whose amplitude
-is not the true one within 1e-4 is marked. Progress goes to standard error.
+Each figure is the least process CPU time of REPEATS, after two untimed seconds of sound, in microseconds per second
+of sound; the repeats of all Python methods take turns, so that what else the machine does meets all alike. That
+leaves cold caches to everybody, as on a live box: the demodulator repeated by itself takes a sixth less, the others
+the same. The targets take the median over the rounds of the ratio within a round. The peers with a process of their
+own (C, ulia) follow, on the same core and the same sound. Only `two gas lines` hears a second laser as well.
+Everybody starts from float32: the step from the microphone's integers is the driver's. A row whose amplitude is not
+the true one within 1e-4 is marked. Progress goes to standard error.
 """
 
 from __future__ import annotations
