@@ -1,0 +1,104 @@
+"""The gateway itself: its configuration, its path, one block after another, as it runs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import fields
+from fractions import Fraction
+from pathlib import Path as File
+from typing import Any
+
+import numpy as np
+
+from bench.precision import scenarios
+from bench.precision import world as physics
+from bench.precision.readings import Reading, Trial, Truth
+from bench.precision.scenarios import Scenario
+from bench.precision.twin import Block, Twin
+from gateway import build, types
+from gateway.errors import ConfigError
+from gateway.path import Path
+from gateway.types import INVALIDATING, Command, Measurement, SampleBlock
+
+WARM_UP = 10
+"""Records that are left out, while the noise is learnt."""
+
+
+class NotYet(Exception):
+    """The gateway cannot be told this: the reason."""
+
+
+def trials(scenario: Scenario, records: int, seed: np.random.SeedSequence) -> list[Trial]:
+    """`records` readings of the gateway. Raises NotYet."""
+    with tempfile.TemporaryDirectory() as directory:
+        file = _configured(scenario, File(directory))
+        if scenario.cold:
+            return [next(_stream(scenario, file, one)) for one in seed.spawn(records)]
+        stream = _stream(scenario, file, seed)
+        for _ in range(WARM_UP):
+            next(stream)
+        return [next(stream) for _ in range(records)]
+
+
+def _configured(scenario: Scenario, directory: File) -> File:
+    """The configuration's file. Raises NotYet where the gateway finds faults in it."""
+    file, calibration = directory / "box.yaml", directory / "co2.toml"
+    calibration.write_text(scenarios.calibration(scenario), "utf-8")
+    file.write_text(scenarios.configuration(scenario, calibration), "utf-8")
+    missing = scenario.told - {field.name for field in fields(SampleBlock)}
+    if missing:
+        raise NotYet(f"SampleBlock has no {' and no '.join(sorted(missing))}")
+    _path(file)
+    return file
+
+
+def _path(file: File) -> Path:
+    try:
+        config, board = build.accepted(build.prepare(file, {}))
+        return build.path(config, board, build.sound(config, board))
+    except ConfigError as error:
+        raise NotYet("; ".join(f"{fault.option}: {fault.message}" for fault in error.faults)) from None
+
+
+def _stream(scenario: Scenario, file: File, seed: np.random.SeedSequence) -> Iterator[Trial]:
+    """Readings for ever."""
+    twin, path, truth, index = Twin(scenario.world, seed), _path(file), Truth(), 0
+    while True:
+        block = twin.block()
+        truth.add(block)
+        tick = path.tick(_heard(block, index, scenario), ())
+        index += 1
+        for result in tick.results:
+            if isinstance(result, Measurement):
+                yield truth.of(_reading(result, scenario))
+        for command in tick.commands:
+            _obey(twin, command)
+
+
+def _heard(block: Block, index: int, scenario: Scenario) -> SampleBlock:
+    """The block as the gateway gets it."""
+    samples = block.samples.astype(np.float32)
+    samples.flags.writeable = False
+    told = {name: _told(name, block) for name in scenario.told}
+    return SampleBlock(index, block.frame, physics.RATE_HZ, samples, lost_frames=block.lost_frames, **told)
+
+
+def _told(name: str, block: Block) -> Any:
+    """The value of one of SampleBlock's optional fields."""
+    if name == "light":
+        return types.Light(Fraction(block.drive_hz), physics.DUTY, block.power * physics.POWER_W)  # type: ignore[attr-defined]
+    return types.Climate(block.temperature_c, 40.0, 101_325.0)  # type: ignore[attr-defined]
+
+
+def _reading(m: Measurement, scenario: Scenario) -> Reading:
+    end = round(m.t_ns * physics.RATE_HZ / 1e9)
+    first = end - round(m.source.integration_s * physics.RATE_HZ)
+    against = {str(flag) for flag in m.flags & INVALIDATING} - scenario.may
+    ppm = None if against else m.value
+    return Reading(first, end, ppm, np.nan if m.u95 is None else m.u95, frozenset(str(flag) for flag in m.flags))
+
+
+def _obey(twin: Twin, command: Command) -> None:
+    if (command.target, command.verb) == ("laser", "tune"):
+        twin.tune(float(command.args["frequency_hz"]))
