@@ -29,13 +29,17 @@ class NotYet(Exception):
     """The gateway cannot be told this: the reason."""
 
 
-def trials(scenario: Scenario, records: int, seed: np.random.SeedSequence) -> list[Trial]:
-    """`records` readings of the gateway. Raises NotYet."""
+def trials(scenario: Scenario, records: int, seed: np.random.SeedSequence, *, deviating: bool = False) -> list[Trial]:
+    """`records` readings of the gateway. Raises NotYet.
+
+    What it is told of temperature and power is right, or, if `deviating`, wrong by as much as the scenario says, by
+    other amounts in every second.
+    """
     with tempfile.TemporaryDirectory() as directory:
         file = _configured(scenario, File(directory))
         if scenario.cold:
-            return [next(_stream(scenario, file, one)) for one in seed.spawn(records)]
-        stream = _stream(scenario, file, seed)
+            return [next(_stream(scenario, file, one, deviating)) for one in seed.spawn(records)]
+        stream = _stream(scenario, file, seed, deviating)
         for _ in range(WARM_UP):
             next(stream)
         return [next(stream) for _ in range(records)]
@@ -49,22 +53,26 @@ def _configured(scenario: Scenario, directory: File) -> File:
     missing = scenario.told - {field.name for field in fields(SampleBlock)}
     if missing:
         raise NotYet(f"SampleBlock has no {' and no '.join(sorted(missing))}")
-    _path(file)
+    try:
+        _path(file)
+    except ConfigError as error:
+        told = "; ".join(f"{fault.option}: {fault.message}" for fault in error.faults)
+        raise NotYet(told.replace(f"{directory}/", "").split(". Known:")[0]) from None
     return file
 
 
 def _path(file: File) -> Path:
-    try:
-        config, board = build.accepted(build.prepare(file, {}))
-        return build.path(config, board, build.sound(config, board))
-    except ConfigError as error:
-        raise NotYet("; ".join(f"{fault.option}: {fault.message}" for fault in error.faults)) from None
+    config, board = build.accepted(build.prepare(file, {}))
+    return build.path(config, board, build.sound(config, board))
 
 
-def _stream(scenario: Scenario, file: File, seed: np.random.SeedSequence) -> Iterator[Trial]:
+def _stream(scenario: Scenario, file: File, seed: np.random.SeedSequence, deviating: bool) -> Iterator[Trial]:
     """Readings for ever."""
     twin, path, truth, index = Twin(scenario.world, seed), _path(file), Truth(), 0
+    rng = np.random.default_rng([*seed.generate_state(4), 1])
     while True:
+        if deviating and index % 10 == 0:
+            twin.deviate(scenario.sigma_k * rng.standard_normal(), scenario.sigma_power * rng.standard_normal())
         block = twin.block()
         truth.add(block)
         tick = path.tick(_heard(block, index, scenario), ())

@@ -63,9 +63,9 @@ class Truth:
 
 
 def _inside(event: Event, reading: Reading) -> bool:
-    """Lost samples end the record that they interrupt; the rest lies within one."""
+    """Lost samples end the record that they interrupt, at its last whole 10 ms; the rest lies within one."""
     if event.name == "lost_samples":
-        return reading.first < event.frame <= reading.end
+        return reading.first < event.frame < reading.end + SUB
     return reading.first <= event.frame < reading.end
 
 

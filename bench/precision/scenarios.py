@@ -29,9 +29,10 @@ class Scenario:
 
     `laser`, `lock_in`: options added to those parts of the configuration; `climate`: the section's options; `tables`:
     text added to the calibration file. `told`: optional fields of the SampleBlock that carry the truth ("light",
-    "climate"). `must`: flags that every reading owes, except that "impulse" and "lost_samples" are owed where one
-    happened; `may`: flags that are no fault. `share` is how many records there are for one of the others; `cold`
-    begins anew with every record. `clean` scenarios have the higher target.
+    "climate"). `sigma_k`, `sigma_power`: standard deviations of the temperature and (relative) power that the gateway
+    is told; they count for the coverage. `must`: flags that every reading owes, except that "impulse" and
+    "lost_samples" are owed where one happened; `may`: flags that are no fault. `share` is how many records there are
+    for one of the others; `cold` begins anew with every record. `clean` scenarios have the higher target.
     """
 
     name: str
@@ -41,6 +42,8 @@ class Scenario:
     climate: str = ""
     tables: str = ""
     told: frozenset[str] = NONE
+    sigma_k: float = 0.0
+    sigma_power: float = 0.0
     must: frozenset[str] = NONE
     may: frozenset[str] = NONE
     share: float = 1.0
@@ -125,6 +128,8 @@ def _more(options: str) -> str:
     return f", {options}" if options else ""
 
 
+SIGMA_K, SIGMA_POWER = 0.05, 0.001
+"""Of the temperature and (relative) power that the gateway is told, one standard deviation."""
 RESONANCE = f"""
 [resonance]
 f0_hz = {physics.RESONANCE_HZ}
@@ -174,9 +179,10 @@ SCENARIOS = (
         World(temperature_c=Course(23.0)),
         climate=WARM,
         tables=RESONANCE,
+        sigma_k=SIGMA_K,
         must=_flags("off_resonance"),
     ),
-    Scenario("10 laser -10 %", World(power=Course(0.9)), told=_flags("light")),
+    Scenario("10 laser -10 %", World(power=Course(0.9)), told=_flags("light"), sigma_power=SIGMA_POWER),
     Scenario("11 clock 100 ppm, loopback", World(clock_ppm=100.0, loopback=True), laser=LOOPBACK),
     Scenario("12 16 bit", World(bits=16), clean=True),
     Scenario(
@@ -195,6 +201,8 @@ SCENARIOS = (
         climate=WARM,
         tables=RESONANCE + STEERING,
         told=_flags("light"),
+        sigma_k=SIGMA_K,
+        sigma_power=SIGMA_POWER,
         must=_flags("tone", "impulse", "off_resonance"),
     ),
     Scenario("14 WMS-2f", World(harmonic=2, drive_hz=physics.RESONANCE_HZ / 2.0), lock_in="harmonic: 2"),

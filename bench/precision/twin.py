@@ -11,7 +11,7 @@ leaves what the estimator does worse, with little left of the luck of the draw.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -38,7 +38,7 @@ class Block:
     """Sound, float64 [frames, channels], full scale +-1, after `lost_frames` that nobody heard; and the truth.
 
     `ppm` and `luck_ppm` (the matched filter's error) are of each 10 ms [frames / SUB], `bound_ppm` is for one second.
-    `drive_hz`, `power` and `temperature_c` are true values in the middle of the block.
+    `drive_hz`, `power` and `temperature_c` are what a perfect sensor would tell of the block.
     """
 
     frame: int
@@ -72,7 +72,7 @@ class Twin:
     """The sound of `world`; the same seed gives the same sound, whatever is tuned."""
 
     def __init__(self, world: World, seed: np.random.SeedSequence) -> None:
-        self.world = world
+        self.world = self._told = world
         self._rng = np.random.default_rng(seed)
         self._frame = 0
         self._drive_hz = world.drive_hz
@@ -84,13 +84,19 @@ class Twin:
 
     def tune(self, drive_hz: float) -> None:
         """Modulate the laser at another frequency from the next block on; its phase goes on."""
-        self._cycles = self._cycles_at(self._frame)
+        self._cycles = float(self._cycles_at(np.array(float(self._frame))))
         self._origin, self._drive_hz = self._frame, drive_hz
+
+    def deviate(self, temperature_k: float, power: float) -> None:
+        """Make the truth differ from what is told, by so many kelvin and that part of the power."""
+        warmer = replace(self._told.temperature_c, value=self._told.temperature_c.value + temperature_k)
+        brighter = replace(self._told.power, value=self._told.power.value * (1.0 + power))
+        self.world = replace(self._told, temperature_c=warmer, power=brighter)
 
     def block(self, sub_blocks: int = 10) -> Block:
         """The next `sub_blocks` times 10 ms."""
         lost = self._lost()
-        starts = self._frame + SUB * np.arange(sub_blocks)
+        starts = np.asarray(self._frame + SUB * np.arange(sub_blocks), np.float64)
         t_s = (starts + SUB / 2) / RATE_HZ
         cycles = self._cycles_at(starts)
         outside, events = self._outside(starts)
@@ -117,8 +123,8 @@ class Twin:
             bound,
             (Event(self._frame - lost, "lost_samples"), *events) if lost else events,
             self._drive_hz,
-            float(self.world.power.at(t_s).mean()),
-            float(self.world.temperature_c.at(t_s).mean()),
+            float(self._told.power.at(t_s).mean()),
+            float(self._told.temperature_c.at(t_s).mean()),
         )
         self._frame += SUB * sub_blocks
         return made
@@ -127,7 +133,7 @@ class Twin:
         """Turns of the drive per frame of the ADC."""
         return self._drive_hz * (1.0 + 1e-6 * self.world.clock_ppm) / RATE_HZ
 
-    def _cycles_at(self, frame: Wave | int) -> Wave | float:
+    def _cycles_at(self, frame: Wave) -> Wave:
         return (self._cycles + self._turns() * (frame - self._origin)) % 1.0
 
     def _lost(self) -> int:
@@ -149,11 +155,11 @@ class Twin:
             if order == world.harmonic:
                 column = main
             elif wavelength:
-                column = power * world.ram * physics.PER_PPM + 0j
+                column = np.asarray(power * world.ram * physics.PER_PPM, np.complex128)
             else:
                 over = physics.fundamental(power, world.duty, order) / physics.fundamental(power, world.duty)
                 h = physics.response(order * turns * RATE_HZ, world.temperature_c.at(t_s))
-                column = main * over * h
+                column = np.asarray(main * over * h, np.complex128)
             columns.append(column * np.exp(2j * np.pi * order * cycles))
         return carry(np.stack(columns, axis=1), tuple(order * turns for order in orders))
 

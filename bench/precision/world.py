@@ -115,7 +115,16 @@ def speed_of_sound(temperature_c: Wave, humidity_percent: float = 40.0, pressure
     wet = (51.471935 + 0.1495874 * t - 0.000782 * t**2) * xw
     pressed = (-1.82e-7 + 3.73e-8 * t - 2.93e-10 * t**2) * p
     carbonated = (-85.20931 - 0.228525 * t + 5.91e-5 * t**2) * xc
-    return dry + wet + pressed + carbonated - 2.835149 * xw**2 - 2.15e-13 * p**2 + 29.179762 * xc**2 + 4.86e-4 * xw * p * xc
+    return (
+        dry
+        + wet
+        + pressed
+        + carbonated
+        - 2.835149 * xw**2
+        - 2.15e-13 * p**2
+        + 29.179762 * xc**2
+        + 4.86e-4 * xw * p * xc
+    )
 
 
 _DESIGN_SPEED = float(speed_of_sound(np.array(20.0)))
@@ -129,7 +138,7 @@ def resonance_hz(temperature_c: Wave) -> Wave:
 def response(frequency_hz: float, temperature_c: Wave) -> Phasors:
     """H of the resonator, 1 at its resonance."""
     f_r = resonance_hz(temperature_c)
-    return 1.0 / (1.0 + 2j * QUALITY * (frequency_hz - f_r) / f_r)
+    return np.asarray(1.0 / (1.0 + 2j * QUALITY * (frequency_hz - f_r) / f_r), np.complex128)
 
 
 def gas_phasor(world: World, frequency_hz: float, t_s: Wave) -> Phasors:
@@ -164,4 +173,4 @@ def best_weights(world: World, frequency_hz: float, t_s: float) -> tuple[Phasors
     s, noise = sensitivity(world, frequency_hz, t_s), covariance(world)
     v = np.linalg.solve(noise, s)
     information = float(np.vdot(s, v).real)
-    return v / information, math.sqrt(0.5 / information)
+    return np.asarray(v / information, np.complex128), math.sqrt(0.5 / information)
