@@ -82,7 +82,7 @@ def main() -> None:
                 part.astype(np.float32)
 
         def demodulator(blocks: list[SampleBlock] = blocks) -> None:
-            one = Demodulator(exact(2012.5), RATE, 2)
+            one = Demodulator([exact(2012.5)], RATE, 2)
             for block in blocks:
                 one.push(block.frame, block.samples)
 

@@ -33,7 +33,7 @@ from gateway.mqtt.face import Face, GasFace, OutputFace, RuleFace, SignalFace
 from gateway.mqtt.link import MqttLink
 from gateway.nodes import SETTINGS
 from gateway.nodes.concentration import ConcentrationSettings
-from gateway.nodes.place import NodeFault, Place
+from gateway.nodes.place import LaserPhase, NodeFault, start
 from gateway.outputs import Outputs
 from gateway.path import Path
 from gateway.ports import Microphone, Output
@@ -257,7 +257,9 @@ def parts(config: Config, board: Board, clock: Clock) -> Parts:
 
 
 def _fitted(config: Config, heard: Sound) -> Iterator[Fitted | tuple[Step, NodeFault]]:
-    place = Place(heard.rate_hz, heard.channels, exact(config.laser.frequency_hz))
+    laser = config.laser
+    phase = LaserPhase(laser.reference, laser.reference_channel)
+    place = start(heard.rate_hz, heard.channels, exact(laser.frequency_hz), phase)
     placed = steps(config)
     named = kinds(placed)
     for found in fit(commuted(placed), place):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.config.settings import Settings
-from gateway.nodes import COMPUTING, KINDS
+from gateway.nodes import AT_THE_MICROPHONE, COMPUTING, KINDS, WITHOUT_SOUND
 from gateway.nodes.place import NodeFault, Place
 from gateway.types import Result, SampleBlock
 
@@ -40,7 +40,7 @@ class Graph:
 
     def __init__(self, fitted: Sequence[Fitted]) -> None:
         self._fitted = tuple(fitted)
-        self._fed = {fitted.step.feeder for fitted in fitted}
+        self._heard = _heard(fitted)
 
     def process(self, block: SampleBlock) -> tuple[Result, ...]:
         """All results that this block brings, in the order of the nodes."""
@@ -48,13 +48,14 @@ class Graph:
         sound: dict[str | None, SampleBlock] = {None: block}
         for fitted in self._fitted:
             step = fitted.step
-            arriving = sound[step.feeder]
-            if fitted.computing:
-                results.extend(fitted.node.process(arriving, results))
-            elif step.id in self._fed:
-                arriving = fitted.node.process(arriving)
-            if step.id in self._fed:
-                sound[step.id] = arriving
+            if step.kind in AT_THE_MICROPHONE:
+                results.extend(fitted.node.process(block, results))
+            elif fitted.computing:
+                results.extend(fitted.node.process(sound.get(step.feeder, block), results))
+            elif step.id in self._heard:
+                sound[step.id] = fitted.node.process(sound[step.feeder])
+            if fitted.computing and step.id in self._heard:
+                sound[step.id] = sound[step.feeder]
         return tuple(results)
 
     def adopt(self, old: Graph) -> Graph:
@@ -69,6 +70,16 @@ class Graph:
                 fitted = same
             nodes.append(fitted)
         return Graph(nodes)
+
+
+def _heard(fitted: Sequence[Fitted]) -> set[str | None]:
+    """The nodes whose sound somebody listens to: a filter that feeds lock_ins only need not filter."""
+    heard: set[str | None] = set()
+    for one in reversed(fitted):
+        listens = one.computing and one.step.kind not in (*AT_THE_MICROPHONE, *WITHOUT_SOUND)
+        if listens or one.step.id in heard:
+            heard.add(one.step.feeder)
+    return heard
 
 
 def commuted(steps: Sequence[Step]) -> tuple[Step, ...]:

@@ -18,6 +18,7 @@ from gateway.types import (
     LockInResult,
     Measurement,
     PeakResult,
+    ResonanceResult,
     Result,
     Tick,
     iso_utc,
@@ -43,6 +44,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "sigma": "one standard deviation of in_phase, and of quadrature",
         "snr_db": "20 log10(amplitude / sigma)",
         "integration_s": "length of the record, seconds",
+        "clock_offset_ppm": "how much faster the laser's clock runs than the microphone's; null where they are one",
+        "sigma_clock_offset_ppm": "one standard deviation of it",
         "flags": "list of flags, see below",
     },
     "level": {
@@ -58,7 +61,18 @@ FIELDS: dict[str, dict[str, str]] = {
         "u95_ppm": "expanded uncertainty, 95 %",
         "dof": "its degrees of freedom",
         "lod_ppm": "limit of detection, three sigma",
+        "smoothed_ppm": "the value with less noise; follows a jump within two records",
+        "sigma_smoothed_ppm": "one standard deviation of it",
         "valid": "false where the value must not be used",
+        "flags": "list of flags, see below",
+    },
+    "resonance": {
+        "node": "id of the concentration node that follows the resonance, with _resonance behind it",
+        "f0_hz": "frequency of the cell's resonance, Hz",
+        "sigma_f0_hz": "one standard deviation",
+        "q": "quality factor",
+        "detuning": "2 q (f - f0) / f0 of the laser's frequency f",
+        "tune_hz": "the frequency that the laser is told now; null where it stays",
         "flags": "list of flags, see below",
     },
     "alert": {
@@ -84,6 +98,12 @@ FLAGS: dict[Flag, str] = {
     Flag.CAL_EXPIRED: "the calibration has expired (told where the sound has a date)",
     Flag.STALE: "no new value came in time",
     Flag.NOT_FINITE: "a sample was NaN or infinite",
+    Flag.IMPULSE: "knocks or clicks were cut out of the record",
+    Flag.TONE: "an interfering tone beside the carrier was taken out",
+    Flag.MICROPHONE: "one of two microphones is left out: dead, or at full scale",
+    Flag.ESTIMATED: "restored from overloaded sound",
+    Flag.UNDERDITHERED: "so little noise that the converter's steps show",
+    Flag.CLIMATE_UNKNOWN: "a correction wants a temperature, pressure or humidity that nobody knows",
 }
 
 
@@ -138,6 +158,8 @@ def _result(result: Result) -> dict[str, Any] | None:
                 "sigma": result.sigma,
                 "snr_db": result.snr_db,
                 "integration_s": result.integration_s,
+                "clock_offset_ppm": result.clock_offset_ppm,
+                "sigma_clock_offset_ppm": result.sigma_clock_offset_ppm,
                 "flags": sorted(result.flags),
             }
         case LevelResult():
@@ -157,7 +179,20 @@ def _result(result: Result) -> dict[str, Any] | None:
                 "u95_ppm": result.u95,
                 "dof": result.dof,
                 "lod_ppm": result.lod,
+                "smoothed_ppm": result.smoothed,
+                "sigma_smoothed_ppm": result.sigma_smoothed,
                 "valid": result.valid,
+                "flags": sorted(result.flags),
+            }
+        case ResonanceResult():
+            return {
+                "kind": "resonance",
+                "node": result.node,
+                "f0_hz": result.f0_hz,
+                "sigma_f0_hz": result.sigma_f0_hz,
+                "q": result.q,
+                "detuning": result.detuning,
+                "tune_hz": result.tune_hz,
                 "flags": sorted(result.flags),
             }
     return None

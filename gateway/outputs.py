@@ -29,6 +29,7 @@ class Outputs:
         self._outputs = {output.target: output for output in outputs}
         self._max_on_ns = None if max_on_s is None else round(max_on_s * 1e9)
         self._lit_since_ns: int | None = None
+        self._was_lit = False
         self._forbidden = ""
         self._wanted: dict[str, Command] = {}
         self._lock = threading.RLock()
@@ -46,9 +47,12 @@ class Outputs:
             )
 
     def stamp(self, block: SampleBlock) -> SampleBlock:
-        """The block, flagged if the laser is not lit."""
+        """The block, flagged if the laser was not lit all the time: not now, or not when the block before came."""
         laser = self._outputs.get(LASER)
-        if laser is None or _state(laser) == "on":
+        if laser is None:
+            return block
+        before, self._was_lit = self._was_lit, _state(laser) == "on"
+        if before and self._was_lit:
             return block
         return replace(block, flags=block.flags | {Flag.LASER_OFF})
 

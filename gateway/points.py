@@ -53,6 +53,7 @@ class Mean:
     sigmas: list[float] = field(default_factory=list)
     doubts: set[str] = field(default_factory=set)
     frequency_hz: float = math.nan
+    seconds: float = 0.0
     finished: bool = False
 
     def add(self, tone: LockInResult) -> None:
@@ -61,6 +62,7 @@ class Mean:
             self.doubts |= tone.flags
             return
         self.frequency_hz = tone.frequency_hz
+        self.seconds += tone.integration_s
         self.phasors.append(complex(tone.in_phase, tone.quadrature))
         self.sigmas.append(tone.sigma)
 
@@ -79,10 +81,10 @@ class Mean:
         scatter = float(np.std(self.phasors, ddof=1)) / math.sqrt(2.0)
         return max(told, scatter / math.sqrt(count))
 
-    def done(self, gas: Gas, t_s: float) -> float:
-        """How much of the reading is done after `t_s` seconds of sound, 1 at its end."""
+    def done(self, gas: Gas) -> float:
+        """How much of the reading is done, 1 at its end."""
         if gas.seconds is not None:
-            return t_s / gas.seconds
+            return (self.seconds + 1e-9) / gas.seconds
         count = len(self.phasors)
         if gas.ppm == 0.0 or count < LEAST:
             return count / MOST
@@ -116,7 +118,7 @@ async def take(
     the sound gives no reading.
     """
     parameters = next(node.parameters for node in config.processing.default_graph.nodes if node.id == lock_in)
-    longest_s = gas.seconds or 2 * MOST * float(getattr(parameters, "integration_s", 1.0)) + 60.0
+    longest_s = 2.0 * (gas.seconds or MOST * float(getattr(parameters, "integration_s", 1.0))) + 60.0
     parts = build.parts(config.model_copy(update={"mqtt": None}), board, clock)
     mean = Mean()
     try:
@@ -127,7 +129,7 @@ async def take(
         parts.microphone.close()
     if not mean.finished or not mean.phasors:
         why = f"; records were flagged {', '.join(sorted(mean.doubts))}" if mean.doubts else ""
-        told = f"the sound ended or gave too little: {len(mean.phasors)} good records{why}"
+        told = f"the sound ended or gave too little: good records: {len(mean.phasors)}{why}"
         raise CalibrationError(told, "Nothing was written. Mend that and take the point again")
     z, taken = mean.value, _now(clock)
     values = {"re": z.real, "im": z.imag, "sigma": mean.sigma, "records": len(mean.phasors), "taken": taken}
@@ -144,7 +146,7 @@ async def _listen(
         for result in tick.results:
             if isinstance(result, LockInResult) and result.node == lock_in:
                 mean.add(result)
-        done = mean.done(gas, tick.t_ns / 1e9)
+        done = mean.done(gas)
         mean.finished = done >= 1.0
         seen(min(1.0, done))
         if mean.finished or tick.t_ns / 1e9 > longest_s:

@@ -30,7 +30,8 @@ from gateway.check import acquisition
 from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.dsp.demodulator import Demodulator, Phasors, exact, sub_block_frames
-from gateway.dsp.phasor import estimate, refine
+from gateway.dsp.phasor import Phasor, refine
+from gateway.dsp.reduce import reduce
 from gateway.dsp.resonance import NoResonance, Resonance, fit_resonance
 from gateway.errors import DeviceError, SpectrophoneError, UsageError
 from gateway.outputs import Outputs
@@ -246,17 +247,18 @@ class _Stepper:
         self._count = max(6, round(seconds * self._rate_hz / self._sub_block))
         self._frequency, self._turns, self._frame = Fraction(0), Fraction(0), 0
         self._loudest, self._offset = 0.0, (0.0, 0.0)
+        self._just_lit = False
 
     async def point(self, frequency_hz: float) -> Point:
         """The phasor at `frequency_hz`."""
         ahead = self._tune(exact(frequency_hz))
         wait_s = max(LEAST_WAIT_S, RING_UPS * LARGEST_Q / (math.pi * frequency_hz))
         first = math.ceil((self._frame + wait_s * self._rate_hz) / self._sub_block)
-        z = await self._listen(first)
-        found = estimate(z, self._turns_per_frame, self._sub_block, first)
+        z, images = await self._listen(first)
+        found = _phasor(z, images)
         if abs(found.value) > self._loudest:
             self._loudest = abs(found.value)
-            self._offset = self._clock_offset(z, first)
+            self._offset = self._clock_offset(z, images)
         return Point(frequency_hz, found.value * cmath.exp(-2j * math.pi * ahead), found.sigma)
 
     def two_clocks(self) -> str:
@@ -269,11 +271,11 @@ class _Stepper:
             return ""
         return "The sound is not quite at the laser's frequency: a sweep needs one clock for laser and microphone"
 
-    def _clock_offset(self, z: Phasors, first: int) -> tuple[float, float]:
+    def _clock_offset(self, z: Phasors, images: Phasors) -> tuple[float, float]:
         """How much faster the tone in `z` turns than the laser was told to, as a part of its frequency, and sigma."""
         turns = refine(z, self._sub_block)
-        still = z * np.exp(-2j * np.pi * turns * self._sub_block * np.arange(len(z)))
-        found = estimate(still, self._turns_per_frame, self._sub_block, first)
+        turn = np.exp(-2j * np.pi * turns * self._sub_block * np.arange(len(z)))
+        found = _phasor(z * turn, images * turn**2)
         frames = len(z) * self._sub_block
         sigma = math.sqrt(3.0) / (math.pi * frames) * found.sigma / max(abs(found.value), 1e-300)
         return turns / self._turns_per_frame, sigma / self._turns_per_frame
@@ -297,12 +299,12 @@ class _Stepper:
                 raise SpectrophoneError(f"the laser refused: {result.reason}")
         turns = self._turns + self._frequency * self._frame / self._rate_hz
         self._turns = (turns - frequency * self._frame / self._rate_hz) % 1
-        self._frequency = frequency
+        self._frequency, self._just_lit = frequency, True
         return float(self._turns)
 
-    async def _listen(self, first: int) -> Phasors:
-        """The phasors of the sub-blocks from number `first` on, complex128 [sub-blocks]."""
-        demodulator = Demodulator(self._frequency, self._rate_hz)
+    async def _listen(self, first: int) -> tuple[Phasors, Phasors]:
+        """The phasors of the sub-blocks from number `first` on, complex128 [sub-blocks], and their images."""
+        demodulator = Demodulator([self._frequency], self._rate_hz)
         begin, parts, count = first * self._sub_block, [], 0
         while count < self._count:
             samples = await self._next()
@@ -310,9 +312,9 @@ class _Stepper:
             if self._frame > begin:
                 late = max(0, begin - frame)
                 _, z = demodulator.push(frame + late, samples[late:])
-                parts.append(z[:, 0])
+                parts.append(z[:, 0, 0])
                 count += len(z)
-        return np.concatenate(parts)[: self._count]
+        return np.concatenate(parts)[: self._count], demodulator.images(0, first, self._count)
 
     async def _next(self) -> Samples:
         """The sound of the next block, the two channels' difference where there are two: float32 [frames, 1]."""
@@ -320,17 +322,26 @@ class _Stepper:
             block = self._outputs.stamp(await anext(self._blocks))
         except StopAsyncIteration:
             raise DeviceError("the sound ended before the sweep did", "Sweep with a microphone") from None
-        if Flag.LASER_OFF in block.flags:
+        just_lit, self._just_lit = self._just_lit, False
+        if Flag.LASER_OFF in block.flags and not just_lit:
             raise SpectrophoneError("the laser went dark during the sweep", "Is laser.max_on_s shorter than a point?")
         if not len(block.samples):
             raise DeviceError("the microphone is silent", "Look after it and sweep again")
-        if block.lost_frames or block.flags & INVALIDATING:
-            words = ", ".join(sorted(block.flags & INVALIDATING)) or "lost_samples"
+        spoilt = block.flags & INVALIDATING - {Flag.LASER_OFF}
+        if block.lost_frames or spoilt:
+            words = ", ".join(sorted(spoilt)) or "lost_samples"
             raise SpectrophoneError(f"the sound was not whole ({words}), and its phase is not known", "Sweep again")
         self._frame = block.frame + len(block.samples)
         self._outputs.apply((), block.end_ns)
         sound = block.samples
         return sound if sound.shape[1] == 1 else sound[:, :1] - sound[:, 1:]
+
+
+def _phasor(z: Phasors, images: Phasors) -> Phasor:
+    """The tone in sub-blocks of one signal, complex128 [sub-blocks]."""
+    found = reduce(z[:, None], images, np.zeros((len(z), 1)))
+    sigma = math.sqrt(float(np.mean(np.abs(found.noise) ** 2)) / 2.0)
+    return Phasor(complex(found.phasors[0]), sigma, 2 * len(found.noise))
 
 
 def lines(made: Sweep) -> list[str]:

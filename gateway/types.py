@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -34,6 +35,12 @@ class Flag(StrEnum):
     CAL_EXPIRED = "cal_expired"  # the calibration file's valid_until is over
     STALE = "stale"  # no new value came in time
     NOT_FINITE = "not_finite"  # a sample was NaN or infinite
+    IMPULSE = "impulse"  # knocks or clicks were cut out of the record
+    TONE = "tone"  # an interfering tone beside the carrier was taken out
+    MICROPHONE = "microphone"  # one of two microphones is left out: dead, or at full scale
+    ESTIMATED = "estimated"  # restored from overloaded sound
+    UNDERDITHERED = "underdithered"  # so little noise that the converter's steps show
+    CLIMATE_UNKNOWN = "climate_unknown"  # a correction wants a temperature, pressure or humidity that nobody knows
 
 
 Flags = frozenset[Flag]
@@ -45,6 +52,26 @@ INVALIDATING: Flags = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class Light:
+    """The laser's modulation as it is: `frequency` achieved, exactly, in hertz; `duty`, the lit part of a period;
+    `power_w`, the optical power while lit, as measured where something measures it.
+    """
+
+    frequency: Fraction
+    duty: float
+    power_w: float
+
+
+@dataclass(frozen=True, slots=True)
+class Climate:
+    """The gas: degrees Celsius, relative humidity in percent, pascal. None: not known, or too old."""
+
+    temperature_c: float | None = None
+    humidity_percent: float | None = None
+    pressure_pa: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SampleBlock:
     """A block of sound.
 
@@ -52,7 +79,7 @@ class SampleBlock:
     only time moves on. `frame` is the absolute number of the first frame since the stream began, lost frames counted;
     `lost_frames` is how many of those were lost just before this block. `utc_ns` is the wall clock at the first
     frame, None where nobody knows (a recording without a date). `flags` tell what the microphone or laser knows of
-    this block.
+    this block; `light` and `climate` are what was read when it came in, None where nothing tells.
     """
 
     index: int
@@ -62,6 +89,8 @@ class SampleBlock:
     lost_frames: int = 0
     utc_ns: int | None = None
     flags: Flags = NO_FLAGS
+    light: Light | None = None
+    climate: Climate | None = None
 
     @property
     def t_ns(self) -> int:
@@ -79,12 +108,28 @@ class SampleBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """What two microphones say of one tone, each in its own full scale, peak.
+
+    `phasors` (A, B), turned like the lock_in's own phasor; `covariance` of their noise, 2 x 2 complex, its diagonal the
+    variance of the real (or imaginary) part; `weights` with which the nodes before the lock_in mix A and B.
+    """
+
+    phasors: tuple[complex, complex]
+    covariance: tuple[tuple[complex, complex], tuple[complex, complex]]
+    weights: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class LockInResult:
     """The phasor of the tone at the reference frequency, over one record.
 
     `in_phase` is the signed projection on the calibrated phase, `quadrature` what is left at right angles (full
     scale, linear, peak); `sigma` is one standard deviation of either, from the noise beside the tone, with `dof`
-    degrees of freedom. `t_ns` is the end of the record.
+    degrees of freedom. `t_ns` is the end of the record. `frequency_hz` is the laser's as its own clock has it;
+    `clock_offset_ppm` is how much faster that clock runs than the microphone's, None where they are one. Where
+    `phase_known` is False the phasor is real, its length that of the signal, and says nothing of a phase. `pair` is
+    there where two microphones were combined; `light` and `climate` are those at the record's end.
     """
 
     node: str
@@ -96,6 +141,12 @@ class LockInResult:
     dof: int
     integration_s: float
     flags: Flags = NO_FLAGS
+    clock_offset_ppm: float | None = None
+    sigma_clock_offset_ppm: float | None = None
+    phase_known: bool = True
+    pair: Pair | None = None
+    light: Light | None = None
+    climate: Climate | None = None
 
     @property
     def valid(self) -> bool:
@@ -169,7 +220,8 @@ class Measurement:
     """A concentration with its uncertainty; all values in `unit`.
 
     `value` is signed and None when there is none to give; `sigma` one standard deviation, `u95` the expanded
-    uncertainty with `dof` degrees of freedom, `lod` the limit of detection (three sigma at zero).
+    uncertainty with `dof` degrees of freedom, `lod` the limit of detection (three sigma at zero). `smoothed` follows
+    the value with less noise, and jumps with it where it jumps; None where there is no value.
     """
 
     node: str
@@ -183,9 +235,29 @@ class Measurement:
     flags: Flags
     source: LockInResult | PeakResult
     unit: str = "ppm"
+    smoothed: float | None = None
+    sigma_smoothed: float | None = None
 
 
-Result = LockInResult | PeakResult | Spectrum | LevelResult | Measurement
+@dataclass(frozen=True, slots=True)
+class ResonanceResult:
+    """Where the cell's resonance is believed to be: `f0_hz` with one standard deviation, `q`.
+
+    `detuning` is 2 q (f - f0) / f0 of the laser's frequency f. `tune_hz` is the frequency to which the laser should go
+    now, None where it is to stay.
+    """
+
+    node: str
+    t_ns: int
+    f0_hz: float
+    sigma_f0_hz: float
+    q: float
+    detuning: float
+    tune_hz: float | None = None
+    flags: Flags = NO_FLAGS
+
+
+Result = LockInResult | PeakResult | Spectrum | LevelResult | Measurement | ResonanceResult
 
 Trigger = Literal["concentration", "amplitude", "frequency_deviation", "data_timeout", "custom"]
 Severity = Literal["info", "warning", "critical"]

@@ -16,7 +16,7 @@ import scipy.signal
 
 from gateway.graph import Fitted, Graph, Step, fit
 from gateway.nodes import SETTINGS
-from gateway.nodes.place import Place
+from gateway.nodes.place import start
 from gateway.types import LockInResult, PeakResult, SampleBlock
 
 RATE, TRIALS, FREQUENCY = 48_000, 300, Fraction(20137, 10)
@@ -26,7 +26,7 @@ Estimator = Callable[[np.ndarray], float | None]
 def node(kind: str, parameters: dict[str, float]) -> Graph:
     """A graph of one node."""
     step = Step(kind, kind, SETTINGS[kind].model_validate(parameters), None)
-    (fitted,) = fit([step], Place(RATE, 1, FREQUENCY))
+    (fitted,) = fit([step], start(RATE, 1, FREQUENCY))
     assert isinstance(fitted, Fitted)
     return Graph([fitted])
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, create_model
 
 from gateway.config.document import Document, parse
-from gateway.config.sections import Acquisition, Box, Cell, Gas, Laser, Mqtt, Name, Rule
+from gateway.config.sections import Acquisition, Box, Cell, ClimateSection, Gas, Laser, Mqtt, Name, Rule
 from gateway.config.settings import Settings
 from gateway.config.syntax import text_of
 from gateway.errors import Fault
@@ -75,6 +75,9 @@ class Config(Settings):
     gas: Gas = Field(default_factory=Gas, description="what is measured")
     acquisition: Acquisition = Field(default_factory=Acquisition, description="the microphone")
     laser: Laser = Field(default_factory=Laser, description="the laser's modulation")
+    climate: ClimateSection = Field(
+        default_factory=ClimateSection, description="temperature, humidity and pressure of the gas where no sensor is"
+    )
     cell: Cell = Field(default_factory=Cell, description="the simulated cell (board sim)")
     processing: Processing = Field(description="the graph; the built-in one if absent")
     rules: tuple[Rule, ...] = Field((), description="alarms, and what to do about them")

@@ -1,4 +1,4 @@
-"""The sections of a configuration that are not nodes: box, gas, acquisition, laser, cell, mqtt, rules."""
+"""The sections of a configuration that are not nodes: box, gas, acquisition, laser, climate, cell, mqtt, rules."""
 
 from __future__ import annotations
 
@@ -54,6 +54,25 @@ class Laser(Settings):
         description="longest time the laser may stay lit without a new command; no limit if absent",
     )
     start: Literal["on", "off"] = Field("on", description="what the laser does when the gateway has started")
+    reference: Literal["same_codec", "loopback", "free"] = Field(
+        "same_codec",
+        description="how the laser's phase is known: same_codec, one clock drives laser and microphone; loopback, the "
+        "modulation comes in on a channel of its own; free, two clocks and nothing between them",
+    )
+    reference_channel: Literal["A", "B"] = Field("B", description="loopback: the channel that carries the modulation")
+    track: Literal["off", "feed_forward", "pll", "dither"] = Field(
+        "off",
+        description="how the laser follows the cell's resonance: feed_forward from the temperature; pll from the "
+        "phase as well; dither by trying to either side. It needs a calibration with a resonance",
+    )
+
+
+class ClimateSection(Settings):
+    """The gas, where no sensor tells it: fixed values."""
+
+    temperature_c: float | None = Field(None, ge=-40, le=125, description="temperature of the gas")
+    humidity_percent: float | None = Field(None, ge=0, le=100, description="relative humidity")
+    pressure_pa: float | None = Field(None, ge=30_000, le=200_000, description="pressure of the gas")
 
 
 class Cell(Settings):

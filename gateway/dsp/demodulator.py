@@ -10,12 +10,21 @@ exactly, the phase is ((p n) mod (q fs)) / (q fs) turns, so it does not drift, w
 an accumulated float phase errs by 6e-5 rad after eight months; this one by nothing). Sub-blocks lie on the absolute
 grid of D frames, so any split of the sound into blocks gives the same z.
 
+The sub-block's mean is taken out of the table, so that a constant (a converter's offset, the slowest rumble) leaves
+nothing in z; the tone itself keeps gain 1, and what its conjugate leaves is known exactly (`images`).
+
+Several frequencies share the product, for another column costs little beside the pass over the sound. A frequency may
+change at a frame: the reference then goes on from the phase it has there, as a laser does that keeps its phase.
+
 The sum is the boxcar matched filter; its efficiency for white noise is 1 (Kay, Fundamentals of Statistical Signal
 Processing: Estimation Theory, 1993, example 3.14 and section 7.8).
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -25,6 +34,7 @@ from gateway.types import Samples
 
 Phasors = npt.NDArray[np.complex128]
 SUB_BLOCKS_PER_SECOND = 100
+_FINEST = 1 << 60
 
 
 def sub_block_frames(rate_hz: int) -> int:
@@ -50,24 +60,70 @@ def table(turns_per_frame: float, frames: int, channels: int) -> Samples:
     return out.reshape(frames * channels, 2 * channels)
 
 
-class Demodulator:
-    """Demodulates interleaved sound at one exact frequency; carries the unfinished sub-block from call to call."""
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The phase that a tone is compared with: `turns` at frame `origin`, and `step` turns more for every frame."""
 
-    def __init__(self, frequency: Fraction, rate_hz: int, channels: int = 1) -> None:
-        """`frequency` in hertz, exact; `channels` of the sound that push() will get."""
+    step: Fraction
+    origin: int = 0
+    turns: Fraction = Fraction(0)
+
+    def at(self, frame: int) -> Fraction:
+        """Turns at `frame`, in [0, 1)."""
+        return (self.turns + self.step * (frame - self.origin)) % 1
+
+    def changed(self, step: Fraction, frame: int) -> Reference:
+        """The reference that goes on from its phase at `frame` with another step.
+
+        The phase is kept to 2^-60 turns, or its denominator would grow with every change.
+        """
+        return Reference(step, frame, Fraction(round(self.at(frame) * _FINEST), _FINEST))
+
+    def rotations(self, first: int, count: int, sub_block: int) -> Phasors:
+        """exp(-2j pi turns) at the beginning of `count` sub-blocks from number `first` on, from integer phases."""
+        start, step = self.at(first * sub_block), self.step * sub_block % 1
+        q = math.lcm(start.denominator, step.denominator)
+        p, dp = int(start * q), int(step * q)
+        return np.exp(-2j * np.pi * np.array([(p + dp * i) % q / q for i in range(count)]))
+
+
+class Demodulator:
+    """Demodulates interleaved sound at exact frequencies; carries the unfinished sub-block from call to call."""
+
+    def __init__(self, frequencies: Sequence[Fraction], rate_hz: int, channels: int = 1) -> None:
+        """`frequencies` in hertz, exact; `channels` of the sound that push() will get."""
         self.sub_block = sub_block_frames(rate_hz)
-        self._channels = channels
-        self._turns = Fraction(frequency) / rate_hz % 1
-        self._table = table(float(self._turns), self.sub_block, channels)
+        self._rate_hz, self._channels = rate_hz, channels
+        self._references = [Reference(Fraction(frequency) / rate_hz % 1) for frequency in frequencies]
+        self._make_table()
         self._rest: Samples = np.empty((0, channels), np.float32)
         self._next = 0
+
+    def change(self, frequencies: Sequence[Fraction], frame: int) -> None:
+        """Go on with other frequencies from absolute `frame` on, each with the phase that its old one has there.
+
+        The unfinished sub-block is given up.
+        """
+        steps = [Fraction(frequency) / self._rate_hz % 1 for frequency in frequencies]
+        self._references = [
+            old if old.step == step else old.changed(step, frame)
+            for old, step in zip(self._references, steps, strict=True)
+        ]
+        self._make_table()
+        self._rest = self._rest[:0]
+
+    def images(self, index: int, first: int, count: int) -> Phasors:
+        """What the conjugate of a unit tone leaves in sub-blocks, complex128 [count]: a tone A gives z_i = A + images_i
+        A*, A* its conjugate.
+        """
+        return self._images[index] * self._references[index].rotations(first, count, self.sub_block) ** 2
 
     def push(self, frame: int, samples: Samples) -> tuple[int, Phasors]:
         """Take the sound that begins at absolute `frame`: float32 [frames, channels].
 
-        Returns the number of the first finished sub-block and the phasors, complex128 [sub-blocks, channels]. Sound
-        that does not join on to the last call (lost frames) restarts at the next sub-block of the grid; the phase
-        stays right.
+        Returns the number of the first finished sub-block and the phasors, complex128 [sub-blocks, channels,
+        frequencies]. Sound that does not join on to the last call (lost frames) restarts at the next sub-block of the
+        grid; the phase stays right.
         """
         if frame != self._next:
             self._rest = self._rest[:0]
@@ -84,12 +140,22 @@ class Demodulator:
         self._rest = samples[used:].copy() if used < len(samples) else samples[:0]
         rows = np.ascontiguousarray(samples[:used]).reshape(count, self.sub_block * self._channels)
         z = (rows @ self._table).view(np.complex64).astype(np.complex128)
-        return first, z * self._rotations(first, count)[:, None]
+        z = z.reshape(count, self._channels, len(self._references))
+        for index in range(len(self._references)):
+            z[:, :, index] *= self._references[index].rotations(first, count, self.sub_block)[:, None]
+        return first, z
 
-    def _rotations(self, first: int, count: int) -> Phasors:
-        """exp(-2j pi f n / fs) at the beginning of each sub-block, from integer phases."""
-        p, q = self._turns.numerator, self._turns.denominator
-        step = p * self.sub_block % q
-        start = step * first % q
-        turns = [(start + step * i) % q / q for i in range(count)]
-        return np.exp(-2j * np.pi * np.array(turns))
+    def _make_table(self) -> None:
+        """The table, float32 [sub_block * channels, 2 * channels * frequencies]: without mean, and of gain 1."""
+        count, frames = len(self._references), self.sub_block
+        self._images = []
+        out = np.zeros((frames, self._channels, self._channels, count, 2), np.float32)
+        for index, reference in enumerate(self._references):
+            wave = np.exp(-2j * np.pi * (float(reference.step) * np.arange(frames) % 1.0))
+            column = wave - wave.mean()
+            column *= 2.0 / (column @ wave.conj())
+            self._images.append(complex(column @ wave) / 2.0)
+            for channel in range(self._channels):
+                out[:, channel, channel, index, 0] = column.real
+                out[:, channel, channel, index, 1] = column.imag
+        self._table = out.reshape(frames * self._channels, 2 * self._channels * count)

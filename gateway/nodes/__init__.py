@@ -33,6 +33,12 @@ COMPUTING: dict[str, Any] = {
 }
 """Sound in, results out."""
 
+AT_THE_MICROPHONE = frozenset({"lock_in"})
+"""Computing nodes that get the microphones' own sound, and do to phasors what the nodes before them do to samples."""
+
+WITHOUT_SOUND = frozenset({"concentration"})
+"""Computing nodes that look at results only."""
+
 KINDS = SIGNAL | COMPUTING
 
 SETTINGS: dict[str, type[Settings]] = {kind: node.Settings for kind, node in KINDS.items()}

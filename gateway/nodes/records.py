@@ -20,8 +20,8 @@ T = TypeVar("T", bound=np.generic)
 
 @dataclass(frozen=True, slots=True)
 class Record(Generic[T]):
-    """`values` [length], of which the first has the absolute index `first`; None for a record that a break ended at
-    `end`.
+    """`values` [length] or [length, columns], of which the first has the absolute index `first`; None for a record that
+    a break ended at `end`.
     """
 
     first: int
@@ -33,14 +33,30 @@ class Record(Generic[T]):
 class Records(Generic[T]):
     """Collects values with absolute indices; gives back full records in order."""
 
-    def __init__(self, length: int, settling: int, dtype: type[T], start: int = 0) -> None:
-        """Records of `length` values, the first `settling` values after `start` and after every break left out."""
-        self._buffer: npt.NDArray[T] = np.empty(length, dtype)
+    def __init__(
+        self, length: int, settling: int, dtype: type[T], start: int = 0, columns: tuple[int, ...] = ()
+    ) -> None:
+        """Records of `length` values, the first `settling` values after `start` and after every break left out; a value
+        has the shape `columns`.
+        """
+        self._buffer: npt.NDArray[T] = np.empty((length, *columns), dtype)
         self._settling = settling
         self._flags: Flags = NO_FLAGS
         self._filled = 0
+        self._waited = False
         self._next = start
         self._begin = start + settling
+
+    def restart(self, pause: int) -> list[Record[T]]:
+        """Begin anew, `pause` values from here; an unfinished record of which something was said comes out without
+        values, unless it is the first of all, for which nobody waits.
+        """
+        told = bool(self._flags) and self._waited
+        given_up: list[Record[T]] = (
+            [Record(min(self._begin, self._next), self._next, None, self._flags)] if told else []
+        )
+        self._filled, self._flags, self._begin = 0, NO_FLAGS, self._next + pause
+        return given_up
 
     def push(self, first: int, values: npt.NDArray[Any], flags: Flags) -> list[Record[T]]:
         """Take values [n] whose first has index `first`; `flags` count for every record they touch."""
@@ -49,6 +65,7 @@ class Records(Generic[T]):
             begin = min(self._begin, self._next)
             out.append(Record(begin, self._next, None, self._flags | {Flag.LOST_SAMPLES}))
             self._filled, self._flags, self._begin = 0, NO_FLAGS, first + self._settling
+            self._waited = True
         self._next = first + len(values)
         values = values[max(0, self._begin + self._filled - first) :]
         while len(values):
@@ -59,6 +76,7 @@ class Records(Generic[T]):
             self._flags |= flags
             values = values[take:]
             if self._filled == length:
+                self._waited = True
                 out.append(Record(self._begin, self._begin + length, self._buffer.copy(), self._flags))
                 self._begin, self._filled, self._flags = self._begin + length, 0, NO_FLAGS
         return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,13 @@ from pydantic import Field
 from gateway.config.settings import Settings
 from gateway.nodes.place import Channel, NodeFault, Place, one_channel
 from gateway.types import SampleBlock, Samples
+
+
+def mixed(place: Place, weights: Sequence[float]) -> Place:
+    """The place behind a weighted sum of the channels."""
+    columns = zip(*place.mix, strict=True)
+    row = tuple(sum(weight * part for weight, part in zip(weights, column, strict=True)) for column in columns)
+    return replace(place, channels=1, mix=(row,))
 
 
 class NoSettings(Settings):
@@ -53,8 +61,9 @@ class Gain(Memoryless):
     Settings = GainSettings
 
     def __init__(self, name: str, settings: GainSettings, place: Place) -> None:
-        super().__init__(place)
-        self._factor = np.float32(10.0 ** (settings.gain_db / 20.0))
+        factor = 10.0 ** (settings.gain_db / 20.0)
+        super().__init__(replace(place, mix=tuple(tuple(factor * weight for weight in row) for row in place.mix)))
+        self._factor = np.float32(factor)
 
     def process(self, block: SampleBlock) -> SampleBlock:
         """See SignalNode."""
@@ -69,7 +78,7 @@ class Differential(Memoryless):
     def __init__(self, name: str, settings: NoSettings, place: Place) -> None:
         if place.channels != 2:
             raise NodeFault("type", "differential needs two channels, and the sound is mono here", "Remove this node")
-        super().__init__(replace(place, channels=1))
+        super().__init__(mixed(place, (1.0, -1.0)))
 
     def process(self, block: SampleBlock) -> SampleBlock:
         """See SignalNode."""
@@ -91,7 +100,7 @@ class ChannelMixer(Memoryless):
         if len(settings.weights) != place.channels:
             message = f"{len(settings.weights)} weights for {place.channels} channels"
             raise NodeFault("weights", message, f"Write {place.channels}")
-        super().__init__(replace(place, channels=1))
+        super().__init__(mixed(place, settings.weights))
         self._weights = np.array(settings.weights, np.float32).reshape(-1, 1)
 
     def process(self, block: SampleBlock) -> SampleBlock:
@@ -113,7 +122,7 @@ class ChannelSelector(Memoryless):
 
     def __init__(self, name: str, settings: SelectorSettings, place: Place) -> None:
         self._channel = place.channel(settings.channel)
-        super().__init__(replace(place, channels=1))
+        super().__init__(replace(place, channels=1, mix=(place.mix[self._channel],)))
 
     def process(self, block: SampleBlock) -> SampleBlock:
         """See SignalNode."""

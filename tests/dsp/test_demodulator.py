@@ -16,7 +16,7 @@ RATE = 48_000
 
 
 def whole(samples: np.ndarray, frequency_hz: float, rate_hz: int = RATE, frame: int = 0) -> np.ndarray:
-    first, z = Demodulator(exact(frequency_hz), rate_hz, samples.shape[1]).push(frame, samples)
+    first, z = Demodulator([exact(frequency_hz)], rate_hz, samples.shape[1]).push(frame, samples)
     assert first == -(-frame // sub_block_frames(rate_hz))
     return z
 
@@ -25,7 +25,7 @@ def whole(samples: np.ndarray, frequency_hz: float, rate_hz: int = RATE, frame: 
 @settings(deadline=None)
 def test_any_split_gives_the_same_phasors(sizes: list[int]) -> None:
     samples = np.stack([noise(1e-3, 0.5, RATE, seed) for seed in (1, 2)], axis=1).astype(np.float32)
-    demodulator, at, parts = Demodulator(exact(2012.5), RATE, 2), 0, []
+    demodulator, at, parts = Demodulator([exact(2012.5)], RATE, 2), 0, []
     for size in [*sizes, len(samples)]:
         parts.append(demodulator.push(at, samples[at : at + size])[1])
         at = min(at + size, len(samples))
@@ -50,7 +50,7 @@ def test_phase_does_not_drift_in_a_hundred_years() -> None:
 
 def test_lost_frames_move_time_on() -> None:
     samples = tone(2012.5, 0.1, 2.0, RATE).astype(np.float32)[:, None]
-    demodulator = Demodulator(exact(2012.5), RATE)
+    demodulator = Demodulator([exact(2012.5)], RATE)
     demodulator.push(0, samples[:10_000])
     first, z = demodulator.push(33_333, samples[33_333:])
     assert first == -(-33_333 // 480)
@@ -61,7 +61,7 @@ def test_lost_frames_move_time_on() -> None:
 @settings(deadline=None)
 def test_after_a_break_any_split_is_on_the_grid_again(gap: int, sizes: list[int]) -> None:
     samples = tone(2012.5, 0.1, 0.5, RATE).astype(np.float32)[:, None]
-    demodulator, at = Demodulator(exact(2012.5), RATE), 5000 + gap
+    demodulator, at = Demodulator([exact(2012.5)], RATE), 5000 + gap
     demodulator.push(0, samples[:5000])
     first: int | None = None
     parts = []

@@ -10,7 +10,8 @@ import scipy.stats
 
 from gateway.dsp.demodulator import Demodulator, exact
 from gateway.dsp.detect import find_peak, hann, threshold
-from gateway.dsp.phasor import Phasor, estimate, fit_tone
+from gateway.dsp.phasor import Phasor, fit_tone
+from gateway.dsp.reduce import reduce
 from tests.support.sound import noise, tone
 
 TRIALS = 300
@@ -21,14 +22,22 @@ def found_near(samples: np.ndarray, low_hz: float, high_hz: float, rate_hz: int,
     return find_peak(samples, hann(len(samples)), first, np.ones(last - first + 1), false_alarm)
 
 
+def phasor(samples: np.ndarray, frequency_hz: float, rate_hz: int, turn_rad: float = 0.0) -> Phasor:
+    """As the lock_in finds it, turned by `turn_rad`."""
+    demodulator = Demodulator([exact(frequency_hz)], rate_hz)
+    z = demodulator.push(0, samples)[1][:, :, 0] * np.exp(1j * turn_rad)
+    images = demodulator.images(0, 0, len(z)) * np.exp(2j * turn_rad)
+    found = reduce(z, images, np.zeros(z.shape))
+    sigma = math.sqrt(float(np.mean(np.abs(found.noise) ** 2)) / 2.0)
+    return Phasor(complex(found.phasors[0]), sigma, 2 * len(found.noise))
+
+
 def estimates(frequency_hz: float, amplitude: float, density: float, rate_hz: int = 48_000) -> list[Phasor]:
     clean = tone(frequency_hz, amplitude, 1.0, rate_hz, 0.3)
     out = []
     for seed in range(TRIALS):
         samples = (clean + noise(density, 1.0, rate_hz, seed)).astype(np.float32)[:, None]
-        demodulator = Demodulator(exact(frequency_hz), rate_hz)
-        z = demodulator.push(0, samples)[1][:, 0]
-        out.append(estimate(z * np.exp(-0.3j), frequency_hz / rate_hz, demodulator.sub_block))
+        out.append(phasor(samples, frequency_hz, rate_hz, -0.3))
     return out
 
 
@@ -60,10 +69,9 @@ def test_sigma_of_a_short_record_is_right_too() -> None:
     squares, dof = [], 0
     for seed in range(TRIALS):
         samples = noise(density, seconds, 48_000, seed).astype(np.float32)[:, None]
-        demodulator = Demodulator(exact(2012.5), 48_000)
-        phasor = estimate(demodulator.push(0, samples)[1][:, 0], 2012.5 / 48_000, demodulator.sub_block)
-        squares.append(phasor.sigma**2 * seconds / density**2)
-        dof = phasor.dof
+        found = phasor(samples, 2012.5, 48_000)
+        squares.append(found.sigma**2 * seconds / density**2)
+        dof = found.dof
     low, high = scipy.stats.chi2.ppf([1e-5, 1 - 1e-5], TRIALS * dof) / (TRIALS * dof)
     assert low < np.mean(squares) < high
 

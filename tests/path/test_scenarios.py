@@ -88,7 +88,7 @@ def test_a_low_alarm_and_a_rule_without_commands(tmp_path: Path) -> None:
 def test_the_simulated_cell_is_measured_within_its_uncertainty(true_ppm: float, tmp_path: Path) -> None:
     ticks = run(tmp_path, "  []", true_ppm, {}, 12)
     found = [r for tick in ticks for r in tick.results if isinstance(r, Measurement)]
-    assert len(found) == 11
+    assert len(found) == 12
     for measurement in found:
         assert measurement.valid
         assert measurement.value is not None

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.graph import Fitted, Graph, Step, commuted, fit
 from gateway.nodes import SETTINGS
-from gateway.nodes.place import Place
+from gateway.nodes.place import start
 from gateway.types import LevelResult
 from tests.support.sound import blocks, noise, stereo
 
@@ -64,7 +64,7 @@ def test_the_results_are_the_same() -> None:
     samples = stereo(noise(1e-3, 2.0, 48_000, 1), noise(1e-3, 2.0, 48_000, 2))
     found = []
     for plan in (steps, commuted(steps)):
-        fitted = [item for item in fit(plan, Place(48_000, 2, Fraction(2000))) if isinstance(item, Fitted)]
+        fitted = [item for item in fit(plan, start(48_000, 2, Fraction(2000))) if isinstance(item, Fitted)]
         graph = Graph(fitted)
         results = [r for block in blocks(samples, 48_000) for r in graph.process(block)]
         found.append([r.rms for r in results if isinstance(r, LevelResult)])

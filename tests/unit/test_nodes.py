@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.graph import Fitted, Graph, Step, fit
 from gateway.nodes import SETTINGS
-from gateway.nodes.place import NodeFault, Place
+from gateway.nodes.place import NodeFault, start
 from gateway.types import Flag, LevelResult, LockInResult, Measurement, PeakResult, Result, Spectrum
 from tests.support.sound import blocks, noise, stereo, tone
 
@@ -30,7 +30,7 @@ def graph(*nodes: tuple[str, dict[str, Any]], rate_hz: int = RATE, channels: int
         steps.append(Step(f"{kind}{index}", kind, SETTINGS[kind].model_validate(parameters), feeder))
         feeder = steps[-1].id
     fitted = []
-    for found in fit(steps, Place(rate_hz, channels, REFERENCE)):
+    for found in fit(steps, start(rate_hz, channels, REFERENCE)):
         if not isinstance(found, Fitted):
             raise found[1]
         fitted.append(found)
@@ -61,7 +61,11 @@ def same(one: Result, other: Result) -> bool:
     if isinstance(one, Spectrum):
         assert isinstance(other, Spectrum)
         return one.t_ns == other.t_ns and bool(np.array_equal(one.power, other.power))
-    left, right = ({k: getattr(r, k) for k in r.__slots__ if k != "source"} for r in (one, other))
+    if isinstance(one, LockInResult):
+        assert isinstance(other, LockInResult)
+        pairs = [(*pair.phasors, *np.ravel(pair.covariance)) for r in (one, other) if (pair := r.pair)]
+        assert not pairs or np.allclose(*pairs, rtol=1e-5, atol=1e-9)
+    left, right = ({k: getattr(r, k) for k in r.__slots__ if k not in ("source", "pair")} for r in (one, other))
     return all(
         math.isclose(value, right[key], rel_tol=1e-5, abs_tol=1e-9) if isinstance(value, float) else value == right[key]
         for key, value in left.items()
@@ -87,7 +91,7 @@ def test_the_classic_chain_measures_ppm_whatever_the_block_length(block: int) ->
     samples = stereo(tone(2012.5, 1e-3, 2.2, RATE) + noise(1e-7, 2.2, RATE, 1))
     found = [r for r in results(graph(*CLASSIC), samples, block) if isinstance(r, Measurement)]
     true_ppm = 41000 * 2 * 10 ** (12 / 20) * 1e-3
-    assert len(found) == 10
+    assert len(found) == 11
     for measurement in found:
         assert measurement.valid
         assert measurement.value is not None
@@ -153,9 +157,10 @@ def test_flags_of_a_block_reach_the_measurement() -> None:
     chain = graph(("lock_in", {}), ("concentration", {"source": "lock_in0", "polynomial_coefficients": [0, 1e5]}))
     clean = stereo(tone(2012.5, 1e-2, 2.0, RATE))
     found = results(chain, clean[:48_000], flags=frozenset({Flag.LASER_OFF}))
-    found += results(chain, clean[48_000:], first_frame=48_000)
+    found += results(chain, np.concatenate((clean[48_000:], clean[:9600])), first_frame=48_000)
     measurements = [r for r in found if isinstance(r, Measurement)]
     assert [m.valid for m in measurements] == [False, True]
+    assert measurements[1].t_ns == 2_100_000_000, "the cell rings up first"
     assert Flag.LASER_OFF in measurements[0].flags
 
 

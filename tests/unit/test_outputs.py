@@ -116,6 +116,7 @@ def test_blocks_without_laser_light_are_stamped() -> None:
     block = SampleBlock(0, 0, 48_000, np.zeros((480, 2), np.float32))
     assert outputs.stamp(block).flags == {Flag.LASER_OFF}
     outputs.apply([Command("laser", "on")], 0)
+    assert outputs.stamp(block).flags == {Flag.LASER_OFF}, "it was dark when this block began"
     assert outputs.stamp(block) is block
 
 

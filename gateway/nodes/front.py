@@ -1,0 +1,96 @@
+"""The front end: one demodulator for all lock_ins that hear the same microphones.
+
+A lock_in hears one frequency, so a filter before it could only spoil its tone and ring after a break; gains, mixes and
+the difference of two microphones are weights, which it can apply to phasors, a hundred a second instead of 48000
+samples. So it listens at the microphones, and all lock_ins of a graph share the pass over the sound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from gateway.dsp.demodulator import Demodulator, Phasors, sub_block_frames
+from gateway.types import Flag, Flags, SampleBlock
+
+FULL_SCALE = 1.0 - 2.0**-15
+"""From here on a sample counts as clipped (drivers/sound.py says why)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseband:
+    """One block at one frequency.
+
+    `z` complex128 [sub-blocks, channels], of which the first is number `first` on the grid; `images` complex128
+    [sub-blocks] as in Demodulator.images. `clipped` float64 [sub-blocks, channels]: the part of the samples
+    at full scale. `epoch` counts the changes of the laser's frequency.
+    """
+
+    first: int
+    z: Phasors
+    images: Phasors
+    clipped: npt.NDArray[np.float64]
+    frequency: Fraction
+    epoch: int
+    flags: Flags
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """What a lock_in asks for: `harmonic` times the laser's frequency, or a `fixed` one, hertz."""
+
+    harmonic: int = 1
+    fixed: Fraction | None = None
+
+    def frequency(self, laser: Fraction) -> Fraction:
+        """In hertz, exact."""
+        return laser * self.harmonic if self.fixed is None else self.fixed
+
+
+class FrontEnd:
+    """Demodulates each block once, at every frequency that is asked for."""
+
+    def __init__(self, rate_hz: int, channels: int, laser: Fraction) -> None:
+        """`laser`: its frequency as long as no block tells another."""
+        self.rate_hz, self.channels, self.laser = rate_hz, channels, laser
+        self.sub_block = sub_block_frames(rate_hz)
+        self._taps: list[Tap] = []
+        self._demodulator: Demodulator | None = None
+        self._epoch = 0
+        self._block: SampleBlock | None = None
+        self._first, self._z = 0, np.empty((0, channels, 0), np.complex128)
+
+    def tap(self, tap: Tap) -> int:
+        """Ask for a frequency, before the first block; returns the number to read it with."""
+        if tap not in self._taps:
+            self._taps.append(tap)
+        return self._taps.index(tap)
+
+    def read(self, block: SampleBlock, number: int) -> Baseband:
+        """What tap `number` hears of `block`; blocks come in order, each to be read by any number of taps."""
+        demodulator = self._push(block)
+        images = demodulator.images(number, self._first, len(self._z))
+        clipped = np.full((len(self._z), self.channels), 0.0)
+        if Flag.OVERLOAD in block.flags and len(block.samples):
+            clipped[:] = np.mean(np.abs(block.samples) >= FULL_SCALE, axis=0)
+        frequency = self._taps[number].frequency(self.laser)
+        z = self._z[:, :, number]
+        return Baseband(self._first, z, images, clipped, frequency, self._epoch, block.flags)
+
+    def _push(self, block: SampleBlock) -> Demodulator:
+        if self._demodulator is None:
+            self._demodulator = Demodulator(self._frequencies(), self.rate_hz, self.channels)
+        if block is not self._block:
+            self._block = block
+            if block.light is not None and block.light.frequency != self.laser:
+                self.laser = block.light.frequency
+                self._demodulator.change(self._frequencies(), block.frame)
+                self._epoch += 1
+            self._first, self._z = self._demodulator.push(block.frame, block.samples)
+        return self._demodulator
+
+    def _frequencies(self) -> list[Fraction]:
+        return [tap.frequency(self.laser) for tap in self._taps]
