@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,7 +55,7 @@ class Truth:
 
     def of(self, reading: Reading) -> Trial:
         """The trial of a reading whose frames have all been added."""
-        low, high = np.searchsorted(self._starts, (reading.first - SUB // 2, reading.end - SUB // 2))
+        low, high = (bisect_left(self._starts, frame - SUB // 2) for frame in (reading.first, reading.end))
         rows: Wave = np.array(self._rows[low : max(high, low + 1)])
         ppm, luck, bound = rows.mean(axis=0).tolist()
         seconds = (reading.end - reading.first) / 48_000

@@ -19,7 +19,7 @@ import scipy.signal
 from bench.precision import world as physics
 from bench.precision.readings import Reading, Trial, Truth
 from bench.precision.scenarios import Scenario
-from bench.precision.twin import Twin
+from bench.precision.twin import SUB, Twin, recorded_drive
 from bench.precision.world import RATE_HZ, Course, Phasors, Wave, World
 
 Magnitude = Callable[[Wave, World], float]
@@ -110,7 +110,8 @@ def _noise_free(world: World, ppm: float) -> Wave:
     sound = np.zeros((RATE_HZ, world.channels))
     sound[:, 0] = tone.real
     if world.loopback:
-        sound[:, 1] = 0.4 * _oscillator(frequency_hz).real
+        turns = frequency_hz / RATE_HZ
+        sound[:, 1] = recorded_drive(turns * np.arange(0.0, RATE_HZ, SUB), turns)
     elif world.channels == 2:
         sound[:, 1] = (-world.b_gain * tone).real
     return sound

@@ -136,9 +136,12 @@ def efficiency(error: Wave, luck: Wave) -> Estimate:
 
 
 def coverage(ppm: Wave, true: Wave, u95: Wave, uncertain: Uncertain) -> Estimate:
-    """How often the interval holds the truth, over all readings [n] and draws of the calibration."""
+    """How often the interval holds the truth, over all readings [n] and draws of the calibration; where it always
+    does, one in n might have been outside.
+    """
     inside = np.abs(uncertain.drawn(ppm, np.random.default_rng(95)) - true) <= u95
-    return Estimate(float(inside.mean()), math.hypot(_standard_error(inside.mean(0)), _standard_error(inside.mean(1))))
+    error = math.hypot(_standard_error(inside.mean(0)), _standard_error(inside.mean(1)))
+    return Estimate(float(inside.mean()), max(error, 1.0 / len(ppm)))
 
 
 def headline(efficiencies: Sequence[float]) -> float:

@@ -115,4 +115,5 @@ def _summary(rows: Sequence[Row]) -> Iterator[str]:
     yield f"geometric mean of ours {mean:.4f}, readings with a false flag {false} of {readings}"
     yield f"targets: {count['ok']} met, {count['?']} within two standard errors (?), {count['FAIL']} missed (FAIL)"
     yield f"scenarios: {len(measured)} measured, {len(rows) - len(measured)} not yet possible"
-    yield from (f"  FAIL {name}: {what}" for name, what, verdict in found if verdict == "FAIL")
+    for name in dict.fromkeys(name for name, _, verdict in found if verdict == "FAIL"):
+        yield f"  FAIL {name}: " + ", ".join(what for one, what, verdict in found if (one, verdict) == (name, "FAIL"))

@@ -68,6 +68,17 @@ def carry(envelopes: Phasors, turns: tuple[float, ...]) -> Wave:
     return (np.concatenate((envelopes.real, envelopes.imag), axis=1) @ _carriers(turns)).ravel()
 
 
+def recorded_drive(cycles: Wave, turns: float) -> Wave:
+    """A square wave of so many turns per frame, its harmonics above half the sample rate filtered out; `cycles`
+    [sub-blocks] is its phase at their first frames. Float64 [sub-blocks SUB].
+    """
+    orders = np.arange(1, 12, 2)
+    weights = 0.4 * np.sin(np.pi * orders / 2) / orders
+    return carry(
+        weights * np.exp(2j * np.pi * np.outer(cycles, orders)), tuple(order * turns for order in orders.tolist())
+    )
+
+
 class Twin:
     """The sound of `world`; the same seed gives the same sound, whatever is tuned."""
 
@@ -105,7 +116,7 @@ class Twin:
         clean = [gas + outside[0], self._heard_by_b(outside[1] - gas, 0)]
         noise = [self._white(len(gas)) + common, self._white(len(gas)) + self._heard_by_b(common, 1)]
         if self.world.loopback:
-            clean[1], noise[1] = self._drive(cycles), noise[1] - self._heard_by_b(common, 1)
+            clean[1], noise[1] = recorded_drive(cycles, self._turns()), noise[1] - self._heard_by_b(common, 1)
         exact = np.stack(clean[: self.world.channels], axis=1)
         analogue = exact + np.stack(noise[: self.world.channels], axis=1)
         if self.world.b_dead:
@@ -162,13 +173,6 @@ class Twin:
                 column = np.asarray(main * over * h, np.complex128)
             columns.append(column * np.exp(2j * np.pi * order * cycles))
         return carry(np.stack(columns, axis=1), tuple(order * turns for order in orders))
-
-    def _drive(self, cycles: Wave) -> Wave:
-        """The recorded drive: a square wave, its harmonics above half the sample rate filtered out."""
-        orders = np.arange(1, 12, 2)
-        weights = 0.4 * np.sin(np.pi * orders / 2) / orders
-        envelopes = weights * np.exp(2j * np.pi * np.outer(cycles, orders))
-        return carry(envelopes, tuple(order * self._turns() for order in orders.tolist()))
 
     def _outside(self, starts: Wave) -> tuple[list[Wave], tuple[Event, ...]]:
         """Hum, a tone and knocks, as they reach the two microphones, and the knocks as events."""

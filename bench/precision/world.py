@@ -77,7 +77,7 @@ class World:
     b_gain: complex = 1.0 + 0.0j
     b_dead: bool = False
     background: complex = cmath.rect(10.0, 1.2)
-    ram: float = 2000.0
+    ram: float = 100.0
     saturation_ppm: float = math.inf
     common: float = 0.0
     hum: float = 0.0

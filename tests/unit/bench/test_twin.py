@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import cmath
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bench.precision import twin
 from bench.precision import world as physics
 from bench.precision.twin import SUB, Block, Twin
 from bench.precision.world import PER_PPM, RATE_HZ, SIGNAL, Course, World
@@ -29,8 +32,8 @@ WORLDS = {
 
 
 def blocks(world: World, count: int, seed: int = 5, sub_blocks: int = 10) -> list[Block]:
-    twin = Twin(world, np.random.SeedSequence(seed))
-    return [twin.block(sub_blocks) for _ in range(count)]
+    sound = Twin(world, np.random.SeedSequence(seed))
+    return [sound.block(sub_blocks) for _ in range(count)]
 
 
 def phasors(block: Block, drive_hz: float, order: int = 1) -> np.ndarray:
@@ -137,10 +140,10 @@ def test_hum_tone_and_knocks_are_as_loud_as_they_should_be() -> None:
 
 def test_tuning_goes_on_with_the_phase() -> None:
     """The recorded drive's fundamental, fitted in the last 10 ms of one block and the first of the next."""
-    twin = Twin(World(loopback=True), np.random.SeedSequence(1))
-    before, old = twin.block(1), physics.RESONANCE_HZ
-    twin.tune(new := 2020.0)
-    after = twin.block(1)
+    tuned = Twin(World(loopback=True), np.random.SeedSequence(1))
+    before, old = tuned.block(1), physics.RESONANCE_HZ
+    tuned.tune(new := 2020.0)
+    after = tuned.block(1)
     border = after.frame
     ends = [
         cmath.phase(phasors(b, f)[1] * cmath.exp(2j * math.pi * f / RATE_HZ * border))
@@ -162,12 +165,21 @@ def test_lost_frames_are_counted_and_told() -> None:
 
 
 def test_a_perfect_sensor_does_not_see_the_deviation() -> None:
-    twin = Twin(World(), np.random.SeedSequence(1))
-    twin.deviate(3.0, -0.1)
-    block = twin.block()
+    other = Twin(World(), np.random.SeedSequence(1))
+    other.deviate(3.0, -0.1)
+    block = other.block()
     assert (block.temperature_c, block.power) == (20.0, 1.0)
     warm = World(temperature_c=Course(23.0), power=Course(0.9))
     assert block.bound_ppm == pytest.approx(blocks(warm, 1)[0].bound_ppm)
+
+
+def test_the_twin_shares_nothing_with_what_it_tests() -> None:
+    for module in (physics, twin):
+        tree = ast.parse(Path(str(module.__file__)).read_text("utf-8"))
+        named = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+        named += [str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        assert "numpy" in named
+        assert not [name for name in named if name.split(".")[0] in ("gateway", "drivers")]
 
 
 def test_a_seed_repeats_everything() -> None:
