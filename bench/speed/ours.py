@@ -28,7 +28,7 @@ class DemodulatorAlone:
     signal = "A"
 
     def __init__(self) -> None:
-        self._demodulator = Demodulator(exact(FREQUENCY_HZ), RATE, 2)
+        self._demodulator = Demodulator([exact(FREQUENCY_HZ)], RATE, 2)
         self._phasors: list[Phasors] = []
 
     def push(self, block: SampleBlock) -> None:
