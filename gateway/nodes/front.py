@@ -75,7 +75,7 @@ class FrontEnd:
     def read(self, block: SampleBlock, number: int) -> Baseband:
         """What tap `number` hears of `block`; blocks come in order, each to be read by any number of taps."""
         self._push(block)
-        images = self._demodulator.images(number, self._first, len(self._z))
+        images = self._demodulator.images(number)
         clipped = np.full((len(self._z), self.channels), 0.0)
         if Flag.OVERLOAD in block.flags and len(block.samples):
             clipped[:] = np.mean(np.abs(block.samples) >= FULL_SCALE, axis=0)
