@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -86,8 +87,7 @@ def _fit(z: Bins, first: int, u: float, frames: int, reach: int, *, tapered: boo
     middle = round(u)
     low, high = max(1, first, middle - reach), min(first + len(z), middle + reach + 1)
     z = z[low - first : high - first]
-    angle = np.arange(low - middle, high - middle) * (math.pi / frames)
-    turn = np.cos(angle), np.sin(angle)
+    turn = _turn(low - middle, high - middle, frames)
     rows = np.empty((5, len(z)))
     rows[3], rows[4] = z.real, z.imag
     for step in range(_STEPS + 1):
@@ -103,6 +103,13 @@ def _fit(z: Bins, first: int, u: float, frames: int, reach: int, *, tapered: boo
     slope, kernel = hann(rows[:2]) if tapered else rows[:2]
     spread, spread_u = math.sqrt(kernel @ kernel) / cc, math.sqrt(slope @ slope) / ss
     return _Fit(u, complex(a, b), residual, middle - low, spread, spread_u)
+
+
+@lru_cache(maxsize=8)
+def _turn(low: int, high: int, frames: int) -> tuple[Real, Real]:
+    """Cosine and sine of pi k / N from k = low to high."""
+    angle = np.arange(low, high) * (math.pi / frames)
+    return np.cos(angle), np.sin(angle)
 
 
 def _products(rows: Real, tapered: bool) -> list[list[float]]:
