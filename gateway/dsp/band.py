@@ -40,11 +40,10 @@ _ALONE = 250_000
 
 
 class BandTransform:
-    """The bins `first` to `last` of records of `frames` frames; `weights` make one sound of the channels."""
+    """The bins `first` to `last` of records of `frames` frames."""
 
-    def __init__(self, frames: int, first: int, last: int, weights: tuple[float, ...] = (1.0,)) -> None:
+    def __init__(self, frames: int, first: int, last: int) -> None:
         """0 <= first <= last <= frames / 2."""
-        self._weights = np.array(weights, np.float32)
         bins = np.arange(first, last + 1)
         turn = np.exp(-1j * np.pi * bins / frames) * 2.0 / frames
         self._step = _decimation(frames, len(bins))
@@ -55,28 +54,25 @@ class BandTransform:
         count = frames // self._step
         taps = _taps(frames, count, bins)
         self._parts = len(taps) // self._step
-        self._table = _table(taps, self._step, self._weights)
-        self._products = np.empty((2 * self._parts, count + self._parts - 1), np.float32)
-        row, item = self._products.strides
-        self._shifted = np.lib.stride_tricks.as_strided(
-            self._products, (2, self._parts, count), (self._parts * row, row + item, item), writeable=False
-        )
+        self._table = np.concatenate((taps.real, taps.imag)).reshape(-1, self._step)
         self._picked = bins % count
         self._factor = turn * self._step / scipy.fft.ifft(taps, frames, norm="forward")[bins]
 
     def bins(self, samples: Samples) -> Bins:
-        """Z, complex128 [last - first + 1], of one record, float32 [frames, channels]."""
+        """Z, complex128 [last - first + 1], of one record, float32 [frames]."""
         if self._step == 1:
-            mono = sum(samples[:, channel] * weight for channel, weight in enumerate(self._weights) if weight)
-            return np.asarray(scipy.fft.rfft(mono)[self._picked] * self._factor)
-        rows = samples.reshape(-1, self._table.shape[1])
-        count = len(rows)
+            return np.asarray(scipy.fft.rfft(samples)[self._picked] * self._factor)
+        rows = samples.reshape(-1, self._step)
+        count, parts = len(rows), self._parts
+        products = np.empty((2 * parts, count + parts - 1), np.float32)
         at_once = max(1, _ALONE // self._table.size)
         for at in range(0, count, at_once):
-            np.matmul(self._table, rows[at : at + at_once].T, out=self._products[:, at : min(at + at_once, count)])
-        self._products[:, count:] = self._products[:, : self._parts - 1]
+            np.matmul(self._table, rows[at : at + at_once].T, out=products[:, at : min(at + at_once, count)])
+        products[:, count:] = products[:, : parts - 1]
+        row, item = products.strides
+        shifted = np.lib.stride_tricks.as_strided(products, (2, parts, count), (parts * row, row + item, item))
         y = np.empty(count, np.complex64)
-        y.real, y.imag = self._shifted.sum(axis=1)
+        y.real, y.imag = shifted.sum(axis=1)
         return np.asarray(scipy.fft.fft(y, overwrite_x=True)[self._picked] * self._factor)
 
 
@@ -93,9 +89,3 @@ def _taps(frames: int, count: int, bins: npt.NDArray[np.int64]) -> npt.NDArray[n
     time = np.arange(length) - (length - 1) / 2.0
     low_pass = np.sinc(time * count / frames) * np.kaiser(length, 0.1102 * (STOP_DB - 8.7))
     return np.asarray(low_pass / low_pass.sum() * np.exp(-2j * np.pi * centre / frames * time), np.complex64)
-
-
-def _table(taps: npt.NDArray[np.complex64], step: int, weights: Samples) -> Samples:
-    """float32 [2K, D * channels]: K rows of D taps, first their real parts, then the imaginary ones, times weights."""
-    rows = np.concatenate((taps.real, taps.imag)).reshape(-1, step, 1)
-    return (rows * weights).reshape(len(rows), -1)

@@ -19,7 +19,7 @@ from gateway.config.settings import Settings
 from gateway.dsp.band import BandTransform
 from gateway.dsp.detect import Power, find_peak
 from gateway.dsp.tone import Tone, fit_tone
-from gateway.nodes.place import Channel, NodeFault, Place
+from gateway.nodes.place import Channel, NodeFault, Place, one_channel
 from gateway.nodes.records import Record, Records
 from gateway.types import Flag, PeakResult, Result, SampleBlock, Samples
 
@@ -59,6 +59,7 @@ class PeakFinder:
         self.after = place
         self._name = name
         self._rate_hz = place.rate_hz
+        self._channel = place.channel(settings.channel)
         self._response = place.response
         self._low, self._high = (f / place.rate_hz for f in (settings.frequency_min, settings.frequency_max))
         self._false_alarm = settings.false_alarm
@@ -66,16 +67,15 @@ class PeakFinder:
         self._first, self._shape = _band(settings, place, self._frames)
         last = self._first + len(self._shape) - 1
         self._start = max(0, self._first - _MARGIN)
-        weights = [0.0] * place.channels
-        weights[place.channel(settings.channel)] = 1.0
         stop = min(self._frames // 2, last + _MARGIN)
-        self._transform = BandTransform(self._frames, self._start, stop, tuple(weights))
+        self._transform = BandTransform(self._frames, self._start, stop)
         settling = math.ceil(place.settling_s * place.rate_hz)
-        self._records = Records(self._frames, settling, np.float32, columns=(place.channels,))
+        self._records = Records(self._frames, settling, np.float32)
 
     def process(self, block: SampleBlock, results: list[Result]) -> list[Result]:
         """See ComputingNode."""
-        return [self._result(record) for record in self._records.push(block.frame, block.samples, block.flags)]
+        samples = one_channel(block.samples, self._channel)[:, 0]
+        return [self._result(record) for record in self._records.push(block.frame, samples, block.flags)]
 
     def _result(self, record: Record[np.float32]) -> PeakResult:
         integration_s = (record.end - record.first) / self._rate_hz

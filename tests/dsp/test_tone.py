@@ -22,7 +22,7 @@ def found(samples: np.ndarray, low_hz: float = 1800, high_hz: float = 2200, rate
     """As the peak_finder finds it, with a false alarm in a million records."""
     first, last = (round(f * len(samples) / rate_hz) for f in (low_hz, high_hz))
     begin = max(0, first - MARGIN)
-    z = BandTransform(len(samples), begin, last + MARGIN).bins(samples.astype(np.float32)[:, None])
+    z = BandTransform(len(samples), begin, last + MARGIN).bins(samples.astype(np.float32))
     place = find_peak(z[first - 2 - begin : last + 3 - begin], np.ones(last - first + 1), 1e-6)
     return None if place is None else fit_tone(z, begin, first + place, len(samples))
 
@@ -47,7 +47,7 @@ def test_a_clean_tone_is_found_to_float32_precision(rate_hz: int, frequency_hz: 
 @pytest.mark.parametrize("frequency_hz", [12.5, 23_990.4])
 def test_its_image_is_told_from_the_tone_at_either_end(frequency_hz: float) -> None:
     z = BandTransform(RATE, max(0, round(frequency_hz) - 60), min(RATE // 2, round(frequency_hz) + 60))
-    samples = tone(frequency_hz, 0.1, 1.0, RATE, 1.1).astype(np.float32)[:, None]
+    samples = tone(frequency_hz, 0.1, 1.0, RATE, 1.1).astype(np.float32)
     result = fit_tone(z.bins(samples), max(0, round(frequency_hz) - 60), frequency_hz + 0.05, RATE)
     assert abs(result.bins - frequency_hz) < 1e-4
     assert abs(abs(result.phasor.value) / 0.1 - 1.0) < 1e-4
@@ -103,7 +103,7 @@ def test_a_tone_a_thousand_times_as_strong_beside_the_band_does_not_disturb(freq
 
 def test_noise_alone_is_seldom_taken_for_a_tone() -> None:
     rate, transform = 1e-2, BandTransform(4800, 98, 302)
-    waves = (noise(1e-3, 0.1, RATE, seed).astype(np.float32)[:, None] for seed in range(2000))
+    waves = (noise(1e-3, 0.1, RATE, seed).astype(np.float32) for seed in range(2000))
     seen = sum(find_peak(transform.bins(wave), np.ones(201), rate) is not None for wave in waves)
     assert seen <= scipy.stats.binom.ppf(1 - 1e-5, 2000, 2 * rate)  # twice: the median of 200 bins scatters too
 
