@@ -50,6 +50,6 @@ class Level:
 
 def _square(values: Samples) -> float:
     """Sum of the squares of float32 [n]: short rows by BLAS, which adds in float32, their sums in float64."""
-    rows, rest = np.split(values, [len(values) // _ROW * _ROW])
-    rows = rows.reshape(-1, _ROW)
+    even = len(values) // _ROW * _ROW
+    rows, rest = values[:even].reshape(-1, _ROW), values[even:]
     return float(np.vecdot(rows, rows).sum(dtype=np.float64) + np.dot(rest, rest))
