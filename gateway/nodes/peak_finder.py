@@ -1,11 +1,11 @@
 """peak_finder: the strongest tone in a band, with frequency and amplitude between the bins, or none.
 
-A Hann periodogram of the whole record, made white where filters before this node have coloured it, finds the tone and
-tests it against the noise (dsp/detect.py); the
-four-parameter sine fit at baseband (dsp/phasor.py) gives frequency, amplitude and sigma, so neither depends on where
-the bins lie. The length of a noisy phasor is too long by sigma^2 / 2A on average (Rice); it is taken off: A =
-sqrt(|z|^2 - sigma^2). The frequency's own uncertainty is the Cramer-Rao bound, sigma_f = sqrt(12) sigma / (2 pi A T)
-(Rife and Boorstyn 1974, equation 19).
+Of the whole record only the band is transformed (dsp/band.py). A Hann periodogram of it, made white where filters
+before this node have coloured it, finds the tone and tests it against the noise (dsp/detect.py); the four-parameter
+sine fit on the same bins (dsp/tone.py) gives frequency, amplitude and sigma, so none depends on where the bins lie. The
+length of a noisy phasor is too long by sigma^2 / 2A on average (Rice); it is taken off: A = sqrt(|z|^2 - sigma^2). The
+frequency's own uncertainty is the Cramer-Rao bound, sigma_f = sqrt(12) sigma / (2 pi A T) (Rife and Boorstyn 1974,
+equation 19), or that of the window where strong tones elsewhere made one necessary.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ import numpy as np
 from pydantic import Field
 
 from gateway.config.settings import Settings
-from gateway.dsp.detect import Power, find_peak, hann
-from gateway.dsp.phasor import fit_tone
+from gateway.dsp.band import BandTransform
+from gateway.dsp.detect import Power, find_peak
+from gateway.dsp.tone import Tone, fit_tone
 from gateway.nodes.place import Channel, NodeFault, Place, one_channel
 from gateway.nodes.records import Record, Records
-from gateway.types import Flag, PeakResult, Result, SampleBlock
+from gateway.types import Flag, PeakResult, Result, SampleBlock, Samples
 
 _PASSED = 1e-4
 """Power gain (-40 dB) below which a filter is taken to let nothing pass."""
 _FEWEST_BINS = 10
+_MARGIN = 40
+"""Bins on either side of the band that are transformed with it: a tone at its edge shows in them too."""
 
 
 class PeakFinderSettings(Settings):
@@ -61,10 +64,14 @@ class PeakFinder:
         self._response = place.response
         self._low, self._high = (f / place.rate_hz for f in (settings.frequency_min, settings.frequency_max))
         self._false_alarm = settings.false_alarm
-        frames = round(settings.integration_s * place.rate_hz)
-        self._window = hann(frames)
-        self._first, self._shape = _band(settings, place, frames)
-        self._records = Records(frames, math.ceil(place.settling_s * place.rate_hz), np.float32)
+        self._frames = round(settings.integration_s * place.rate_hz)
+        self._first, self._shape = _band(settings, place, self._frames)
+        last = self._first + len(self._shape) - 1
+        self._start = max(0, self._first - _MARGIN)
+        stop = min(self._frames // 2, last + _MARGIN)
+        self._transform = BandTransform(self._frames, self._start, stop)
+        settling = math.ceil(place.settling_s * place.rate_hz)
+        self._records = Records(self._frames, settling, np.float32)
 
     def process(self, block: SampleBlock, results: list[Result]) -> list[Result]:
         """See ComputingNode."""
@@ -74,19 +81,16 @@ class PeakFinder:
     def _result(self, record: Record[np.float32]) -> PeakResult:
         integration_s = (record.end - record.first) / self._rate_hz
         t_ns = record.end * 1_000_000_000 // self._rate_hz
-        start = None
-        if record.values is not None:
-            start = find_peak(record.values, self._window, self._first, self._shape, self._false_alarm)
-        if start is None or record.values is None:
+        tone = None if record.values is None else self._tone(record.values)
+        if tone is None:
             flags = record.flags if record.values is None else record.flags | {Flag.LOW_SIGNAL}
             return PeakResult(self._name, t_ns, None, None, None, math.nan, 0, integration_s, False, flags)
-        turns, phasor = fit_tone(record.values, start, self._rate_hz)
+        turns = tone.bins / self._frames
         gain = abs(self._response(turns * self._rate_hz))
-        sigma = phasor.sigma / gain
-        amplitude = math.sqrt(max(0.0, abs(phasor.value / gain) ** 2 - sigma**2))
-        sigma_hz = (
-            math.sqrt(12.0) * sigma / (2.0 * math.pi * amplitude * integration_s) if amplitude > 0.0 else math.inf
-        )
+        sigma = tone.phasor.sigma / gain
+        length = abs(tone.phasor.value) / gain
+        amplitude = math.sqrt(max(0.0, length**2 - sigma**2))
+        sigma_hz = tone.sigma_bins / integration_s * length / amplitude if amplitude > 0.0 else math.inf
         inside = self._low <= turns <= self._high
         return PeakResult(
             self._name,
@@ -95,17 +99,24 @@ class PeakFinder:
             sigma_hz,
             amplitude,
             sigma,
-            phasor.dof,
+            tone.phasor.dof,
             integration_s,
             inside and not record.flags,
             record.flags,
         )
 
+    def _tone(self, samples: Samples) -> Tone | None:
+        """The tone in one record, if there is one."""
+        z = self._transform.bins(samples)
+        at = self._first - self._start
+        place = find_peak(z[at - 2 : at + len(self._shape) + 2], self._shape, self._false_alarm)
+        return None if place is None else fit_tone(z, self._start, self._first + place, self._frames)
+
 
 def _band(settings: PeakFinderSettings, place: Place, frames: int) -> tuple[int, Power]:
     """First bin of the band, and the power gain of the filters before this node in each bin that they let pass."""
-    first = max(1, math.ceil(settings.frequency_min * frames / place.rate_hz))
-    last = min(frames // 2 - 1, math.floor(settings.frequency_max * frames / place.rate_hz))
+    first = max(2, math.ceil(settings.frequency_min * frames / place.rate_hz))
+    last = min(frames // 2 - 2, math.floor(settings.frequency_max * frames / place.rate_hz))
     bins = np.arange(first, last + 1)
     shape = np.array([abs(place.response(k * place.rate_hz / frames)) ** 2 for k in bins])
     passed = np.flatnonzero(shape > _PASSED)

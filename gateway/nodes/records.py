@@ -79,6 +79,7 @@ class Records(Generic[T]):
             values = values[take:]
             if self._filled == length:
                 self._waited = True
-                out.append(Record(self._begin, self._begin + length, self._buffer.copy(), self._flags))
+                out.append(Record(self._begin, self._begin + length, self._buffer, self._flags))
+                self._buffer = np.empty_like(self._buffer)
                 self._begin, self._filled, self._flags = self._begin + length, 0, NO_FLAGS
         return out
