@@ -304,7 +304,7 @@ class _Stepper:
     async def _listen(self, first: int) -> tuple[Phasors, Phasors]:
         """The phasors of the sub-blocks from number `first` on, complex128 [sub-blocks], and their images."""
         demodulator = Demodulator([self._frequency], self._rate_hz)
-        begin, parts, images, count = first * self._sub_block, [], [], 0
+        begin, parts, count = first * self._sub_block, [], 0
         while count < self._count:
             samples = await self._next()
             frame = self._frame - len(samples)
@@ -312,9 +312,8 @@ class _Stepper:
                 late = max(0, begin - frame)
                 _, z = demodulator.push(frame + late, samples[late:])
                 parts.append(z[:, 0, 0])
-                images.append(demodulator.images(0))
                 count += len(z)
-        return np.concatenate(parts)[: self._count], np.concatenate(images)[: self._count]
+        return np.concatenate(parts)[: self._count], demodulator.images(0, first, self._count)
 
     async def _next(self) -> Samples:
         """The sound of the next block, the two channels' difference where there are two: float32 [frames, 1]."""

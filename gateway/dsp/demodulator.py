@@ -105,7 +105,6 @@ class Demodulator:
         self.restored()
         self._rest: Samples = np.empty((0, channels), np.float32)
         self._next = 0
-        self._turned: list[Phasors] = []
 
     def change(self, frequencies: Sequence[Fraction], frame: int) -> None:
         """Go on with other frequencies from absolute `frame` on, each with the phase that its old one has there.
@@ -120,11 +119,11 @@ class Demodulator:
         self.restored()
         self._rest = self._rest[:0]
 
-    def images(self, index: int) -> Phasors:
-        """What the conjugate of a unit tone leaves in the last push()'s sub-blocks, complex128 [sub-blocks]: a tone A
-        gives z_i = A + images_i A*, A* its conjugate.
+    def images(self, index: int, first: int, count: int) -> Phasors:
+        """What the conjugate of a unit tone leaves in `count` sub-blocks from number `first` on, complex128 [count]: a
+        tone A gives z_i = A + images_i A*, A* its conjugate.
         """
-        return self._images[index] * self._turned[index] ** 2
+        return self._images[index] * self._references[index].rotations(first, count, self.sub_block) ** 2
 
     def push(self, frame: int, samples: Samples) -> tuple[int, Phasors]:
         """Take the sound that begins at absolute `frame`: float32 [frames, channels].
@@ -149,9 +148,8 @@ class Demodulator:
         rows = samples[:used].reshape(count, self.sub_block * self._channels)
         z = (rows @ self._table).view(np.complex64).astype(np.complex128)
         z = z.reshape(count, self._channels, len(self._references))
-        self._turned = [reference.rotations(first, count, self.sub_block) for reference in self._references]
-        for index, turn in enumerate(self._turned):
-            z[:, :, index] *= turn[:, None]
+        for index, reference in enumerate(self._references):
+            z[:, :, index] *= reference.rotations(first, count, self.sub_block)[:, None]
         return first, z
 
     def restored(self) -> None:

@@ -13,25 +13,22 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
 from gateway.dsp.band import Bins
 from gateway.dsp.tone import hann
 
-Power = npt.NDArray[np.float64]
 
-
-def find_peak(z: Bins, shape: Power, false_alarm: float) -> float | None:
+def find_peak(z: Bins, false_alarm: float) -> float | None:
     """Where in the band the strongest tone is (bins from its first one), to about a twentieth of a bin.
 
-    `z` are the bins of a record (dsp/band.py), those of the band and two more on either side. `shape` float64 [band]
-    is the power gain there of the filters that the sound has passed, by which white noise is made white again: without
-    it the middle of a band-pass would look like a tone. None where no peak stands out of the noise. The place is the
-    vertex of the parabola through the logarithms of the three highest bins; it is a start for tone.fit_tone.
+    `z` are the bins of a record (dsp/band.py), those of the band and two more on either side, of sound that no filter
+    has coloured: the middle of a band-pass would look like a tone. None where no peak stands out of the noise. The
+    place is the vertex of the parabola through the logarithms of the three highest bins; it is a start for
+    tone.fit_tone.
     """
     tapered = hann(z)
     power = tapered.real**2 + tapered.imag**2
-    inner = power[1:-1] / shape
+    inner = power[1:-1]
     half = (len(inner) - 1) // 2, len(inner) // 2
     noise = float(np.partition(inner, half)[half[0] : half[1] + 1].mean()) / math.log(2.0)
     peaks = np.where((power[1:-1] >= power[:-2]) & (power[1:-1] >= power[2:]), inner, 0.0)

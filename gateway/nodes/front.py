@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.dsp.demodulator import Demodulator, Phasors, sub_block_frames
-from gateway.types import Flag, Flags, SampleBlock
+from gateway.types import Flag, SampleBlock
 
 FULL_SCALE = 1.0 - 2.0**-15
 """From here on a sample counts as clipped (drivers/sound.py says why)."""
@@ -22,20 +22,18 @@ FULL_SCALE = 1.0 - 2.0**-15
 
 @dataclass(frozen=True, slots=True)
 class Baseband:
-    """One block at one frequency.
+    """One block at one frequency, in hertz.
 
-    `z` complex128 [sub-blocks, channels], of which the first is number `first` on the grid; `images` complex128
-    [sub-blocks] as in Demodulator.images. `clipped` float64 [sub-blocks, channels]: the part of the samples
-    at full scale. `epoch` counts the changes of the laser's frequency.
+    `z` complex128 [sub-blocks, channels], of which the first is number `first` on the grid. `clipped` float64
+    [channels]: the part of the block's samples at full scale, None where there is none. `epoch` counts the changes of
+    the laser's frequency.
     """
 
     first: int
     z: Phasors
-    images: Phasors
-    clipped: npt.NDArray[np.float64]
+    clipped: npt.NDArray[np.float64] | None
     frequency: Fraction
     epoch: int
-    flags: Flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +73,15 @@ class FrontEnd:
     def read(self, block: SampleBlock, number: int) -> Baseband:
         """What tap `number` hears of `block`; blocks come in order, each to be read by any number of taps."""
         self._push(block)
-        images = self._demodulator.images(number)
-        clipped = np.full((len(self._z), self.channels), 0.0)
+        clipped = None
         if Flag.OVERLOAD in block.flags and len(block.samples):
-            clipped[:] = np.mean(np.abs(block.samples) >= FULL_SCALE, axis=0)
+            clipped = np.asarray(np.mean(np.abs(block.samples) >= FULL_SCALE, axis=0, dtype=np.float64))
         frequency = self._taps[number].frequency(self.laser)
-        z = self._z[:, :, number]
-        return Baseband(self._first, z, images, clipped, frequency, self._epoch, block.flags)
+        return Baseband(self._first, self._z[:, :, number], clipped, frequency, self._epoch)
+
+    def images(self, number: int, first: int, count: int) -> Phasors:
+        """As Demodulator.images, for tap `number`."""
+        return self._demodulator.images(number, first, count)
 
     def _push(self, block: SampleBlock) -> None:
         if block is self._block:

@@ -55,7 +55,7 @@ class LockIn:
     """A coherent detector at the laser's frequency."""
 
     Settings = LockInSettings
-    STATE = ("_records", "_epoch", "_dark", "_reference", "_combiner")
+    STATE = ("_records", "_clipped", "_epoch", "_dark", "_reference", "_combiner")
 
     def __init__(self, name: str, settings: LockInSettings, place: Place) -> None:
         fixed = None if settings.frequency_hz is None else exact(settings.frequency_hz)
@@ -74,17 +74,19 @@ class LockIn:
         self._combiner = Combiner(self._weights)
         self._sub_block_s = place.front.sub_block / place.rate_hz
         length = max(6, round(settings.integration_s / self._sub_block_s))
-        self._records = Records(length, 0, np.complex128, columns=(2 * place.front.channels + 1,))
+        self._records = Records(length, 0, np.complex128, columns=(place.front.channels,))
+        self._clipped: list[tuple[int, int, npt.NDArray[np.float64]]] = []
 
     def process(self, block: SampleBlock, results: list[Result]) -> list[Result]:
         """See ComputingNode; `block` is the microphones' own sound."""
         heard = self._front.read(block, self._tap)
-        dark = Flag.LASER_OFF in heard.flags
+        dark = Flag.LASER_OFF in block.flags
         anew = heard.epoch != self._epoch or (self._dark and not dark)
         found = self._records.restart(math.ceil(RING_UP_S / self._sub_block_s)) if anew else []
         self._epoch, self._dark = heard.epoch, dark
-        rows = np.column_stack((heard.z, heard.clipped, heard.images))
-        found += self._records.push(heard.first, rows, heard.flags)
+        if heard.clipped is not None:
+            self._clipped.append((heard.first, heard.first + len(heard.z), heard.clipped))
+        found += self._records.push(heard.first, heard.z, block.flags)
         return [self._result(record, heard, block) for record in found]
 
     def _result(self, record: Record[np.complex128], heard: Baseband, block: SampleBlock) -> LockInResult:
@@ -103,13 +105,13 @@ class LockIn:
         )
         return result if record.values is None else self._measured(result, record.values, record.first)
 
-    def _measured(self, result: LockInResult, values: npt.NDArray[np.complex128], first: int) -> LockInResult:
-        """The result with what the record says. `values` as pushed, [sub-blocks, columns]."""
-        channels = self._front.channels
-        z, clipped, images = np.split(values, (channels, 2 * channels), axis=1)
+    def _measured(self, result: LockInResult, z: npt.NDArray[np.complex128], first: int) -> LockInResult:
+        """The result with what the record says: phasors `z` [sub-blocks, channels] from number `first` on."""
+        clipped = self._clipped_in(first, len(z))
+        images = self._front.images(self._tap, first, len(z))
         aligned = self._reference.align(z, first * self._sub_block_s)
         turned = z[:, self._microphones] * aligned.turn[:, None]
-        reduced = reduce(turned, images[:, 0] * aligned.turn**2, clipped[:, self._microphones].real)
+        reduced = reduce(turned, images * aligned.turn**2, clipped)
         combined = self._combiner.combine(reduced, result.integration_s)
         value = combined.value * self._turn
         offset, sigma_offset = aligned.offset_hz, aligned.sigma_offset_hz
@@ -125,6 +127,14 @@ class LockIn:
             phase_known=aligned.phase_known,
             pair=_pair(reduced, combined, self._weights, self._turn),
         )
+
+    def _clipped_in(self, first: int, count: int) -> npt.NDArray[np.float64]:
+        """The part of the samples at full scale, float64 [count, microphones], from sub-block `first` on."""
+        clipped = np.zeros((count, self._front.channels))
+        for begin, end, part in self._clipped:
+            clipped[max(0, begin - first) : max(0, end - first)] = part
+        self._clipped = [entry for entry in self._clipped if entry[1] > first + count]
+        return np.asarray(clipped[:, self._microphones])
 
 
 def _flags(flags: Flags, aligned: Aligned, reduced: Reduced, combined: Combined) -> Flags:

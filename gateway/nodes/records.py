@@ -33,7 +33,7 @@ class Record(Generic[T]):
 class Records(Generic[T]):
     """Collects values with absolute indices; gives back full records in order."""
 
-    STATE = ("_buffer", "_flags", "_filled", "_waited", "_next", "_begin")
+    STATE = ("_kept", "_flags", "_filled", "_waited", "_next", "_begin")
 
     def __init__(
         self, length: int, settling: int, dtype: type[T], start: int = 0, columns: tuple[int, ...] = ()
@@ -48,6 +48,15 @@ class Records(Generic[T]):
         self._waited = False
         self._next = start
         self._begin = start + settling
+
+    @property
+    def _kept(self) -> npt.NDArray[T]:
+        """The values of the unfinished record."""
+        return self._buffer[: self._filled]
+
+    @_kept.setter
+    def _kept(self, values: npt.NDArray[T]) -> None:
+        self._buffer[: len(values)] = values
 
     def restart(self, pause: int) -> list[Record[T]]:
         """Begin anew, `pause` values from here; an unfinished record of which something was said comes out without

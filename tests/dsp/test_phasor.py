@@ -20,7 +20,7 @@ def phasor(samples: np.ndarray, frequency_hz: float, rate_hz: int, turn_rad: flo
     """As the lock_in finds it, turned by `turn_rad`."""
     demodulator = Demodulator([exact(frequency_hz)], rate_hz)
     z = demodulator.push(0, samples)[1][:, :, 0] * np.exp(1j * turn_rad)
-    images = demodulator.images(0) * np.exp(2j * turn_rad)
+    images = demodulator.images(0, 0, len(z)) * np.exp(2j * turn_rad)
     found = reduce(z, images, np.zeros(z.shape))
     sigma = math.sqrt(float(np.mean(np.abs(found.noise) ** 2)) / 2.0)
     return Phasor(complex(found.phasors[0]), sigma, 2 * len(found.noise))

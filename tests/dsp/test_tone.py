@@ -23,7 +23,7 @@ def found(samples: np.ndarray, low_hz: float = 1800, high_hz: float = 2200, rate
     first, last = (round(f * len(samples) / rate_hz) for f in (low_hz, high_hz))
     begin = max(0, first - MARGIN)
     z = BandTransform(len(samples), begin, last + MARGIN).bins(samples.astype(np.float32))
-    place = find_peak(z[first - 2 - begin : last + 3 - begin], np.ones(last - first + 1), 1e-6)
+    place = find_peak(z[first - 2 - begin : last + 3 - begin], 1e-6)
     return None if place is None else fit_tone(z, begin, first + place, len(samples))
 
 
@@ -104,7 +104,7 @@ def test_a_tone_a_thousand_times_as_strong_beside_the_band_does_not_disturb(freq
 def test_noise_alone_is_seldom_taken_for_a_tone() -> None:
     rate, transform = 1e-2, BandTransform(4800, 98, 302)
     waves = (noise(1e-3, 0.1, RATE, seed).astype(np.float32) for seed in range(2000))
-    seen = sum(find_peak(transform.bins(wave), np.ones(201), rate) is not None for wave in waves)
+    seen = sum(find_peak(transform.bins(wave), rate) is not None for wave in waves)
     assert seen <= scipy.stats.binom.ppf(1 - 1e-5, 2000, 2 * rate)  # twice: the median of 200 bins scatters too
 
 

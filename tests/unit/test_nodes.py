@@ -238,14 +238,14 @@ def test_the_spectrum_shows_amplitude_and_density() -> None:
 
 
 @pytest.mark.parametrize("averages", [1, 7, 40])
-@pytest.mark.parametrize("window", ["hann", "boxcar"])
-def test_the_spectrum_is_that_of_welch(averages: int, window: str) -> None:
-    samples = noise(1e-3, 2.0, RATE, 2).astype(np.float32)[: 2048 * (averages + 1)]
-    parameters = {"fft_size": 4096, "averages": averages, "window": window}
+@pytest.mark.parametrize(("window", "overlap", "step"), [("hann", "half", 2048), ("boxcar", "none", 4096)])
+def test_the_spectrum_is_that_of_welch(averages: int, window: str, overlap: str, step: int) -> None:
+    samples = noise(1e-3, 4.0, RATE, 2).astype(np.float32)[: step * (averages - 1) + 4096]
+    parameters = {"fft_size": 4096, "averages": averages, "window": window, "overlap": overlap}
     (spectrum,) = results(graph(("spectrum", parameters), channels=1), samples[:, None])
     assert isinstance(spectrum, Spectrum)
     exact = scipy.signal.welch(
-        samples.astype(np.float64), RATE, window, 4096, detrend=False, scaling="spectrum", return_onesided=True
+        samples.astype(np.float64), RATE, window, 4096, 4096 - step, detrend=False, scaling="spectrum"
     )[1]
     assert spectrum.averages == averages
     assert np.abs(spectrum.power - exact).max() < 100 * 2.0**-24 * exact.max()
