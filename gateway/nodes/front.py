@@ -58,6 +58,7 @@ class FrontEnd:
         self.rate_hz, self.channels, self.laser = rate_hz, channels, laser
         self.sub_block = sub_block_frames(rate_hz)
         self._taps: list[Tap] = []
+        self._frequencies: list[Fraction] = []
         self._demodulator = Demodulator([], rate_hz, channels)
         self._epoch = 0
         self._block: SampleBlock | None = None
@@ -67,7 +68,8 @@ class FrontEnd:
         """Ask for a frequency, before the first block; returns the number to read it with."""
         if tap not in self._taps:
             self._taps.append(tap)
-            self._demodulator = Demodulator(self._frequencies(), self.rate_hz, self.channels)
+            self.restored()
+            self._demodulator = Demodulator(self._frequencies, self.rate_hz, self.channels)
         return self._taps.index(tap)
 
     def read(self, block: SampleBlock, number: int) -> Baseband:
@@ -76,8 +78,7 @@ class FrontEnd:
         clipped = None
         if Flag.OVERLOAD in block.flags and len(block.samples):
             clipped = np.asarray(np.mean(np.abs(block.samples) >= FULL_SCALE, axis=0, dtype=np.float64))
-        frequency = self._taps[number].frequency(self.laser)
-        return Baseband(self._first, self._z[:, :, number], clipped, frequency, self._epoch)
+        return Baseband(self._first, self._z[:, :, number], clipped, self._frequencies[number], self._epoch)
 
     def images(self, number: int, first: int, count: int) -> Phasors:
         """As Demodulator.images, for tap `number`."""
@@ -89,9 +90,11 @@ class FrontEnd:
         self._block = block
         if block.light is not None and block.light.frequency != self.laser:
             self.laser = block.light.frequency
-            self._demodulator.change(self._frequencies(), block.frame)
+            self.restored()
+            self._demodulator.change(self._frequencies, block.frame)
             self._epoch += 1
         self._first, self._z = self._demodulator.push(block.frame, block.samples)
 
-    def _frequencies(self) -> list[Fraction]:
-        return [tap.frequency(self.laser) for tap in self._taps]
+    def restored(self) -> None:
+        """Make what follows from the laser's frequency."""
+        self._frequencies = [tap.frequency(self.laser) for tap in self._taps]
