@@ -54,9 +54,14 @@ def debiased(magnitude: float, sigma: float) -> float:
     return math.sqrt(max(0.0, magnitude**2 - 2.0 * sigma**2))
 
 
+def _told(line: Line | None) -> tuple[float | None, float | None]:
+    """The offset and its sigma, where there is a line."""
+    return (None, None) if line is None else (line.offset_hz, line.sigma_offset_hz)
+
+
 def _times(z: Phasors, start_s: float, sub_block_s: float) -> Reals:
     """The middles of the sub-blocks, seconds."""
-    return start_s + (np.arange(len(z)) + 0.5) * sub_block_s
+    return np.asarray(start_s + (np.arange(len(z)) + 0.5) * sub_block_s)
 
 
 class SameCodec:
@@ -69,7 +74,8 @@ class SameCodec:
     stood still. Either is believed for three times as long as a turn by HALF_TURN took.
     """
 
-    GOOD = 5.0
+    STATE = ("_doubted_until_s", "_last_s", "_last_phase", "_last_hz", "_since_s", "_turned")
+    GOOD = 6.0
     HALF_TURN = math.radians(200.0)
     SLOWEST = math.radians(0.5)
 
@@ -81,10 +87,8 @@ class SameCodec:
 
     def restart(self) -> None:
         """See PhaseReference."""
-        self._last_s, self._last_phase = -math.inf, 0.0
+        self._last_s, self._last_phase, self._last_hz = -math.inf, 0.0, 0.0
         self._since_s, self._turned = -math.inf, 0.0
-
-    STATE = ()
 
     def align(self, z: Phasors, start_s: float) -> Aligned:
         """See PhaseReference."""
@@ -97,14 +101,13 @@ class SameCodec:
         turn = np.ones(len(z), np.complex128)
         if line.centre_s > self._doubted_until_s:
             return Aligned(turn, None, None, True, True)
-        told = (line.offset_hz, line.sigma_offset_hz) if good else (None, None)
-        return Aligned(turn, *told, False, True)
+        return Aligned(turn, *_told(line if good else None), False, True)
 
     def _watch(self, line: Line, record_s: float) -> None:
-        step = math.remainder(line.phase - self._last_phase, 2.0 * math.pi)
         gap = line.centre_s - self._last_s > 1.5 * record_s
-        self._last_s, self._last_phase = line.centre_s, line.phase
-        self._turned += step
+        expected = 0.0 if gap else math.pi * (self._last_hz + line.offset_hz) * (line.centre_s - self._last_s)
+        self._turned += expected + math.remainder(line.phase - self._last_phase - expected, 2.0 * math.pi)
+        self._last_s, self._last_phase, self._last_hz = line.centre_s, line.phase, line.offset_hz
         slow = line.centre_s - self._since_s > self.HALF_TURN / self.SLOWEST
         if _turning(line, record_s):
             self._doubt(line.centre_s, self.HALF_TURN / (2.0 * math.pi * abs(line.offset_hz)))
@@ -132,6 +135,7 @@ class Loopback:
     20 dB, or where it has less than a fifth of the level that it had when it was last there.
     """
 
+    STATE = ("_level",)
     PIECE_S = 1.0
     SNR = 10.0
     PART = 0.2
@@ -174,6 +178,7 @@ class Free:
     across what was predicted by more than 6 sigma, as when the background and the gas differ in phase, ends the window.
     """
 
+    STATE = ("_t", "_y", "_record_s")
     WINDOW_S = 60.0
     FOUND, LOCK = 7.0, 10.0
     SIGMA_PHASE = 0.03
@@ -181,15 +186,20 @@ class Free:
     SURPRISE = 6.0
 
     def __init__(self, mix: Reals, sub_block_s: float, width_hz: float) -> None:
-        """`mix` float64 [channels]: how the signal is made of the channels; the tone is looked for within `width_hz`."""
+        """`mix` float64 [channels]: how the signal is made of the channels; the tone is within `width_hz`."""
         self._mix, self._sub_block_s, self._width_hz = mix, sub_block_s, width_hz
         self.restart()
 
     def restart(self) -> None:
         """See PhaseReference."""
-        self._t, self._y = np.empty(0), np.empty(0, np.complex128)
+        self._t, self._y, self._record_s = np.empty(0), np.empty(0, np.complex128), 0.0
         self._whole: Line | None = None
         self._line: Line | None = None
+
+    def restored(self) -> None:
+        """The window was put in from a saved state."""
+        if len(self._t):
+            self._fit()
 
     def align(self, z: Phasors, start_s: float) -> Aligned:
         """See PhaseReference."""
@@ -211,27 +221,29 @@ class Free:
         return self._aligned(turn * np.exp(-1j * np.angle(np.mean(y * turn))), offset, False)
 
     def _aligned(self, turn: Phasors, offset_hz: float, locked: bool) -> Aligned:
-        whole = self._whole
-        told = (whole.offset_hz, whole.sigma_offset_hz) if whole and whole.snr >= self.FOUND else (None, None)
-        return Aligned(np.asarray(turn / np.sinc(offset_hz * self._sub_block_s)), *told, locked, False)
+        found = self._whole if self._whole is not None and self._whole.snr >= self.FOUND else None
+        return Aligned(np.asarray(turn / np.sinc(offset_hz * self._sub_block_s)), *_told(found), locked, False)
 
     def _learn(self, t: Reals, y: Phasors) -> None:
         """Put a record into the window, two sub-blocks in one, and fit anew."""
-        record_s, step_s = len(t) * self._sub_block_s, 2.0 * self._sub_block_s
         pairs = len(t) // 2
-        t, y = (
-            np.concatenate((old, new[: 2 * pairs].reshape(pairs, 2).mean(axis=1)))
-            for old, new in ((self._t, t), (self._y, y))
-        )
-        kept = t > t[-1] - max(self.WINDOW_S, record_s)
-        self._t, self._y = t[kept], y[kept]
-        whole = fit_line(self._t, self._y, step_s, self._width_hz)
+        t, y = t[: 2 * pairs].reshape(pairs, 2).mean(axis=1), y[: 2 * pairs].reshape(pairs, 2).mean(axis=1)
+        self._record_s = 2 * pairs * self._sub_block_s
+        kept = self._t > t[-1] - max(self.WINDOW_S, self._record_s)
+        self._t, self._y = np.concatenate((self._t[kept], t)), np.concatenate((self._y[kept], y))
+        self._fit()
+
+    def _fit(self) -> None:
+        """Fit the window, and so much of its end that the next record's phase is known to SIGMA_PHASE."""
+        t, step_s = self._t, 2.0 * self._sub_block_s
+        whole = fit_line(t, self._y, step_s, self._width_hz)
         self._whole, self._line = whole, whole if whole.snr >= self.LOCK else None
-        length_s = (self._t[-1] - self._t[0]) * (2.0 / (self.SIGMA_PHASE * whole.snr)) ** 2 if whole.snr else math.inf
-        length_s = max(length_s, 3.0 * record_s)
-        if self._line is None or length_s > 0.8 * (self._t[-1] - self._t[0]):
+        if self._line is None:
             return
-        last = self._t > self._t[-1] - length_s
-        short = fit_line(self._t[last], self._y[last], step_s, 0.0, whole.offset_hz)
-        if short.sigma_phase(float(t[-1]) + record_s / 2.0) <= 2.0 * self.SIGMA_PHASE:
-            self._line = short
+        window_s = float(t[-1] - t[0])
+        length_s = max(window_s * (2.0 / (self.SIGMA_PHASE * whole.snr)) ** 2, 3.0 * self._record_s)
+        if length_s < 0.8 * window_s:
+            last = t > t[-1] - length_s
+            short = fit_line(t[last], self._y[last], step_s, 0.0, whole.offset_hz)
+            if short.sigma_phase(float(t[-1]) + self._record_s / 2.0) <= 2.0 * self.SIGMA_PHASE:
+                self._line = short

@@ -15,7 +15,8 @@ fits a whole number of turns, shifts the rate by less than 4.4 / b of the sigmas
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -67,10 +68,13 @@ class Line:
 def fit_line(t_s: Reals, z: Phasors, step_s: float, width_hz: float, around_hz: float = 0.0) -> Line:
     """The strongest tone within `width_hz` of `around_hz` in `z` complex128 [n], n at least 3, at times `t_s` [n].
 
-    The times rise by about `step_s`, and by more where something is missing.
+    The times rise by about `step_s`, and by more where something is missing. The amplitude is 0 if the likelihood
+    has no peak there: it was the flank of another tone. A `width_hz` of 0 searches nothing, and refines `around_hz`.
     """
+    start_hz = around_hz
     count, centre = min(MEANS, len(z)), float(t_s.mean())
-    if width_hz * (t_s[-1] - t_s[0]) > 0.5:
+    reach = width_hz * float(t_s[-1] - t_s[0])
+    if reach > MEANS / 4:
         around_hz += _coarse_hz(t_s, z * turns(around_hz, t_s), step_s, width_hz)
     if around_hz:
         z = z * turns(around_hz, t_s - centre)
@@ -79,7 +83,8 @@ def fit_line(t_s: Reals, z: Phasors, step_s: float, width_hz: float, around_hz: 
     share = counts / len(z)
     t, means = np.add.reduceat(t_s, edges) / counts - centre, np.add.reduceat(z, edges) / counts
     moments = np.stack((share, share * t, share * t * t))
-    spread, more_hz = math.sqrt(float(moments[2].sum())), 0.0
+    spread = math.sqrt(float(moments[2].sum()))
+    more_hz = _coarse_hz(t, means, len(z) / count * step_s, width_hz) if 0.25 < reach <= MEANS / 4 else 0.0
     for _ in range(3):
         s0, s1, s2 = (moments @ (means * turns(more_hz, t))).tolist()
         curvature = (s0.conjugate() * s2).real - abs(s1) ** 2
@@ -92,7 +97,9 @@ def fit_line(t_s: Reals, z: Phasors, step_s: float, width_hz: float, around_hz: 
     upright = turned * complex(math.cos(phase), -math.sin(phase))
     sigma = math.sqrt(float(share @ upright.imag**2) / (count - 2))
     ripple = math.sqrt(float(share @ (upright.real - amplitude) ** 2)) / amplitude if amplitude > 0.0 else math.inf
-    return Line(centre, spread, len(z), amplitude, phase, around_hz + more_hz, sigma, count - 2, ripple)
+    line = Line(centre, spread, len(z), amplitude, phase, around_hz + more_hz, sigma, count - 2, ripple)
+    outside = width_hz > 0.0 and abs(line.offset_hz - start_hz) > width_hz + 4.0 * line.sigma_offset_hz
+    return replace(line, amplitude=0.0) if outside else line
 
 
 def turns(hertz: float, t_s: Reals) -> Phasors:
@@ -100,7 +107,7 @@ def turns(hertz: float, t_s: Reals) -> Phasors:
     return np.asarray(np.exp((-2j * math.pi * hertz) * t_s))
 
 
-def _coarse_hz(t_s: Reals, z: Phasors, step_s: float, width_hz: float) -> float:
+def _coarse_hz(t_s: Reals, z: npt.NDArray[Any], step_s: float, width_hz: float) -> float:
     """Where |sum_i z_i exp(-j w t_i)| is highest within `width_hz`, hertz, to a quarter of 1 / T."""
     places = ((t_s - t_s[0]) / step_s + 0.5).astype(np.intp)
     length = 1 << int(2 * places[-1] + 1).bit_length()
