@@ -37,8 +37,8 @@ Bools = npt.NDArray[np.bool_]
 FIRST_BIN, LAST_BIN = 2, 9
 FALSE_ALARM = 2e-4
 """In how many clean records a tone, or a knock, may be seen."""
-TONES = 8
-STEPS = 3
+WAVES = 20
+"""Coefficients of the tones that are taken out."""
 TAPER = 0.1
 """Part of the record in the flanks of a Tukey window: what is left of a tone leaks less."""
 ROUNDING = 1e-6
@@ -79,7 +79,7 @@ def reduce(z: Phasors, images: Phasors, clipped: Reals) -> Reduced:
             usable = whole if 2 * np.count_nonzero(whole) > len(z) else None
         else:
             heard = ~estimated
-    fit = _plain(len(z)) if usable is None else _Fit(usable.astype(float), ())
+    fit = _plain(len(z)) if usable is None else _Fit(usable.astype(float), _Waves())
     phasors, residual = fit.apart(z, images)
     masked, tones = 0.0, 0
     if _disturbed(residual[:, heard] if usable is None else residual[usable][:, heard], phasors):
@@ -93,16 +93,44 @@ def reduce(z: Phasors, images: Phasors, clipped: Reals) -> Reduced:
     return Reduced(phasors, noise, masked, tones, estimated)
 
 
-class _Fit:
-    """The least-squares fit of a constant, a slope and tones at fixed frequencies."""
+@dataclass(frozen=True, slots=True)
+class _Waves:
+    """Tones at `turns` per sub-block, each with an amplitude that is a polynomial of `orders` coefficients in time."""
 
-    def __init__(self, weights: Reals, tones: Sequence[float]) -> None:
-        """`weights` [sub-blocks], 0 where nothing counts; `tones` in turns per sub-block."""
+    turns: tuple[float, ...] = ()
+    orders: tuple[int, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """How many coefficients there are."""
+        return sum(self.orders)
+
+    def more(self, turns: float, near: float) -> _Waves:
+        """With one more tone at `turns`, or one more coefficient of the tone that is as `near`."""
+        away = [abs((turns - old + 0.5) % 1.0 - 0.5) for old in self.turns]
+        if not away or min(away) > near:
+            return _Waves((*self.turns, turns), (*self.orders, 1))
+        nearest = away.index(min(away))
+        return _Waves(self.turns, tuple(order + (at == nearest) for at, order in enumerate(self.orders)))
+
+    def basis(self, time: Reals) -> Phasors:
+        """Complex128 [sub-blocks, coefficients] of a constant, a slope, and the tones."""
+        columns: list[Phasors] = [np.ones(len(time), complex), time * (2.0 / len(time)) + 0j]
+        for turns, order in zip(self.turns, self.orders, strict=True):
+            columns.append(np.exp(2j * np.pi * turns * time))
+            columns += [columns[-1] * columns[1] ** power for power in range(1, order)]
+        return np.stack(columns, axis=1)
+
+
+class _Fit:
+    """The least-squares fit of a constant, a slope and tones."""
+
+    def __init__(self, weights: Reals, waves: _Waves) -> None:
+        """`weights` [sub-blocks], 0 where nothing counts."""
         count = len(weights)
-        self.weights, self.tones = weights, tuple(tones)
+        self.weights = weights
         self.time: Reals = np.arange(count) - (count - 1) / 2.0
-        waves = np.exp(2j * np.pi * np.outer(self.time, self.tones))
-        self.basis = np.column_stack((np.ones(count), self.time / count, waves))
+        self.basis = waves.basis(self.time)
         weighted = (self.basis * weights[:, None]).conj().T
         self.solve = np.linalg.pinv(weighted @ self.basis, rcond=1e-9, hermitian=True) @ weighted
         self.row = self.solve[0]
@@ -139,7 +167,7 @@ class _Fit:
 @lru_cache(maxsize=4)
 def _plain(count: int) -> _Fit:
     """The fit where nothing interferes."""
-    return _Fit(np.ones(count), ())
+    return _Fit(np.ones(count), _Waves())
 
 
 def _disturbed(residual: Phasors, phasors: Phasors) -> bool:
@@ -251,28 +279,27 @@ def _pursued(z: Phasors, images: Phasors, usable: Bools, heard: Bools | slice) -
     part was cut out, and how many tones there are.
     """
     count = len(z)
-    kept, tones = usable, ()
-    fit = _Fit(usable.astype(float), ())
-    for _ in range(2 * TONES):
+    kept, waves = usable, _Waves()
+    fit = _Fit(usable.astype(float), waves)
+    for _ in range(2 * WAVES):
         phasors, residual = fit.apart(z[:, heard], images)
         least = ROUNDING * float(np.abs(phasors).max())
-        knock = _knock(residual[usable], least)
+        quiet = usable & ~_knocked(residual) if _knock(residual[usable], least) else usable
         height, line = _line(residual * kept[:, None], least)
-        if height > knock and len(tones) < TONES:
-            tones = _refined(z[:, heard], images, kept, (*tones, _peak(residual * kept[:, None], line)))
+        if height > _knock(residual[kept], least) and waves.total < WAVES:
+            waves = waves.more(_peak(residual * kept[:, None], line), 1.5 / count)
+        elif np.array_equal(quiet, kept):
+            break
         else:
-            quiet = usable if knock == 0.0 else usable & ~_knocked(residual)
-            if np.array_equal(quiet, kept):
-                break
             kept = quiet
-        fit = _Fit(kept.astype(float), tones)
-    if tones:
-        fit = _Fit(kept * _tukey(count), tones)
-    return fit, float(np.count_nonzero(usable & ~kept)) / count, len(tones)
+        fit = _Fit(kept.astype(float), waves)
+    if waves.total:
+        fit = _Fit(kept * _tukey(count), waves)
+    return fit, float(np.count_nonzero(usable & ~kept)) / count, len(waves.turns)
 
 
 def _knocked(residual: Phasors) -> Bools:
-    """Which sub-blocks knocks disturb: the loud ones, after them those that still ring, and one more."""
+    """Which sub-blocks knocks disturb: the loud ones, and after them those that still ring."""
     heights = _heights(residual)
     limits = _chance(*residual.shape)
     knocked: Bools = heights > limits[2]
@@ -282,38 +309,20 @@ def _knocked(residual: Phasors) -> Bools:
         if not more.any():
             break
         knocked[1:] |= more
-    knocked[1:] |= knocked[:-1]
     return knocked
 
 
 def _peak(residual: Phasors, line: int) -> float:
-    """The frequency of the line at bin `line`, in turns per sub-block, between the bins."""
+    """The frequency of the line at bin `line`, in turns per sub-block: the top of a parabola through log power."""
     count = len(residual)
     turns = (line + np.linspace(-0.75, 0.75, 7)) / count
-    power = _power(np.exp(-2j * np.pi * np.outer(turns, np.arange(count))) @ residual @ _whitener(residual))
-    return float((turns[power.argmax()] + 0.5) % 1.0 - 0.5)
-
-
-def _refined(z: Phasors, images: Phasors, kept: Bools, tones: tuple[float, ...]) -> tuple[float, ...]:
-    """The frequencies that leave least, by Gauss-Newton steps from good guesses.
-
-    A tone b e_k off by df leaves 2 pi i t b e_k df, less what the fit takes of that; df is common to the microphones.
-    """
-    weights = kept.astype(float)
-    for _ in range(STEPS):
-        fit = _Fit(weights, tones)
-        residual = fit.apart(z, images)[1]
-        white = _whitener(residual[kept])
-        amplitudes = (fit.solve @ z)[2:] @ white
-        slopes = 2j * np.pi * fit.time[:, None] * fit.basis[:, 2:]
-        slopes -= fit.basis @ (fit.solve @ slopes)
-        weighted = (slopes * weights[:, None]).conj().T
-        gram = ((weighted @ slopes) * (amplitudes.conj() @ amplitudes.T)).real
-        gradient = (amplitudes.conj() * (weighted @ residual @ white)).real.sum(axis=1)
-        damping = np.diag(1e-3 * np.diag(gram) + 1e-300)
-        step = np.clip(np.linalg.solve(gram + damping, gradient), -0.25 / len(z), 0.25 / len(z))
-        tones = tuple(tone + float(df) for tone, df in zip(tones, step, strict=True))
-    return tones
+    waves = np.exp(-2j * np.pi * np.outer(turns, np.arange(count)))
+    power = np.log(_power(waves @ residual @ _whitener(residual)) + 1e-300)
+    at = min(max(int(power.argmax()), 1), 5)
+    below, top, above = power[at - 1 : at + 2]
+    bend = 2.0 * top - below - above
+    off = 0.5 * (above - below) / bend if bend > 0.0 else 0.0
+    return float((turns[at] + 0.25 / count * np.clip(off, -1.0, 1.0) + 0.5) % 1.0 - 0.5)
 
 
 def _tukey(count: int) -> Reals:
