@@ -37,9 +37,9 @@ Bools = npt.NDArray[np.bool_]
 FIRST_BIN, LAST_BIN = 2, 9
 FALSE_ALARM = 2e-4
 """In how many clean records a tone, or a knock, may be seen."""
-WAVES = 20
+WAVES = 30
 """Coefficients of the tones that are taken out."""
-TAPER = 0.1
+TAPER = 0.05
 """Part of the record in the flanks of a Tukey window: what is left of a tone leaks less."""
 ROUNDING = 1e-6
 """Float32 sound gives lines and steps of this part of the carrier: they are no tones and no knocks."""
@@ -184,20 +184,22 @@ def _knock(residual: Phasors, least: float) -> float:
     return float(heights[loudest]) if stands else 0.0
 
 
-def _line(residual: Phasors, least: float) -> tuple[float, int]:
+def _line(residual: Phasors, least: float, first: bool = True) -> tuple[float, int]:
     """How high the loudest line stands over chance, and its bin; 0 if it does not, or is not above `least`.
 
-    The floor is the median of the bins around it, where that is above the median of all.
+    The `first` has to stand over the median of the bins around it, so that noise with a colour is no tone. Where there
+    is one already, what remains is removed down to a level that chance reaches in one record of ten.
     """
     lines = _lines(residual)
     heights = _heights(lines)
     at = int(heights.argmax())
-    limit = _chance(*lines.shape)[1]
-    if heights[at] <= limit or np.abs(lines[at]).max() <= least * math.sqrt(len(residual)):
-        return 0.0, 0
-    around = heights[max(0, at - max(12, len(lines) // 8)) :][: 2 * max(12, len(lines) // 8) + 1]
-    height = float(heights[at]) / max(1.0, _median(around) / _median(heights))
-    return (height, at + FIRST_BIN + 1) if height > limit else (0.0, 0)
+    height = float(heights[at])
+    limit = _chance(*lines.shape)[1 if first else 2]
+    if height > limit and first:
+        near = max(12, len(lines) // 8)
+        height /= max(1.0, _median(heights[max(0, at - near) : at + near + 1]) / _median(heights))
+    stands = height > limit and np.abs(lines[at]).max() > least * math.sqrt(len(residual))
+    return (height, at + FIRST_BIN + 1) if stands else (0.0, 0)
 
 
 def _lines(residual: Phasors) -> Phasors:
@@ -285,7 +287,7 @@ def _pursued(z: Phasors, images: Phasors, usable: Bools, heard: Bools | slice) -
         phasors, residual = fit.apart(z[:, heard], images)
         least = ROUNDING * float(np.abs(phasors).max())
         quiet = usable & ~_knocked(residual) if _knock(residual[usable], least) else usable
-        height, line = _line(residual * kept[:, None], least)
+        height, line = _line(residual * kept[:, None], least, not waves.total)
         if height > _knock(residual[kept], least) and waves.total < WAVES:
             waves = waves.more(_peak(residual * kept[:, None], line), 1.5 / count)
         elif np.array_equal(quiet, kept):
