@@ -258,7 +258,7 @@ def parts(config: Config, board: Board, clock: Clock) -> Parts:
 
 def _fitted(config: Config, heard: Sound) -> Iterator[Fitted | tuple[Step, NodeFault]]:
     laser = config.laser
-    phase = LaserPhase(laser.reference, laser.reference_channel)
+    phase = LaserPhase(laser.reference, laser.reference_channel, laser.track)
     place = start(heard.rate_hz, heard.channels, exact(laser.frequency_hz), phase)
     placed = steps(config)
     named = kinds(placed)
