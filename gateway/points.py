@@ -20,12 +20,13 @@ from pydantic import ValidationError
 
 from gateway import build, calibration
 from gateway.board import Board
-from gateway.calibration import Calibration, Conditions, Reading
+from gateway.calibration import Calibration
 from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.dsp.calibrate import fit
 from gateway.errors import CalibrationError, UsageError
 from gateway.service import light, until_told
+from gateway.tables import Conditions, Reading
 from gateway.types import LockInResult
 
 LEAST, MOST = 3, 30

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gateway.board import Board
-    from gateway.calibration import Calibration, Conditions
+    from gateway.calibration import Calibration
     from gateway.config.config import Config
     from gateway.points import Gas
+    from gateway.tables import Conditions
 
 _EXAMPLE = """\
 example:
@@ -170,8 +171,8 @@ def _gas(args: argparse.Namespace, node: str) -> Gas:
 def _conditions(args: argparse.Namespace, config: Config, simulated: bool) -> Conditions:
     from pydantic import ValidationError
 
-    from gateway.calibration import Conditions
     from gateway.errors import UsageError
+    from gateway.tables import Conditions
 
     given = {"temperature_c": args.temperature, "pressure_pa": args.pressure, "humidity_percent": args.humidity}
     known = config.cell.model_dump(include=set(given)) if simulated else {}

@@ -19,8 +19,9 @@ from drivers.cell import Cell
 from drivers.laser import SimulatedLaser
 from gateway import build, calibration
 from gateway.__main__ import main
-from gateway.calibration import Calibration, Reading
+from gateway.calibration import Calibration
 from gateway.dsp.calibrate import fit
+from gateway.tables import Reading
 from gateway.types import Command, Flag, LockInResult, Measurement, Result, SampleBlock
 from tests.recordings import tone, write_wav
 
