@@ -13,7 +13,9 @@ from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
 
 from gateway.config.settings import Settings
 from gateway.dsp import compensate
+from gateway.dsp.air import CO2_PPM
 from gateway.dsp.calibrate import Point
+from gateway.types import Climate
 
 
 def _time(value: Any) -> Any:
@@ -124,12 +126,17 @@ class Resonance(Settings):
     q: float = Field(gt=0, le=100_000, description="its quality factor")
     sigma_q: float = Field(0.0, ge=0, description="one standard deviation of it")
     temperature_c: float = Field(ge=-100, le=200, description="temperature of the gas then")
-    humidity_percent: float = Field(0.0, ge=0, le=100, description="relative humidity then")
-    pressure_pa: float = Field(101_325.0, gt=0, description="pressure then")
-    co2_ppm: float = Field(400.0, ge=0, le=1_000_000, description="carbon dioxide in the gas, then as later")
+    humidity_percent: float | None = Field(None, ge=0, le=100, description="relative humidity then, if known")
+    pressure_pa: float | None = Field(None, gt=0, description="pressure then, if known")
+    co2_ppm: float = Field(CO2_PPM, ge=0, le=10_000, description="carbon dioxide in the gas, then as later")
     detuning: float = Field(
         0.0, description="2 q (f - f0) / f0 while the gases were read at f; 0: they were read on resonance"
     )
+
+    @property
+    def climate(self) -> Climate:
+        """The air in which it was found."""
+        return Climate(self.temperature_c, self.humidity_percent, self.pressure_pa)
 
 
 class Water(Settings):

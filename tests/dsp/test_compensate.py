@@ -1,4 +1,5 @@
-"""Each step from phasor to concentration against its closed form, each uncertainty against a Monte Carlo of its input."""
+"""Each step from phasor to concentration against its closed form, each uncertainty against a Monte Carlo of its
+input."""
 
 from __future__ import annotations
 
@@ -16,18 +17,18 @@ from gateway.dsp.compensate import Change, Doubt, GasLaw, Light, Reading, Tone, 
 
 LINE = Curve(3e-4 - 7e-4j, 2.2, 2.4e-5, 0.0, np.zeros((2, 2)))
 BENT = replace(LINE, bend=4e-5, covariance=np.zeros((3, 3)))
-CERTAIN = Doubt()
+CERTAIN, UNCHANGED = Doubt(), Change()
 TRIALS = 20_000
 
 
-def phasor(curve: Curve, ppm: float, change: Change = Change()) -> complex:
+def phasor(curve: Curve, ppm: float, change: Change = UNCHANGED) -> complex:
     """What the lock_in hears of a concentration: the model, forwards."""
     x = curve.k * ppm / (1.0 + curve.bend * ppm)
     ring = (1.0 + 1j * change.detuning) / (1.0 + 1j * change.detuning_then)
     return change.light * (curve.background + x * cmath.exp(1j * curve.phase_rad) * change.response / ring)
 
 
-def found(curve: Curve, z: complex, change: Change = Change(), doubt: Doubt = CERTAIN, sigma: float = 0.0) -> Reading:
+def found(curve: Curve, z: complex, change: Change = UNCHANGED, doubt: Doubt = CERTAIN, sigma: float = 0.0) -> Reading:
     reading = read(curve, Tone(z, sigma, 30), change, doubt)
     assert reading is not None
     return reading
