@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from gateway import build, calibration
 from gateway.board import Board
 from gateway.calibration import Calibration
+from gateway.carried import alone, tables
 from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.dsp.calibrate import fit
@@ -113,7 +114,7 @@ class Mean:
     def alone(self) -> dict[str, Phasor]:
         """Each microphone by itself, where every record has both."""
         both = len(self.a.phasors) == len(self.signal.phasors)
-        return {"a": self.a.fields, "b": self.b.fields} if both else {}
+        return {"a": self.a.fields, "b": self.b.fields} if both and self.a.sigma > 0.0 < self.b.sigma else {}
 
     def done(self, gas: Gas) -> float:
         """How much of the reading is done, 1 at its end."""
@@ -126,7 +127,7 @@ class Mean:
         return max(count / MOST, (wanted / signal.sigma) ** 2 if signal.sigma > 0.0 else 1.0)
 
     def conditions(self, known: Conditions) -> Conditions:
-        """What the records were made under; `known` goes before what they say of the air."""
+        """What the records were made under; `known` goes before what they say."""
         if self.newest is None:
             return known
         said: dict[str, float | None] = {"frequency_hz": self.newest.frequency_hz}
@@ -134,9 +135,7 @@ class Mean:
             said |= {name: getattr(self.newest.climate, name) for name in _AIR}
         if self.newest.light is not None:
             said |= {"duty": self.newest.light.duty, "power_w": self.newest.light.power_w}
-        given = known.model_dump(exclude_none=True)
-        given = {name: value for name, value in given.items() if name in _AIR or said.get(name) is None}
-        return Conditions.model_validate({**said, **given})
+        return Conditions.model_validate({**said, **known.model_dump(exclude_none=True)})
 
 
 def nodes(config: Config, name: str | None) -> tuple[str, str]:
@@ -213,7 +212,10 @@ def begin(directory: Path, node: str, clock: Clock) -> None:
 
 def remember(directory: Path, node: str, reading: Reading, conditions: Conditions) -> None:
     """Add a point to the session."""
-    point = {**reading.model_dump(mode="json", exclude_none=True), "conditions": conditions.model_dump(exclude_none=True)}
+    point = {
+        **reading.model_dump(mode="json", exclude_none=True),
+        "conditions": conditions.model_dump(exclude_none=True),
+    }
     _append(session_file(directory, node), point)
 
 
@@ -235,10 +237,19 @@ def session(directory: Path, node: str) -> tuple[tuple[Reading, ...], Conditions
     return tuple(readings), conditions
 
 
-def calibrate(directory: Path, node: str, clock: Clock, *, saturating: bool, **about: Any) -> tuple[Calibration, Path]:
-    """Fit the session's points and save a new version; what `about` does not say is taken from the one before.
+def calibrate(
+    directory: Path,
+    node: str,
+    clock: Clock,
+    *,
+    saturating: bool,
+    swept: Mapping[str, float] | None = None,
+    **about: Any,
+) -> tuple[Calibration, Path]:
+    """Fit the session's points and save a new version; what `about` does not say is taken from the one before. `swept`
+    is the resonance that a sweep has found in the air of the last point: f0_hz, sigma_f0_hz, q, sigma_q.
 
-    Raises CalibrationError where the points give no calibration.
+    Raises CalibrationError where the points give no calibration, or nobody knows the air of the sweep.
     """
     readings, conditions = session(directory, node)
     fitted = fit([reading.point for reading in readings], saturating=saturating)
@@ -246,13 +257,17 @@ def calibrate(directory: Path, node: str, clock: Clock, *, saturating: bool, **a
     before = calibration.load(now) if now.exists() else None
     kept = {} if before is None else {name: getattr(before, name) for name in ("operator", "gas", "certificate")}
     given = {name: value for name, value in about.items() if value is not None}
+    backgrounds, steering = alone(readings)
     made = calibration.made(
         fitted,
         readings,
+        backgrounds,
         node=node,
         created=_now(clock),
         conditions=conditions,
         previous=before.id if before else "",
+        steering=steering,
+        **tables(before, conditions, swept),
         **{**kept, **given},
     )
     return made, calibration.save(directory, made)

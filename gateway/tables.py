@@ -13,7 +13,6 @@ from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
 
 from gateway.config.settings import Settings
 from gateway.dsp import compensate
-from gateway.dsp.air import CO2_PPM
 from gateway.dsp.calibrate import Point
 from gateway.types import Climate
 
@@ -128,7 +127,9 @@ class Resonance(Settings):
     temperature_c: float = Field(ge=-100, le=200, description="temperature of the gas then")
     humidity_percent: float | None = Field(None, ge=0, le=100, description="relative humidity then, if known")
     pressure_pa: float | None = Field(None, gt=0, description="pressure then, if known")
-    co2_ppm: float = Field(CO2_PPM, ge=0, le=10_000, description="carbon dioxide in the gas, then as later")
+    sigma_temperature_k: float = Field(
+        0.1, ge=0, le=100, description="one standard deviation of later temperatures against this one"
+    )
     detuning: float = Field(
         0.0, description="2 q (f - f0) / f0 while the gases were read at f; 0: they were read on resonance"
     )

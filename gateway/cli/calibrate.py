@@ -17,7 +17,7 @@ _EXAMPLE = """\
 example:
   spectrophone calibrate zero --config gateway.yaml --new
   spectrophone calibrate span --ppm 1000 --sigma-ppm 5 --config gateway.yaml --gas "co2 in n2" --operator Ada
-  spectrophone calibrate fit --curve saturating --config gateway.yaml
+  spectrophone calibrate fit --curve saturating --resonance resonance.json --config gateway.yaml
   spectrophone calibrate show --config gateway.yaml
 
 zero takes 30 records of the lock_in; span takes them until sigma is 0.1 % of the signal above the background (--until),
@@ -73,6 +73,9 @@ def _reading_options(parser: argparse.ArgumentParser, action: str) -> None:
 
 def _file_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--curve", choices=("line", "saturating"), default="line", help="line if absent")
+    parser.add_argument(
+        "--resonance", type=Path, metavar="FILE", help="what `sweep --out FILE` found in this air; as before if absent"
+    )
     parser.add_argument("--valid-days", type=float, metavar="D", help="when it expires; never if absent")
     for name, told in (
         ("operator", "who calibrates"),
@@ -129,20 +132,30 @@ def _read(args: argparse.Namespace, config: Config, board: Board, node: str, loc
 
     gas, clock = _gas(args, node), RealClock()
     config = overridden(config, device=args.microphone, ppm=gas.ppm if board.simulated else None)
-    conditions = _conditions(args, config, board.simulated)
+    known = _conditions(args)
     progress = Progress(sys.stderr, f"reading {gas.ppm:g} ppm", 1.0)
     try:
-        reading, frequency_hz = asyncio.run(points.take(config, board, clock, lock_in, gas, progress.at))
+        reading, conditions = asyncio.run(points.take(config, board, clock, lock_in, gas, known, progress.at))
     finally:
         progress.end()
     if args.new:
         points.begin(args.directory, node, clock)
-    points.remember(args.directory, node, reading, conditions.model_copy(update={"frequency_hz": frequency_hz}))
+    points.remember(args.directory, node, reading, _completed(conditions, config, board.simulated))
     if args.json:
         print(jsonlines.line({"kind": "point", "node": node, **reading.model_dump(mode="json")}))
     else:
         phasor = f"{reading.re:+.6g} {reading.im:+.6g}j ± {reading.sigma:.2g} full scale"
         print(f"{node}: {gas.ppm:g} ppm gives {phasor}, {reading.records} records")
+
+
+def _completed(conditions: Conditions, config: Config, simulated: bool) -> Conditions:
+    """With what the configuration says where neither command line nor microphone did."""
+    from gateway.tables import Conditions
+
+    told: dict[str, Any] = config.laser.model_dump(include={"duty", "power_w"})
+    if simulated:
+        told |= config.cell.model_dump(include={"temperature_c", "pressure_pa", "humidity_percent"})
+    return Conditions(**{**told, **conditions.model_dump(exclude_none=True)})
 
 
 def _gas(args: argparse.Namespace, node: str) -> Gas:
@@ -168,17 +181,16 @@ def _gas(args: argparse.Namespace, node: str) -> Gas:
     return points.Gas(ppm, args.sigma_ppm, args.seconds, args.until, background)
 
 
-def _conditions(args: argparse.Namespace, config: Config, simulated: bool) -> Conditions:
+def _conditions(args: argparse.Namespace) -> Conditions:
+    """What the command line says of the gas."""
     from pydantic import ValidationError
 
     from gateway.errors import UsageError
     from gateway.tables import Conditions
 
     given = {"temperature_c": args.temperature, "pressure_pa": args.pressure, "humidity_percent": args.humidity}
-    known = config.cell.model_dump(include=set(given)) if simulated else {}
-    laser = config.laser.model_dump(include={"duty", "power_w"})
     try:
-        return Conditions(**laser, **{**known, **{name: value for name, value in given.items() if value is not None}})
+        return Conditions(**given)
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(f"{first['loc'][0]} {first['input']}: not a condition of a gas", first["msg"]) from None
@@ -187,14 +199,16 @@ def _conditions(args: argparse.Namespace, config: Config, simulated: bool) -> Co
 def _fit(args: argparse.Namespace, node: str) -> int:
     from datetime import UTC, datetime, timedelta
 
-    from gateway import jsonlines, points
+    from gateway import carried, jsonlines, points
     from gateway.clock import RealClock
 
     clock, until = RealClock(), None
+    swept = None if args.resonance is None else carried.swept(args.resonance)
     if args.valid_days is not None:
         until = datetime.fromtimestamp(clock.utc_ns() // 1_000_000_000, UTC) + timedelta(days=args.valid_days)
     about = {"operator": args.operator, "gas": args.gas, "certificate": args.certificate, "valid_until": until}
-    made, file = points.calibrate(args.directory, node, clock, saturating=args.curve == "saturating", **about)
+    saturating = args.curve == "saturating"
+    made, file = points.calibrate(args.directory, node, clock, saturating=saturating, swept=swept, **about)
     if args.json:
         print(jsonlines.line(as_object(made)))
         return 0

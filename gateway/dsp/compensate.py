@@ -30,7 +30,8 @@ Uncertainty (GUM, JCGM 100:2008, 5.1.2), with c' = dc/dx = 1 / (k (1 - bend y)^2
     curve         sqrt(g^T C g),  g = c' (-Re(h) / r, -y, k y^2),  C of background along phi, slope, bend
     background    c' Im(h) u_b / r                   what h turns of b's other component into the signal
     light         c' Re(Z1 h e^{-j phi}) / r u_L     of the whole phasor, background included; u_L relative
-    resonance     c' x d / (1 + d^2) u_d             no first order on resonance
+    resonance     c' x (d / (1 + d^2) u_d, sqrt(2) (1 - d^2) / (1 + d^2)^2 u_d^2)
+                                                     to second order (GUM 5.1.2, note): on resonance there is no first
     water         c' x (dln R/dw u_w, (w / R(w) - w_ref / R(w_ref)) u_r1)
     gas law       c' x (a u_T / T, q u_p / p)
     steering      c' x u_st                          of the microphones' recombination, relative
@@ -55,7 +56,7 @@ from __future__ import annotations
 import cmath
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -222,6 +223,19 @@ def read(curve: Curve, tone: Tone, change: Change, doubt: Doubt) -> Reading | No
     return Reading(ppm, _terms(curve, x, ppm, here, change, doubt), tone.dof, lod)
 
 
+def gas(curve: Curve, tone: Tone, change: Change) -> Tone:
+    """The gas's own phasor, by light and background only: real under the calibration's conditions. Without a phase its
+    length. `change.light` > 0.
+    """
+    turn = cmath.exp(-1j * curve.phase_rad)
+    if not tone.phase_known:
+        change = Change(light=change.light)
+        x, here, _ = _from_length(curve, tone, change, Doubt())
+        return replace(tone, phasor=complex(x), sigma=here.noise)
+    z = (tone.phasor / change.light - curve.background) * turn
+    return replace(tone, phasor=z, sigma=tone.sigma / change.light)
+
+
 @dataclass(frozen=True, slots=True)
 class _Spread:
     """Standard uncertainties of x, full scale, by cause; `along`: dx over an error of b along the phase."""
@@ -278,14 +292,17 @@ def _sigma_of_root(length: float, sine: float, sigma: float) -> float:
 def _terms(curve: Curve, x: float, ppm: float, spread: _Spread, change: Change, doubt: Doubt) -> Mapping[str, float]:
     """The standard uncertainties of a concentration, ppm."""
     slope = curve.slope(x)
-    rise, y, d = abs(slope * x), x / curve.k, change.detuning
+    rise, y = abs(slope * x), x / curve.k
+    d, u = change.detuning, change.sigma_detuning
     gradient = slope * np.array([-spread.along, -y, curve.k * y * y])[: len(curve.covariance)]
     return {
         "noise": slope * spread.noise,
         "curve": math.sqrt(max(0.0, float(gradient @ curve.covariance @ gradient))),
         "background": slope * spread.across,
         "light": slope * spread.light,
-        "resonance": rise * abs(d) / (1.0 + d * d) * change.sigma_detuning,
+        "resonance": rise
+        * math.hypot(d * (1.0 + d * d) * u, math.sqrt(2.0) * (1.0 - d * d) * u * u)
+        / (1.0 + d * d) ** 2,
         "water": rise * change.sigma_water,
         "gas law": rise * change.sigma_gas,
         "steering": rise * change.sigma_steering,

@@ -5,13 +5,12 @@ Two microphones are combined anew for the gas's calibrated steering, with the le
 reaches them otherwise than the gas does, and every record has its own weights: so the background is taken from each
 microphone alone and put back as the calibration heard it.
 
-With a resonance the detuning is estimated from record to record (nodes/following.py), and the laser is told where to go if
-laser.track says so.
+With a resonance the detuning is estimated from record to record (nodes/following.py), and the laser is told where to go
+if laser.track says so.
 """
 
 from __future__ import annotations
 
-import cmath
 import math
 from dataclasses import replace
 
@@ -70,23 +69,29 @@ class Calibrated:
         self.valid_until_ns = math.inf if expiry is None else expiry.timestamp() * 1e9
         self._created_ns = calibration.created.timestamp() * 1e9
         self._doubt = Doubt(calibration.background.sigma, drift.ppm_per_day, drift.percent_per_day, percent)
-        self._following = Following(name, calibration.resonance, place) if calibration.resonance else None
+        self._following, self._unlit = None, Change()
+        if calibration.resonance is not None:
+            then = calibration.resonance.detuning
+            self._following = Following(name, calibration.resonance, place)
+            self._unlit = Change(detuning=then, detuning_then=then)
 
     def read(self, tone: LockInResult | PeakResult, block: SampleBlock) -> Read:
         """See Curve."""
-        if not isinstance(tone, LockInResult) or not math.isfinite(tone.in_phase) or not math.isfinite(tone.sigma):
+        if not isinstance(tone, LockInResult):
             return Read(None, NO_FLAGS)
         change = replace(self._lit(tone), days=self._days(tone, block))
+        there = math.isfinite(tone.in_phase) and math.isfinite(tone.sigma) and change.light > 0.0
         heard, change = self._heard(tone, change)
         change, flags = self._in_air(tone.climate, change)
         resonance = None
         if self._following is not None:
-            found = self._following.step(tone, self._gas(heard, change))
-            change, resonance = found.on(change), found.resonance
-            flags |= found.flags
+            found = self._following.step(tone, compensate.gas(self._curve, heard, change) if there else None)
+            change = replace(change, detuning=found.detuning, sigma_detuning=found.sigma)
+            resonance, flags = found.result, flags | found.flags
+        if not there:
+            return Read(None, flags, resonance)
         reading = compensate.read(self._curve, heard, change, self._doubt)
-        saturated = reading is None and change.light > 0.0
-        return Read(reading, flags | {Flag.EXTRAPOLATED} if saturated else flags, resonance)
+        return Read(reading, flags if reading else flags | {Flag.EXTRAPOLATED}, resonance)
 
     def within(self, ppm: float, sigma: float) -> bool:
         """See Curve."""
@@ -97,9 +102,9 @@ class Calibrated:
         """The change of the light, where it is known."""
         then, now = self._calibration.light, tone.light
         if then is None or now is None:
-            return Change()
+            return self._unlit
         light = then.reference
-        return Change(light=light.ratio(now.power_w, now.duty), sigma_light=light.sigma)
+        return replace(self._unlit, light=light.ratio(now.power_w, now.duty), sigma_light=light.sigma)
 
     def _days(self, tone: LockInResult, block: SampleBlock) -> float:
         """Since the calibration; 0 where the sound has no date."""
@@ -139,10 +144,3 @@ class Calibrated:
                 t, p = law.temperature_c if t is None else t, law.pressure_pa if p is None else p
                 change = replace(change, response=change.response * law.ratio(t, p), sigma_gas=law.sigma(t, p))
         return change, frozenset({Flag.CLIMATE_UNKNOWN}) if unknown else NO_FLAGS
-
-    def _gas(self, heard: Tone, change: Change) -> Tone:
-        """The gas's own phasor in the calibration's light, turned so that it is real where the calibration was made."""
-        if change.light <= 0.0:
-            return replace(heard, phasor=0j, sigma=math.inf)
-        z = (heard.phasor / change.light - self._curve.background) * cmath.exp(-1j * self._curve.phase_rad)
-        return replace(heard, phasor=z, sigma=heard.sigma / change.light)

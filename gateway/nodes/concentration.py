@@ -1,9 +1,9 @@
 """concentration: from the tone to ppm, with its uncertainty. Two ways, of which one is given: a polynomial
 (nodes/polynomial.py), or a calibration file (nodes/calibrated.py), which is read once, when the node is made.
 
-What the curve does not know, `sigma_calibration_percent`, is joined in squares (GUM, JCGM 100:2008, 5.1.2 with its note).
-The expanded uncertainty is t_{0.975}(dof) u with the effective degrees of freedom of Welch and Satterthwaite (GUM G.4).
-The limit of detection is three sigma at zero. Values are never clamped: below zero is what noise about zero looks like.
+What the curve does not know, `sigma_calibration_percent`, is joined in squares (GUM, JCGM 100:2008, 5.1.2). The
+expanded uncertainty is t_{0.975}(dof) u with the effective degrees of freedom of Welch and Satterthwaite (GUM G.4). The
+limit of detection is three sigma at zero. Values are never clamped: below zero is what noise about zero looks like.
 
 Beside the raw value stands a smoothed one (dsp/smooth.py), made of valid values only. Smoothing lessens the noise and
 nothing else: what a calibration is uncertain by is in the smoothed value's sigma as well.

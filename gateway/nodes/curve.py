@@ -57,8 +57,7 @@ class ConcentrationSettings(Settings):
             raise ValueError(f"{told}. Give exactly one of the two")
         given = [name for name in _POLYNOMIAL_ONLY if name in self.model_fields_set]
         if self.calibration is not None and given:
-            told = "is that" if len(given) == 1 else "are those"
-            raise ValueError(f"{' and '.join(given)} {told} of the calibration file. Take them out")
+            raise ValueError(f"the calibration file has its own {' and '.join(given)}. Take that out")
         if self.min_ppm >= self.max_ppm:
             raise ValueError("min_ppm must be below max_ppm")
         if coefficients is not None and not any(coefficients[1:]):

@@ -1,16 +1,17 @@
-"""A configured polynomial as the curve of a concentration node: c = p(x), x the signed in-phase amplitude of a lock_in or
-the amplitude of a peak_finder.
+"""A configured polynomial as the curve of a concentration node: c = p(x), x the signed in-phase amplitude of a lock_in
+or the amplitude of a peak_finder.
 
 The uncertainty is propagated to second order, u_x^2 = (p' s)^2 + (p'' s^2)^2 / 2, which stays honest where the slope is
 zero.
 
-With temperature_compensation the polynomial is that of the cell on resonance: at `reference_temperature_c` its resonance
-is where the laser was configured to be, f_ref. An ideal gas carries sound with sqrt(T), within 80 ppm of Cramer's air
-(J. Acoust. Soc. Am. 93 (1993) 2510), so that
+With temperature_compensation the polynomial is that of the cell on resonance: at `reference_temperature_c` its
+resonance is where the laser was configured to be, f_ref. An ideal gas carries sound with sqrt(T), within 80 ppm of
+Cramer's air (J. Acoust. Soc. Am. 93 (1993) 2510), so that
 
     f0 = f_ref sqrt(T / T_ref),    d = 2 q (f - f0) / f0,    x = Re(Z (1 + j d)), or |Z| |1 + j d| without a phase
 
-undoes the detuning. Humidity (36 ppm of f0 for 1 %) and the change of the gas's absorption are left to a calibration file.
+undoes the detuning. Humidity (36 ppm of f0 for 1 %) and the change of the gas's absorption are left to a calibration
+file.
 """
 
 from __future__ import annotations

@@ -134,6 +134,13 @@ def test_resonance(detuning: float) -> None:
     spread(values, found(BENT, z, replace(change, sigma_detuning=u)).terms["resonance"])
 
 
+def test_an_uncertain_resonance_counts_on_resonance_in_second_order() -> None:
+    on = Change()
+    told = found(LINE, phasor(LINE, 1000.0), replace(on, sigma_detuning=0.05)).terms["resonance"]
+    values = [found(LINE, phasor(LINE, 1000.0, replace(on, detuning=n))).ppm for n in normal(14, 0.05)]
+    assert np.std(values) == pytest.approx(told, rel=0.05)
+
+
 def test_water_gas_law_and_steering() -> None:
     z = phasor(BENT, 1500.0, CHANGE)
     water = Water(30.0, -200.0, 0.5, 0.01, 3e-4)
