@@ -14,17 +14,17 @@ and a Kalman filter with these two states (Bar-Shalom, Li and Kirubarajan, Estim
 Navigation (2001), section 5.2) learns them wherever the sound tells f0: a walks randomly, e hardly. So the filter soon
 knows the coefficient of feed-forward, and stays right when the gas is gone and nothing can be measured.
 
-Phase (pll). With x' as predicted, phase + atan x' = (x' - x) / (1 + x'^2) to first order, with variance sigma^2 / |z|^2.
-The phase itself is compared, and not its tangent, because it stays bounded where x is large.
+Phase (pll). With x' as believed, phase + atan x' = (x' - x) / (1 + x'^2) to first order, with variance
+sigma^2 / |z|^2. The phase itself is compared, and not its tangent, because it stays bounded where x is large.
 
-Dither. Without a phase the laser stands half a half-width above and below f0 in turns. In ln |z| = ln gas - ln(1 + x^2) / 2
-a wrong f0 makes one side louder, by 0.8 of its error in half-widths. Compared is each dwell with the mean of the one
-before and the one after it, in which a steady change of gas cancels. Neighbouring comparisons share a dwell and are
-correlated by 1/6, for which the variance is taken 4/3 times.
+Dither. Without a phase the laser stands half a half-width above and below f0 in turns. In ln |z| = ln gas -
+ln(1 + x^2) / 2 a wrong f0 makes one side louder, by 0.8 of its error in half-widths. Compared is each dwell with the
+mean of the one before and the one after it, in which a steady change of gas cancels. Neighbouring comparisons share a
+dwell and are correlated by 1/6, for which the variance is taken 4/3 times.
 
-The laser is moved when the detuning is more than 0.05 half-widths, at which 0.1 % of the signal is lost and an uncertain
-f0 begins to count. Mains plays no part in where it goes: the harmonics are 50 Hz apart and the resonance rarely wider
-than 40, real mains moves its 40th harmonic by more than a hertz, and a tone that comes near is removed from the record.
+The laser is moved when the detuning is more than 0.05 half-widths, at which 0.1 % of the signal is lost and an
+uncertain f0 begins to count. Mains plays no part in where it goes: its harmonics are 50 Hz apart, farther than a
+resonance is wide, its 40th moves by more than a hertz, and a tone that comes near is removed from the record.
 """
 
 from __future__ import annotations
@@ -44,16 +44,18 @@ FEED_FORWARD_ERROR = 0.05
 FORGET_S = 86_400.0
 """In this time the learnt coefficient of feed-forward becomes as uncertain as it was."""
 WALK = 8.34e-4
-"""Random walk of the offset, half-widths per root second: with 1 s records at a signal to noise ratio of 100 it gives the
-filter a gain of 0.08, the noise bandwidth of a loop of 0.02 Hz."""
+"""Random walk of the offset, half-widths per root second: with 1 s records at a signal to noise ratio of 100 it gives
+the filter a gain of 0.08, the noise bandwidth of a loop of 0.02 Hz."""
 UNKNOWN_AIR = 0.01
 """One standard deviation of f0, relative, in air of which nothing is known: 5 K."""
 UNKNOWN_DRIFT = 1e-5
 """How fast f0 gets as uncertain as that, relative and per second, once the air is not known: 20 K an hour."""
-FREEZE_SNR = 3.0
-"""Below this ratio of amplitude to sigma a phase or an amplitude says nothing."""
+FREEZE_SNR, PRESENCE = 3.0, 0.2
+"""Nothing is learnt where amplitude over sigma is below this in the record, or in the mean power of those before it; in
+that mean a record counts `PRESENCE`. Noise alone passes the first in 1 % of all records, the second never."""
 GATE, SURPRISES = 4.0, 3
-"""An innovation of more than `GATE` deviations is cut to that; with `SURPRISES` in a row the belief is what was wrong."""
+"""An innovation of more than `GATE` deviations counts as a measurement that was that much worse; with `SURPRISES` in a
+row it was the belief that was worse."""
 SLEW_HZ_PER_S, RANGE = 1.0, 0.05
 """How fast f0 may be moved by what is heard, and how far from feed-forward, relative."""
 DWELL_RECORDS, DWELL_PLACE = 5, 0.5
@@ -92,20 +94,20 @@ class Belief:
         """Of f0, hertz squared."""
         return self.p_offset + 2.0 * swing_hz * self.p_both + swing_hz**2 * self.p_slope
 
-    def widened(self, variance: float) -> Belief:
-        """With an offset that is more uncertain by `variance`, hertz squared."""
-        return replace(self, p_offset=max(0.0, self.p_offset + variance))
+    def widened(self, variance: float, most: float = math.inf) -> Belief:
+        """With an offset that is more uncertain by `variance`, but not beyond `most`, hertz squared."""
+        return replace(self, p_offset=max(0.0, self.p_offset + min(variance, max(0.0, most - self.p_offset))))
 
-    def aged(self, seconds: float, walk_hz: float) -> Belief:
-        """After `seconds` of random walk, `walk_hz` per root second."""
+    def aged(self, seconds: float) -> Belief:
+        """With a coefficient of feed-forward that is `seconds` older."""
         forgotten = FEED_FORWARD_ERROR**2 * min(1.0, seconds / FORGET_S)
         slope = min(FEED_FORWARD_ERROR**2, self.p_slope + forgotten)
-        return replace(self, p_offset=self.p_offset + walk_hz**2 * seconds, p_slope=slope)
+        return replace(self, p_slope=slope)
 
     def corrected(self, swing_hz: float, innovation_hz: float, variance: float, most_hz: float) -> Belief:
         """After f0 was measured `innovation_hz` higher than believed, with `variance`; moves f0 by `most_hz` at most.
 
-        Where that limit cuts the move short, no certainty is gained.
+        Where that limit cuts the move short, what is left of it is in the uncertainty.
         """
         with_offset = self.p_offset + swing_hz * self.p_both
         with_slope = self.p_both + swing_hz * self.p_slope
@@ -117,7 +119,7 @@ class Belief:
         step = part * innovation_hz / total
         moved = replace(self, offset_hz=self.offset_hz + step * with_offset, slope=self.slope + step * with_slope)
         if part < 1.0:
-            return moved
+            return moved.widened(max(0.0, (move * (1.0 - part)) ** 2 - self.variance(swing_hz)))
         return replace(
             moved,
             p_offset=self.p_offset - with_offset**2 / total,
@@ -183,7 +185,7 @@ class Follower:
         self.reference = sound_in(reference_air)
         variance = sigma_f0_hz**2
         if self.reference is None:
-            variance += (UNKNOWN_AIR * f0_hz) ** 2
+            variance += self._unknown_variance
         else:
             kelvin = self.reference.per_kelvin * sigma_temperature_c
             variance += (f0_hz / self.reference.speed_m_s) ** 2 * (kelvin**2 + self.reference.sigma_m_s**2)
@@ -192,6 +194,7 @@ class Follower:
         self.swing_hz = 0.0
         self.air_variance = 0.0
         self.t_s: float | None = None
+        self.presence = 0.0  # running mean of (amplitude / sigma)^2, without the part that noise has in it
         self.surprises = 0
         self.dwells: tuple[Dwell, ...] = ()
 
@@ -226,9 +229,8 @@ class Follower:
         self.t_s = t_s
         self._feed(sound_in(air), seconds)
         if self._tracking:
-            walk_hz = WALK * self._half_width_hz
-            self.belief = self.belief.aged(seconds, walk_hz)
-            self.before = self.before.aged(seconds, walk_hz) if self.before else None
+            self.belief = self._aged(self.belief, seconds)
+            self.before = self._aged(self.before, seconds) if self.before else None
             heard = phasor is not None and cmath.isfinite(phasor) and math.isfinite(sigma)
             if phasor is not None and heard and self._mode == "pll":
                 self._hear_phase(frequency_hz, phasor, sigma, seconds)
@@ -240,6 +242,14 @@ class Follower:
     def _half_width_hz(self) -> float:
         return self._reference_hz / (2.0 * self._q)
 
+    def _aged(self, belief: Belief, seconds: float) -> Belief:
+        walked = (WALK * self._half_width_hz) ** 2 * seconds
+        return belief.aged(seconds).widened(walked, self._unknown_variance)
+
+    @property
+    def _unknown_variance(self) -> float:
+        return (UNKNOWN_AIR * self._reference_hz) ** 2
+
     def _resonance_hz(self, swing_hz: float) -> float:
         if self._mode == "off":
             return self._reference_hz
@@ -250,9 +260,8 @@ class Follower:
         """Moves f0 with the air, or makes it uncertain where the air is not known."""
         if sound is None:
             self.before = self.before or self.belief
-            most = (UNKNOWN_AIR * self._reference_hz) ** 2
             drifted = (math.sqrt(self.belief.p_offset) + UNKNOWN_DRIFT * self._reference_hz * seconds) ** 2
-            self.belief = self.belief.widened(max(0.0, min(drifted, most) - self.belief.p_offset))
+            self.belief = self.belief.widened(drifted - self.belief.p_offset, self._unknown_variance)
             return
         tracked, uncertain = self.f0_hz, self.belief.variance(self.swing_hz)
         self.reference = self.reference or sound
@@ -267,7 +276,9 @@ class Follower:
         self.air_variance = variance
 
     def _hear_phase(self, frequency_hz: float, z: complex, sigma: float, seconds: float) -> None:
-        if abs(z) <= FREEZE_SNR * sigma:
+        ratio = (abs(z) / sigma) ** 2 if sigma > 0.0 else math.inf
+        self.presence += PRESENCE * (min(ratio, 1e6) - 2.0 - self.presence)
+        if min(ratio, self.presence) < FREEZE_SNR**2:
             return
         x, per_hz = self._detuning(frequency_hz, self.swing_hz)
         turned = z * complex(1.0, x)
@@ -306,12 +317,12 @@ class Follower:
     def _correct(self, swing_hz: float, innovation_hz: float, variance: float, most_hz: float) -> None:
         """Takes in one measurement of f0, but no more of it than `GATE` says."""
         total = self.belief.variance(swing_hz) + variance
-        gate = GATE * math.sqrt(total)
-        self.surprises = self.surprises + 1 if abs(innovation_hz) > gate else 0
+        excess = (innovation_hz / GATE) ** 2 - total
+        self.surprises = self.surprises + 1 if excess > 0.0 else 0
         if self.surprises >= SURPRISES:
-            self.belief = self.belief.widened((innovation_hz / GATE) ** 2 - total)
+            self.belief = self.belief.widened(excess)
         elif self.surprises:
-            innovation_hz = math.copysign(gate, innovation_hz)
+            variance += excess
         self.belief = self.belief.corrected(swing_hz, innovation_hz, variance, most_hz)
 
     def _detuning(self, frequency_hz: float, swing_hz: float) -> tuple[float, float]:
