@@ -15,6 +15,7 @@ import math
 
 import scipy.special
 
+from gateway.dsp.compensate import Reading
 from gateway.dsp.smooth import Smoother
 from gateway.nodes.calibrated import calibrated
 from gateway.nodes.curve import ConcentrationSettings, Curve, Read
@@ -65,10 +66,7 @@ class Concentration:
         if not self._curve.within(reading.ppm, reading.sigma):
             flags |= {Flag.EXTRAPOLATED}
         valid = not flags & INVALIDATING
-        smoothed, sigma_smoothed = None, None
-        if valid and self._smoother is not None:
-            smoothed, noise = self._smoother.step(reading.ppm, reading.terms["noise"], tone.t_ns / 1e9)
-            sigma_smoothed = math.hypot(noise, reading.rest)
+        smoothed, sigma_smoothed = self._smoothed(reading, tone.t_ns) if valid else (None, None)
         return Measurement(
             self._name,
             tone.t_ns,
@@ -83,6 +81,11 @@ class Concentration:
             smoothed=smoothed,
             sigma_smoothed=sigma_smoothed,
         )
+
+    def _smoothed(self, reading: Reading, t_ns: int) -> tuple[float | None, float | None]:
+        """The smoothed value and its standard deviation."""
+        found = self._smoother.step(reading.ppm, reading.terms["noise"], t_ns / 1e9) if self._smoother else None
+        return (None, None) if found is None else (found[0], math.hypot(found[1], reading.rest))
 
     def _expired(self, t_ns: int, block: SampleBlock) -> Flags:
         """The flag where the sound has a date, and that is after the calibration's last."""
