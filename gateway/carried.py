@@ -2,8 +2,9 @@
 over from the calibration before, brought to the new conditions.
 
 Two microphones: the background of each is the weighted mean of the zero points. The gas gives A and B = s A, so that s
-is the least-squares slope of the spans' B over their A, weighted by 1 / (u_A^2 + u_B^2); its uncertainty is that of the
-weighted sum, for one span u_s^2 = (u_B^2 + |s|^2 u_A^2) / |A|^2.
+is the least-squares slope of the spans' B over their A, both without background, weighted by 1 / (u_A^2 + u_B^2). Its
+uncertainty is that of the weighted sum, for one span u_s^2 = (u_B^2 + |s|^2 u_A^2) / |A|^2, and of the backgrounds,
+which all spans share.
 """
 
 from __future__ import annotations
@@ -41,20 +42,17 @@ def alone(readings: Sequence[Reading]) -> tuple[tuple[complex, complex] | None, 
     pairs = [(reading.ppm, reading.a, reading.b) for reading in readings if reading.a and reading.b]
     if len(pairs) < len(readings):
         return None, None
-    zeros = [(a, b) for ppm, a, b in pairs if ppm == 0.0]
-    back_a, back_b = _mean([a for a, _ in zeros]), _mean([b for _, b in zeros])
-    top, weight = 0j, 0.0
-    spans = [(complex(*a[:2]) - back_a, complex(*b[:2]) - back_b, a[2], b[2]) for ppm, a, b in pairs if ppm > 0.0]
-    for a, b, sigma_a, sigma_b in spans:
-        variance = sigma_a**2 + sigma_b**2
-        top += b * a.conjugate() / variance
-        weight += abs(a) ** 2 / variance
-    s = top / weight
-    square = sum(
-        abs(a) ** 2 * (sigma_b**2 + abs(s) ** 2 * sigma_a**2) / (sigma_a**2 + sigma_b**2) ** 2
-        for a, _, sigma_a, sigma_b in spans
-    )
-    return (back_a, back_b), Steering(re=s.real, im=s.imag, sigma=math.sqrt(square) / weight)
+    back_a, of_a = _mean([a for ppm, a, _ in pairs if ppm == 0.0])
+    back_b, of_b = _mean([b for ppm, _, b in pairs if ppm == 0.0])
+    spans = [(a, b) for ppm, a, b in pairs if ppm > 0.0]
+    gas = np.array([(complex(*a[:2]) - back_a, complex(*b[:2]) - back_b) for a, b in spans])
+    variance = np.array([(a[2] ** 2, b[2] ** 2) for a, b in spans])
+    factors = gas[:, 0].conj() / variance.sum(axis=1)
+    factors /= factors @ gas[:, 0]
+    s = complex(factors @ gas[:, 1])
+    both = np.array([abs(s) ** 2, 1.0])
+    square = np.abs(factors) ** 2 @ (variance @ both) + abs(factors.sum()) ** 2 * (both @ (of_a, of_b))
+    return (back_a, back_b), Steering(re=s.real, im=s.imag, sigma=math.sqrt(square))
 
 
 def tables(before: Calibration | None, conditions: Conditions, found: Mapping[str, float] | None) -> dict[str, Any]:
@@ -106,6 +104,7 @@ def _placed(law: GasLaw, conditions: Conditions) -> GasLaw:
     return law.model_copy(update=conditions.model_dump(include={"temperature_c", "pressure_pa"}, exclude_none=True))
 
 
-def _mean(phasors: Sequence[Phasor]) -> complex:
+def _mean(phasors: Sequence[Phasor]) -> tuple[complex, float]:
+    """The weighted mean, and the variance of either part."""
     weights = [sigma**-2 for _, _, sigma in phasors]
-    return complex(np.average([complex(re, im) for re, im, _ in phasors], weights=weights))
+    return complex(np.average([complex(re, im) for re, im, _ in phasors], weights=weights)), 1.0 / sum(weights)

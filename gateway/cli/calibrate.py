@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from gateway.board import Board
     from gateway.calibration import Calibration
     from gateway.config.config import Config
+    from gateway.config.settings import Settings
     from gateway.points import Gas
     from gateway.tables import Conditions
 
+_TABLES = ("light", "resonance", "water", "gas_law", "steering", "drift")
 _EXAMPLE = """\
 example:
   spectrophone calibrate zero --config gateway.yaml --new
@@ -256,13 +258,18 @@ def checks_of(calibration: Calibration) -> str:
     return f"chi-square {checks.chi2:.2f} with {checks.dof} degrees of freedom, p = {checks.p_value:.3g}"
 
 
+def numbers_of(table: Settings | None) -> str:
+    """A table in a line: "power_w 0.02, duty 0.5"; nothing where there is none."""
+    found = {} if table is None else table.model_dump(exclude_none=True)
+    return ", ".join(f"{name} {value:g}" for name, value in found.items())
+
+
 def described(calibration: Calibration, utc_ns: int) -> str:
     """A calibration as people read it, points and residuals included."""
     from gateway.dsp.calibrate import residuals
 
     background, expiry = calibration.background, calibration.valid_until
     expired = expiry is not None and expiry.timestamp() * 1e9 < utc_ns
-    conditions = calibration.conditions.model_dump(exclude_none=True)
     facts = [
         ("node", calibration.node),
         ("id", calibration.id or "none: written by hand"),
@@ -272,10 +279,11 @@ def described(calibration: Calibration, utc_ns: int) -> str:
         ("operator", calibration.operator),
         ("gas", calibration.gas),
         ("certificate", calibration.certificate),
-        ("conditions", ", ".join(f"{name} {value:g}" for name, value in conditions.items())),
+        ("conditions", numbers_of(calibration.conditions)),
         ("curve", curve_of(calibration)),
         ("phase", f"{calibration.phase_deg:.3f} degrees"),
         ("background", f"{background.re:+.6g} {background.im:+.6g}j ± {background.sigma:.2g} full scale"),
+        *((name.replace("_", " "), numbers_of(getattr(calibration, name))) for name in _TABLES),
         ("checks", checks_of(calibration)),
     ]
     lines = [f"{name:<12} {fact}" for name, fact in facts if fact]
