@@ -124,7 +124,7 @@ class SameCodec:
 def _turning(line: Line, record_s: float) -> bool:
     """The record turns by an eighth of a turn or more at a steady rate and magnitude, beyond any doubt by noise."""
     clear = abs(line.offset_hz) * record_s > 0.125 and abs(line.offset_hz) > 20.0 * line.sigma_offset_hz
-    return clear and line.ripple < 0.02 + 1.5 * math.sqrt(MEANS) / line.snr
+    return clear and line.ripple() < 0.02 + 0.8 * math.sqrt(MEANS) / line.snr
 
 
 class Loopback:
@@ -158,8 +158,8 @@ class Loopback:
         lines = [fit_line(*part, self._sub_block_s, self._width_hz) for part in parts]
         if not all(line.snr >= self.SNR * math.sqrt(line.count) for line in lines):
             return Aligned(np.ones(len(z), np.complex128), None, None, False, True)
-        level = min(line.amplitude for line in lines)
-        if level < self.PART * self._level:
+        level = max(line.amplitude for line in lines)
+        if float(np.abs(reference).min()) < self.PART * max(level, self._level):
             return Aligned(np.ones(len(z), np.complex128), None, None, False, True)
         self._level = level
         whole = lines[0] if len(lines) == 1 else fit_line(t, reference, self._sub_block_s, self._width_hz)

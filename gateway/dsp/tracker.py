@@ -33,7 +33,7 @@ class Line:
     """The tone amplitude exp(j (phase + 2 pi offset_hz (t - centre_s))) as fitted to `count` phasors.
 
     `sigma`: one standard deviation of the amplitude, with `dof` degrees of freedom; `spread_s`: sqrt(m) above.
-    `ripple`: standard deviation of the magnitude of the 32 means, relative to the amplitude.
+    `along` float64 [means]: the means along the phasor.
     """
 
     centre_s: float
@@ -44,7 +44,7 @@ class Line:
     offset_hz: float
     sigma: float
     dof: int
-    ripple: float
+    along: Reals
 
     @property
     def snr(self) -> float:
@@ -63,6 +63,11 @@ class Line:
     def sigma_phase(self, t_s: float) -> float:
         """One standard deviation of the phase at `t_s`, radians."""
         return math.inf if self.snr == 0.0 else math.hypot(1.0, (t_s - self.centre_s) / self.spread_s) / self.snr
+
+    def ripple(self) -> float:
+        """How the magnitude varies in the record beyond white noise: its standard deviation over the amplitude."""
+        noise = float(np.mean(np.diff(self.along) ** 2)) / 2.0
+        return math.sqrt(max(0.0, float(np.var(self.along)) - noise)) / self.amplitude
 
 
 def fit_line(t_s: Reals, z: Phasors, step_s: float, width_hz: float, around_hz: float = 0.0) -> Line:
@@ -96,8 +101,7 @@ def fit_line(t_s: Reals, z: Phasors, step_s: float, width_hz: float, around_hz: 
     amplitude, phase = abs(value), math.atan2(value.imag, value.real)
     upright = turned * complex(math.cos(phase), -math.sin(phase))
     sigma = math.sqrt(float(share @ upright.imag**2) / (count - 2))
-    ripple = math.sqrt(float(share @ (upright.real - amplitude) ** 2)) / amplitude if amplitude > 0.0 else math.inf
-    line = Line(centre, spread, len(z), amplitude, phase, around_hz + more_hz, sigma, count - 2, ripple)
+    line = Line(centre, spread, len(z), amplitude, phase, around_hz + more_hz, sigma, count - 2, upright.real)
     outside = width_hz > 0.0 and abs(line.offset_hz - start_hz) > width_hz + 4.0 * line.sigma_offset_hz
     return replace(line, amplitude=0.0) if outside else line
 
