@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -77,15 +78,13 @@ def fit_line(t_s: Reals, z: Phasors, step_s: float, width_hz: float, around_hz: 
     has no peak there: it was the flank of another tone. A `width_hz` of 0 searches nothing, and refines `around_hz`.
     """
     start_hz = around_hz
-    count, centre = min(MEANS, len(z)), float(t_s.mean())
+    edges, counts, share = _parts(len(z))
+    count, centre = len(counts), float(t_s.sum()) / len(z)
     reach = width_hz * float(t_s[-1] - t_s[0])
     if reach > MEANS / 4:
         around_hz += _coarse_hz(t_s, z * turns(around_hz, t_s), step_s, width_hz)
     if around_hz:
         z = z * turns(around_hz, t_s - centre)
-    edges = np.arange(count) * len(z) // count
-    counts = np.diff(edges, append=len(z))
-    share = counts / len(z)
     t, means = np.add.reduceat(t_s, edges) / counts - centre, np.add.reduceat(z, edges) / counts
     moments = np.stack((share, share * t, share * t * t))
     spread = math.sqrt(float(moments[2].sum()))
@@ -104,6 +103,15 @@ def fit_line(t_s: Reals, z: Phasors, step_s: float, width_hz: float, around_hz: 
     line = Line(centre, spread, len(z), amplitude, phase, around_hz + more_hz, sigma, count - 2, upright.real)
     outside = width_hz > 0.0 and abs(line.offset_hz - start_hz) > width_hz + 4.0 * line.sigma_offset_hz
     return replace(line, amplitude=0.0) if outside else line
+
+
+@lru_cache(16)
+def _parts(length: int) -> tuple[npt.NDArray[np.intp], Reals, Reals]:
+    """Where at most 32 equal parts of `length` values begin, how many each has, and which share of all that is."""
+    count = min(MEANS, length)
+    edges = np.arange(count) * length // count
+    counts = np.diff(edges, append=length).astype(np.float64)
+    return edges, counts, counts / length
 
 
 def turns(hertz: float, t_s: Reals) -> Phasors:
