@@ -64,6 +64,14 @@ def _times(z: Phasors, start_s: float, sub_block_s: float) -> Reals:
     return np.asarray(start_s + (np.arange(len(z)) + 0.5) * sub_block_s)
 
 
+def _without_knocks(still: Phasors) -> Phasors:
+    """Phasors that stand still, those farther than 6 sigma from their median put there."""
+    middle = complex(float(np.median(still.real)), float(np.median(still.imag)))
+    away = np.abs(still - middle)
+    # the median of a Rayleigh distribution is 1.18 sigma
+    return np.where(away > 6.0 / 1.18 * float(np.median(away)), middle, still)
+
+
 class SameCodec:
     """Laser and microphone on one clock: nothing to turn, and a watch for clocks that are two.
 
@@ -183,7 +191,7 @@ class Free:
     FOUND, LOCK = 7.0, 10.0
     SIGMA_PHASE = 0.03
     WORST_PHASE = 0.2
-    SURPRISE = 6.0
+    SURPRISE, HARMLESS = 6.0, 1e-3
 
     def __init__(self, mix: Reals, sub_block_s: float, width_hz: float) -> None:
         """`mix` float64 [channels]: how the signal is made of the channels; the tone is within `width_hz`."""
@@ -207,9 +215,12 @@ class Free:
         line = self._line
         sigma_phase = math.inf if line is None else line.sigma_phase(float(t.mean()))
         if line is not None and sigma_phase <= self.WORST_PHASE:
-            across = float(np.mean(y * np.exp(-1j * line.phase_at(t))).imag)
+            stop = np.exp(-1j * line.phase_at(t))
+            still = _without_knocks(y * stop)
+            y = still * stop.conj()
+            across = float(np.mean(still.imag))
             noise = line.sigma * math.sqrt(line.count * 2 / len(y))
-            if abs(across) <= self.SURPRISE * math.hypot(noise, line.amplitude * sigma_phase):
+            if abs(across) <= self.SURPRISE * math.hypot(noise, line.amplitude * max(sigma_phase, self.HARMLESS)):
                 self._learn(t, y)
                 turn = np.exp(-1j * line.phase_at(t) + sigma_phase**2 / 2.0)
                 return self._aligned(turn, line.offset_hz, True)

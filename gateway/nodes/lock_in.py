@@ -196,12 +196,12 @@ def _reference(place: Place, microphones: list[int], weights: npt.NDArray[np.flo
         return Free(weights, sub_block_s, TWO_CLOCKS_PPM * 1e-6 * hertz)
     channel = "AB".index(laser.channel)
     if channel >= front.channels:
-        message = f"the laser's reference is loopback on channel {laser.channel}, but the sound is mono"
-        raise NodeFault("channel", message, "Record stereo, or write laser: {reference: free}")
+        message = f"the laser's modulation should come in on channel {laser.channel}, but the sound is mono"
+        raise NodeFault("channel", message, "Record stereo, or write free as reference of the laser")
     if channel in microphones:
-        message = f"it listens to channel {laser.channel}, which carries the laser's modulation"
         other = "BA"[channel]
-        raise NodeFault("channel", message, f"Put a channel_selector before it, or write channel: {other}")
+        message = f"channel {laser.channel}, which it listens to, carries the laser's modulation"
+        raise NodeFault("channel", message, f"Put a channel_selector for channel {other} in front, or write {other}")
     return Loopback(channel, tap.harmonic, sub_block_s, TWO_CLOCKS_PPM * 1e-6 * hertz / tap.harmonic)
 
 

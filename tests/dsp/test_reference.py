@@ -232,6 +232,18 @@ def test_a_step_of_the_amplitude_keeps_free_locked() -> None:
         assert abs(complex(np.mean(z * aligned.turn)).real - amplitude) < 5.0 * 0.005 + 0.002 * amplitude
 
 
+def test_knocks_do_not_unlock_free() -> None:
+    rng, reference = np.random.default_rng(18), free()
+    for index in range(40):
+        z = tone(times(100, float(index)), 80.0) + white(rng, 100, 0.05)
+        if index >= 5:
+            z[rng.integers(0, 100, 6)] += 30.0 * np.exp(2j * np.pi * rng.random(6))
+        aligned = reference.align(z[:, None], float(index))
+        assert aligned.locked or index < 3
+        turned = tone(times(100, float(index)), 80.0) * aligned.turn
+        assert index < 5 or abs(np.angle(np.mean(turned))) < 0.05
+
+
 def doubted(z: Phasors, length: int = 100) -> list[bool]:
     reference, first = same_codec(), range(0, len(z) - length + 1, length)
     return [not reference.align(z[i : i + length, None], i * SUB_BLOCK_S).locked for i in first]
