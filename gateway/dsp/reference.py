@@ -39,8 +39,8 @@ class PhaseReference(Protocol):
     """What turns records, which come in order."""
 
     def align(self, z: Phasors, start_s: float) -> Aligned:
-        """`z` complex128 [sub-blocks, channels], at least 6 sub-blocks, demodulated at the nominal frequency; the first
-        began at `start_s`.
+        """`z` complex128 [sub-blocks, channels], at least 6 sub-blocks, demodulated at the nominal frequency, without
+        the tones' images; the first began at `start_s`.
         """
         ...
 
