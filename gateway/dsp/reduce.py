@@ -278,10 +278,11 @@ def _heights(x: Phasors, least: float) -> Reals:
 
 def _pursued(z: Phasors, images: Phasors, usable: Bools, heard: Bools | slice) -> tuple[_Fit, float, int]:
     """The fit with knocks cut out of the `usable` sub-blocks and tones beside it, as the `heard` microphones say; which
-    part was cut out, and how many tones there are.
+    part was cut out, and how many tones there are. Knocks that do not stand over chance in the end were none.
     """
     count = len(z)
-    kept, waves = usable, _Waves()
+    kept, waves, heights = usable, _Waves(), np.zeros(count)
+    limits = _chance(count, z[:, heard].shape[1])
     fit = _Fit(usable.astype(float), waves)
     for _ in range(2 * WAVES):
         phasors, residual = fit.apart(z[:, heard], images)
@@ -289,7 +290,7 @@ def _pursued(z: Phasors, images: Phasors, usable: Bools, heard: Bools | slice) -
         heights = _heights(residual, least)
         left = residual * kept[:, None]
         tops = _tops(_lines(left), least * math.sqrt(count), not waves.total) if waves.total < WAVES else []
-        quiet = usable & ~_knocked(heights, _chance(*residual.shape))
+        quiet = usable & ~_knocked(heights, limits, not waves.total)
         if tops and tops[0][0] > heights[kept].max():
             for _, index in tops:
                 waves = waves.more(_peak(left, index + FIRST_BIN + 1), 1.5 / count)
@@ -298,16 +299,17 @@ def _pursued(z: Phasors, images: Phasors, usable: Bools, heard: Bools | slice) -
         else:
             kept = quiet
         fit = _Fit(kept.astype(float), waves)
-    if waves.total:
-        fit = _Fit(kept * _tukey(count), waves)
+    if heights.max() <= limits[1]:
+        kept = usable
+    fit = _Fit(kept * (_tukey(count) if waves.total else 1.0), waves)
     return fit, float(np.count_nonzero(usable & ~kept)) / count, len(waves.turns)
 
 
-def _knocked(heights: Reals, limits: tuple[float, float, float, float]) -> Bools:
+def _knocked(heights: Reals, limits: tuple[float, float, float, float], first: bool) -> Bools:
     """Which sub-blocks knocks disturb: if any stands over chance, all the loud ones, and after them those that still
-    ring.
+    ring. The `first` search asks for more, as that for tones does: tones that are left hide knocks, and knocks tones.
     """
-    knocked: Bools = heights > (limits[2] if heights.max() > limits[1] else math.inf)
+    knocked: Bools = heights > (limits[2] if heights.max() > limits[1 if first else 2] else math.inf)
     rings = heights > limits[3]
     more = knocked
     while more.any():
