@@ -37,7 +37,10 @@ FIRST_BIN, LAST_BIN = 2, 9
 FALSE_ALARM = 2e-4
 """In how many clean records a tone, or a knock, may be seen."""
 WAVES = 30
-"""Coefficients of the tones that are taken out."""
+"""Coefficients of the tones that are taken out, at most."""
+WAVED = 240_000
+"""Coefficients times sub-blocks, at most, so that a record of ten minutes holds nobody up: in a long one a tone that is
+left leaks little."""
 TAPER = 0.05
 """Part of the record in the flanks of a Tukey window: what is left of a tone leaks less."""
 ROUNDING = 1e-6
@@ -161,7 +164,8 @@ class _Fit:
         fresh = np.abs(np.diag(r))[fitted:] ** 2
         use = fresh > min(0.5, float(fresh.max()))
         use = use if use.any() else fresh >= fresh.max()
-        return np.ascontiguousarray(q[:, fitted:][:, use].conj().T) * float(np.linalg.norm(self.row))
+        rows: Phasors = np.ascontiguousarray(q[:, fitted:][:, use].conj().T)
+        return rows * np.float64(np.linalg.norm(self.row))
 
 
 @lru_cache(maxsize=4)
@@ -253,7 +257,8 @@ def _whitener(x: Phasors) -> Phasors:
     rest = b - abs(ab) ** 2 / a
     if rest < 1e-9 * b:
         return turn[:, :1]
-    return turn @ np.array([[1.0 / math.sqrt(a), -ab / a / math.sqrt(rest)], [0.0, 1.0 / math.sqrt(rest)]])
+    apart: Phasors = np.array([[1.0 / math.sqrt(a), -ab / a / math.sqrt(rest)], [0.0, 1.0 / math.sqrt(rest)]])
+    return np.asarray(turn @ apart)
 
 
 def _scales(x: Phasors) -> list[float]:
@@ -278,18 +283,20 @@ def _heights(x: Phasors, least: float) -> Reals:
 
 def _pursued(z: Phasors, images: Phasors, usable: Bools, heard: Bools | slice) -> tuple[_Fit, float, int]:
     """The fit with knocks cut out of the `usable` sub-blocks and tones beside it, as the `heard` microphones say; which
-    part was cut out, and how many tones there are. Knocks that do not stand over chance in the end were none.
+    part was cut out, and how many tones there are. Knocks that do not stand over chance in the end, with
+    nothing cut out, were none.
     """
     count = len(z)
-    kept, waves, heights = usable, _Waves(), np.zeros(count)
+    kept, waves, least = usable, _Waves(), 0.0
     limits = _chance(count, z[:, heard].shape[1])
     fit = _Fit(usable.astype(float), waves)
-    for _ in range(2 * WAVES):
+    most = max(2, min(WAVES, WAVED // count))
+    for _ in range(2 * most):
         phasors, residual = fit.apart(z[:, heard], images)
         least = ROUNDING * float(np.abs(phasors).max())
         heights = _heights(residual, least)
         left = residual * kept[:, None]
-        tops = _tops(_lines(left), least * math.sqrt(count), not waves.total) if waves.total < WAVES else []
+        tops = _tops(_lines(left), least * math.sqrt(count), not waves.total) if waves.total < most else []
         quiet = usable & ~_knocked(heights, limits, not waves.total)
         if tops and tops[0][0] > heights[kept].max():
             for _, index in tops:
@@ -299,9 +306,10 @@ def _pursued(z: Phasors, images: Phasors, usable: Bools, heard: Bools | slice) -
         else:
             kept = quiet
         fit = _Fit(kept.astype(float), waves)
-    if heights.max() <= limits[1]:
-        kept = usable
-    fit = _Fit(kept * (_tukey(count) if waves.total else 1.0), waves)
+    if not np.array_equal(kept, usable):
+        residual = _Fit(usable.astype(np.float64), waves).apart(z[:, heard], images)[1]
+        kept = kept if _heights(residual, least).max() > limits[1] else usable
+    fit = _Fit(kept * (_tukey(count) if waves.total else np.ones(count)), waves)
     return fit, float(np.count_nonzero(usable & ~kept)) / count, len(waves.turns)
 
 
