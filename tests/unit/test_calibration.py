@@ -120,6 +120,68 @@ def test_a_file_written_by_hand(tmp_path: Path) -> None:
     assert curve.sigma(2.4e-3) == 0.0
 
 
+TABLES = """
+[light]
+power_w = 0.02
+[resonance]
+f0_hz = 2012.5
+q = 50
+temperature_c = 20
+[water]
+r1 = 20
+[gas_law]
+temperature_exponent = 1.3
+temperature_c = 20
+[steering]
+re = -1
+[drift]
+ppm_per_day = 0.1
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "part"),
+    [
+        ("power_w = 0.02", "power_w = 0", "light.power_w", "too low"),
+        ("power_w = 0.02", "power = 0.02", "light.power", "Did you mean 'power_w'?"),
+        ("q = 50", "", "resonance.q", "is missing"),
+        ("temperature_c = 20", "temperature_c = 300", "resonance.temperature_c", "too high"),
+        ("r1 = 20", "r1 = -20\nfraction = 0.1", "water", "R is not above zero"),
+        ("temperature_exponent = 1.3", "", "gas_law.temperature_exponent", "is missing"),
+        ("re = -1", "", "steering.re", "is missing"),
+        ("ppm_per_day = 0.1", "ppm_per_day = -0.1", "drift.ppm_per_day", "too low"),
+        ("[drift]", "[drfit]", "drfit", "Did you mean 'drift'?"),
+    ],
+)
+def test_faults_of_the_tables(old: str, new: str, place: str, part: str, tmp_path: Path) -> None:
+    path = files.save(tmp_path, calibration().model_copy(update={"id": ""}))
+    whole = path.read_text() + TABLES
+    path.write_text(whole)
+    assert files.load(path).water is not None
+    path.write_text(whole.replace(old, new, 1))
+    with pytest.raises(ConfigError) as error:
+        files.load(path)
+    assert place in str(error.value)
+    assert part in str(error.value)
+    assert all(fault.line for fault in error.value.faults)
+
+
+def test_half_a_background_of_the_microphones(tmp_path: Path) -> None:
+    path = files.save(tmp_path, calibration().model_copy(update={"id": ""}))
+    path.write_text(path.read_text().replace("[background]", "[background]\na_re = 1e-4"))
+    with pytest.raises(ConfigError, match="Give all of a_re, a_im, b_re and b_im"):
+        files.load(path)
+
+
+def test_all_tables_come_back(tmp_path: Path) -> None:
+    path = files.save(tmp_path, calibration().model_copy(update={"id": ""}))
+    path.write_text(path.read_text() + TABLES)
+    found = files.load(path)
+    point = found.points[0].model_copy(update={"a": (1e-4, 2e-4, 1e-6), "b": (3e-4, 4e-4, 1e-6)})
+    found = found.model_copy(update={"points": (point, *found.points[1:])})
+    assert files.load(files.save(tmp_path / "again", found)) == found
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"co2\.toml: there is no such file"):
         files.load(tmp_path / "co2.toml")
