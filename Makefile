@@ -27,7 +27,9 @@ test: setup  ## everything in `check`, then the tests against real parts
 	$(PY)/pytest $(TESTS)
 
 bench: setup  ## speed and precision, as ratios from one run
+	bench/speed/need
 	for b in bench/*.py; do $(PY)/python $$b || exit 1; done
+	$(PY)/python -m bench.speed && OPENBLAS_NUM_THREADS=1 $(PY)/python -m bench.precision
 
 docs: setup  ## the generated pages anew
 	$(PY)/python -c "from gateway import jsonlines as j; print(j.reference(), end='')" > docs/json-lines.md

@@ -1,22 +1,17 @@
 """The simulated photoacoustic cell: light in, sound out, physics in between.
 
-A laser, lit for the part D of each period with power P0, has a fundamental of peak power P1 = (2 P0 / pi)
-sin(pi D) (Fourier series of a rectangular wave). The gas absorbs alpha = c * ABSORPTION of it per centimetre
-and warms; the cell turns that into pressure, the microphone into a number:
+A laser's light has a harmonic of peak power P1 at the cell's resonance (drivers/modulation.py). The gas absorbs
+alpha = c * ABSORPTION of it per centimetre and warms (drivers/gas.py); the cell turns that into pressure
+(drivers/resonator.py), the microphone into a number (drivers/pickup.py):
 
     s = P1 * alpha(c) * CELL_CONSTANT * SENSITIVITY * H(f)            full scale, peak
-    H(f) = 1 / (1 + 2j Q (f - f_r) / f_r)                            simple resonator, close to its resonance
-    f_r = 2012.5 Hz * v(air) / v(design air)                         v: speed of sound, drivers/air.py
 
 (Miklos, Hess and Bozoki, Rev. Sci. Instrum. 72 (2001) 1937, on cell constant and resonance.) The sound is
-Re(E(n) exp(2 pi j phi(n))), with the phase phi counted in integers from frame 0 and the envelope E following
-
-    dE/dt = -(1 + j x) E / tau + drive / tau,   x = 2 Q (f - f_r) / f_r,   tau = Q / (pi f_r)
-
-which has a closed form between two changes of laser, gas or air: the samples do not depend on how they are
-cut into blocks. After the laser goes dark the sound dies away at the resonance's own frequency, as it does in
-a cell. The microphones sit in opposite halves of a standing wave: channel A hears +s, channel B hears -s;
-what comes from outside (hum, speech, knocks) reaches both alike.
+Re(E(n) exp(2 pi j phi(n))), with the phase phi counted in integers from frame 0 and an envelope E that has a closed
+form between two changes of laser, gas or air: the samples do not depend on how they are cut into blocks. What changes
+by itself (drivers/course.py) does so at fixed frames. After the laser goes dark the sound dies away at the resonance's
+own frequency, as it does in a cell. The microphones sit in opposite halves of a standing wave: channel A hears +s,
+channel B hears -s; what comes from outside (drivers/noise.py) reaches both alike.
 
 Three constants are round numbers of plausible parts; the fourth, the absorption, is what makes the product
 exactly the default graph's calibration: A - B, 12 dB of gain, then ppm = 41000 * amplitude.
@@ -25,88 +20,57 @@ exactly the default graph's calibration: A - B, 12 dB of gain, then ppm = 41000 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
 
 from drivers import noise
-from drivers.air import Air, speed_of_sound
+from drivers.air import Air
+from drivers.course import HOLDS_PER_S, Courses, Walk, change
+from drivers.gas import Line, Relaxation
+from drivers.modulation import Harmonic, Modulation, Shape, fundamental_w, harmonics
+from drivers.noise import Disturbances
+from drivers.pickup import CHANNELS, NOISE_DENSITY, Gaps, Loopback, Pickup, highest_order
+from drivers.resonator import (
+    DESIGN_AIR,
+    DESIGN_HZ,
+    Overtone,
+    Phasors,
+    Stretch,
+    off_resonance,
+    quality_factor,
+    resonance_hz,
+)
 from gateway.errors import CommandRefused
 from gateway.types import Command, Samples
 
-DESIGN_HZ = Fraction(4025, 2)
-"""Resonance in the design air: on the grid 50 k + 12.5 Hz, away from mains harmonics."""
-DESIGN_AIR = Air()
 CELL_CONSTANT = 2000.0
 """Pa cm / W. Resonant cells have 1e3 to 1e4 (Miklos 2001)."""
 SENSITIVITY: float = 10.0 ** (-26.0 / 20.0) / math.sqrt(2.0)
 """Full scale per pascal: the INMP441 gives a tone of -26 dBFS at 94 dB SPL, that is 1 Pa rms."""
-NOISE_DENSITY = 3.2e-7
-"""Full scale / sqrt(Hz), one-sided, of each microphone: -87 dBFS over 20 kHz (INMP441 data sheet)."""
 AMPLITUDE_PER_PPM: float = 1.0 / (41_000.0 * 2.0 * 10.0 ** (12.0 / 20.0))
 """Full scale per ppm, peak: 3.0634e-6, channel A at resonance, default laser (0.02 W, duty 0.5)."""
 MAX_PPM = 1e6
-
-
-def fundamental_w(power_w: float, duty: float) -> float:
-    """Peak power of the fundamental of light that is `power_w` for the part `duty` of each period, else 0."""
-    return 2.0 * power_w / math.pi * math.sin(math.pi * duty)
-
-
 ABSORPTION = AMPLITUDE_PER_PPM / (fundamental_w(0.02, 0.5) * CELL_CONSTANT * SENSITIVITY)
 """1/cm per ppm: 3.39e-6, a line of medium strength at its centre, where it hardly depends on the pressure
 (number of molecules and width of the line grow alike). Optically thin up to some percent in a cell of a few
 centimetres."""
 
 
-@dataclass(frozen=True, slots=True)
-class Disturbances:
-    """Sound from outside, alike in both channels; amplitudes in full scale. None by default."""
-
-    hum: float = 0.0
-    mains_hz: float = 50.0
-    speech_rms: float = 0.0
-    knock_amplitude: float = 0.0
-    knocks_per_s: float = 0.0
+_STEADY, _QUIET, _PLAIN, _WHOLE = Courses(), Disturbances(), Pickup(), Gaps()
 
 
 @dataclass(frozen=True, slots=True)
-class _Light:
-    """The laser's modulation as the ADC's clock sees it. Phase in cycles: `phase` at frame `origin`."""
-
-    watts: float = 0.0
-    frequency: Fraction = DESIGN_HZ
-    step: Fraction = Fraction(0)
-    origin: int = 0
-    phase: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Stretch:
-    """The sound from frame `first` on, until something changes; rates are per frame.
-
-    E(n) = steady + swing exp(-exchange n) + rest exp(-decay n) and the effective concentration
-    y(n) = gas + gas_rest exp(-exchange n), with n counted from `first`; `direct` comes from the background.
+class State:
+    """What holds at a moment, courses included: the concentration that is let in, the air, the light relative to what
+    the laser is told, and how much faster the laser's clock runs than the ADC's (1 + ppm / 1e6).
     """
 
-    first: int
-    steady: complex
-    swing: complex
-    rest: complex
-    decay: complex
-    gas: float
-    gas_rest: float
-    exchange: float
-    direct: complex
-
-    def envelope(self, n: noise.Wave) -> npt.NDArray[np.complex128]:
-        """E without the background, complex128 like `n`."""
-        exchanged, decayed = np.exp(-self.exchange * n), np.exp(-self.decay * n)
-        phasor: npt.NDArray[np.complex128] = self.steady + self.swing * exchanged + self.rest * decayed
-        return phasor
+    ppm: float
+    air: Air
+    power: float
+    clock: float
 
 
 class Cell:
@@ -115,10 +79,14 @@ class Cell:
     `background` is what windows and walls add, full scale per watt of P1, a phasor against the laser;
     `saturation_ppm` bends the answer to c / (1 + c / saturation_ppm); `exchange_s` is the time constant with
     which new gas fills the cell (0: at once, else at least 0.1 s); `clock_offset_ppm` is how much faster the
-    laser's clock runs than the ADC's; `bits` None leaves out the ADC's rounding. `co2_detunes` lets the
-    concentration itself change the speed of sound (-0.52 Hz per 1000 ppm, up to 1 %), as it does when the gas
-    is CO2; otherwise `air.co2_ppm` counts. What is set before the first sound has been so for ever; later
-    changes ring up and down from the next frame on.
+    laser's clock runs than the ADC's, and `clock_wander_ppm` how far that walks in an hour (standard deviation); `bits`
+    None leaves out the ADC's rounding. `co2_detunes` lets the concentration itself change the speed of sound (-0.52 Hz
+    per 1000 ppm, up to 1 %), as it does when the gas is CO2; otherwise `air.co2_ppm` counts.
+
+    The design air's loudness and Q hold in any air unless `losses` follow the air, the absorption has a `line` and the
+    gas a `relaxation`: each by itself, so that a test can tell them apart. `loopback` puts the modulation on a channel.
+
+    What is set before the first sound has been so for ever; later changes ring up and down from the next frame on.
     """
 
     def __init__(
@@ -130,6 +98,7 @@ class Cell:
         seed: int = 1,
         air: Air = DESIGN_AIR,
         clock_offset_ppm: float = 0.0,
+        clock_wander_ppm: float = 0.0,
         noise_density: float = NOISE_DENSITY,
         bits: int | None = 24,
         quality: float = 50.0,
@@ -137,21 +106,30 @@ class Cell:
         saturation_ppm: float = math.inf,
         exchange_s: float = 0.0,
         co2_detunes: bool = False,
-        disturbances: Disturbances = Disturbances(),
+        losses: bool = False,
+        line: Line | None = None,
+        relaxation: Relaxation | None = None,
+        shape: Shape = "fundamental",
+        courses: Courses = _STEADY,
+        disturbances: Disturbances = _QUIET,
+        pickup: Pickup = _PLAIN,
+        loopback: Loopback | None = None,
+        gaps: Gaps = _WHOLE,
     ) -> None:
         if exchange_s != 0.0 and exchange_s < 0.1:
             raise ValueError(f"exchange_s is {exchange_s}: 0, or at least 0.1 s")
-        self.rate_hz, self.channels = rate_hz, channels
-        self._seed = noise.Seed(seed)
+        self.rate_hz, self.channels, self.seed = rate_hz, channels, noise.Seed(seed)
         self._clock = 1 + Fraction(str(clock_offset_ppm)) / 1_000_000
-        self._noise_rms = noise_density * math.sqrt(rate_hz / 2.0)
-        self._bits, self._quality, self._background = bits, quality, background
+        self._walk = Walk(clock_wander_ppm * 1e-6 / 60.0, self.seed, rate_hz) if clock_wander_ppm else None
+        self._noise_density, self._bits, self._quality, self._background = noise_density, bits, quality, background
         self._saturation, self._exchange_s = saturation_ppm, exchange_s
-        self._co2_detunes, self._disturbances = co2_detunes, disturbances
-        self._ppm, self._air, self._light = checked_ppm(ppm), air, _Light()
+        self._co2_detunes, self._losses, self._line, self._relaxation = co2_detunes, losses, line, relaxation
+        self._shape, self._courses, self._disturbances = shape, courses, disturbances
+        self._pickup, self._loopback, self._gaps = pickup, loopback, gaps
+        self._ppm, self._air, self._light = checked_ppm(ppm), air, Modulation(harmonics(shape, 0.0, 0.5, 1))
         self._next = 0
         self._made: tuple[int, Samples] | None = None
-        self._stretch = self._settled()
+        self._stretches = [self._settled(0)]
 
     @property
     def ppm(self) -> float:
@@ -160,14 +138,33 @@ class Cell:
 
     @property
     def air(self) -> Air:
-        """The state of the gas."""
-        return self._air
+        """The state of the gas at the next frame."""
+        return self.state(self._next).air
 
     @property
     def resonance_hz(self) -> float:
         """Frequency of the resonance in the present air."""
-        air = replace(self._air, co2_ppm=min(self._ppm, 10_000.0)) if self._co2_detunes else self._air
-        return float(DESIGN_HZ) * (speed_of_sound(air) / speed_of_sound(DESIGN_AIR))
+        return self._resonance(self.state(self._next))
+
+    @property
+    def next_frame(self) -> int:
+        """The first frame that has not been heard."""
+        return self._next
+
+    def state(self, frame: int) -> State:
+        """What holds at a frame, if nothing more is set until then."""
+        clock = float(self._clock) * self._wander(frame)
+        if not self._courses.moving:
+            return State(self._ppm, self._air, 1.0, clock)
+        c, air, seconds = self._courses, self._air, frame / self.rate_hz
+        moved = replace(
+            air,
+            temperature_c=air.temperature_c + change(c.temperature_k, seconds),
+            humidity_percent=min(max(air.humidity_percent + change(c.humidity_percent, seconds), 0.0), 100.0),
+            pressure_pa=air.pressure_pa + change(c.pressure_pa, seconds),
+        )
+        ppm = min(max(self._ppm + change(c.ppm, seconds), 0.0), MAX_PPM)
+        return State(ppm, moved, max(1.0 + change(c.power, seconds), 0.0), clock)
 
     def set_ppm(self, ppm: float) -> None:
         """Let in gas of this concentration, 0 to 1e6 ppm. Raises ValueError with the reason."""
@@ -179,15 +176,25 @@ class Cell:
         self._air = air
         self._change()
 
+    def set_pickup(self, pickup: Pickup) -> None:
+        """Change the microphones from the next frame on: one dies, say."""
+        self._pickup, self._made = pickup, None
+
     def drive(self, frequency: Fraction, duty: float, power_w: float) -> None:
         """Modulate the laser from the next frame on; `power_w` 0 is dark. A new frequency keeps the phase."""
         light = self._light
         if frequency != light.frequency or not light.step:
-            step = noise.step(frequency * self._clock, self.rate_hz)
-            elapsed = float(light.step * (self._next - light.origin) % 1)
-            light = _Light(0.0, frequency, step, self._next, (light.phase + elapsed) % 1.0)
-        self._light = replace(light, watts=fundamental_w(power_w, duty))
+            hz = frequency * self._clock
+            light = Modulation(
+                (), frequency, float(hz), noise.step(hz, self.rate_hz), self._next, *self._phase(self._next)
+            )
+        made = harmonics(self._shape, power_w, duty, highest_order(light.hz, self.rate_hz))
+        self._light = replace(light, harmonics=made, duty=duty, lit=power_w > 0.0)
         self._change()
+
+    def lost(self, frame: int, frames: int) -> int:
+        """Frames that an overrun loses before the block of `frames` frames at `frame`."""
+        return self._gaps.lost(frame, frames, self.rate_hz, self.seed)
 
     def sound(self, frame: int, frames: int) -> Samples:
         """Samples `frame` to `frame + frames`, float32 [frames, channels], full scale +-1.
@@ -204,88 +211,133 @@ class Cell:
             out[done : done + len(part)] = part
             done += len(part)
         self._next = frame + frames
+        self._advance(self._next + 1)
         return out
 
     def _change(self) -> None:
         """Begin a new stretch at the next frame, going on from where the old one is."""
         self._made = None
-        settled, old = self._settled(), self._stretch
-        if self._next == 0:
-            self._stretch = settled
-            return
-        n = np.array([float(self._next - old.first)])
-        rest_of_gas = 0.0
-        if self._exchange_s:
-            rest_of_gas = old.gas + old.gas_rest * math.exp(-old.exchange * n[0]) - settled.gas
-        pull = self._per_ppm() * settled.decay.real / (settled.decay - settled.exchange)
-        swing = pull * rest_of_gas
-        rest = complex(old.envelope(n)[0]) - settled.steady - swing
-        self._stretch = replace(settled, swing=swing, rest=rest, gas_rest=rest_of_gas)
+        settled = self._settled(self._next)
+        if self._next > 0:
+            settled = next(old for old in reversed(self._stretches) if old.first <= self._next).then(settled)
+        self._stretches = [settled]
 
-    def _settled(self) -> _Stretch:
-        """The stretch after everything has died away."""
-        f, f_r = float(self._light.frequency * self._clock), self.resonance_hz
-        detuning = 1.0 + 2j * self._quality * (f - f_r) / f_r
-        gas = self._ppm / (1.0 + self._ppm / self._saturation)
-        return _Stretch(
-            first=self._next,
-            steady=self._per_ppm() * gas / detuning,
-            swing=0j,
-            rest=0j,
-            decay=detuning * math.pi * f_r / (self._quality * self.rate_hz),
+    def _advance(self, frame: int) -> None:
+        """Go on to just before `frame`, stretch by stretch, where something changes by itself. What is over is
+        forgotten.
+        """
+        if not self._courses.moving and self._walk is None:
+            return
+        hold = self.rate_hz // HOLDS_PER_S
+        while (first := (self._stretches[-1].first // hold + 1) * hold) < frame:
+            self._stretches.append(self._stretches[-1].then(self._settled(first)))
+            if len(self._stretches) > 2 * noise.CHUNK // hold + 8:
+                del self._stretches[0]
+
+    def _settled(self, first: int) -> Stretch:
+        """The stretch from frame `first` on as it is after everything has died away, in the state of that hold."""
+        hold = self.rate_hz // HOLDS_PER_S
+        middle = first // hold * hold + hold // 2
+        state = self.state(middle)
+        f_r = self._resonance(state)
+        quality = self._quality * (quality_factor(state.air) if self._losses else 1.0)
+        main, *others = self._light.harmonics
+        f = self._light.hz * self._wander(middle)
+        detuning = 1.0 + 2j * quality * (main.order * f - f_r) / f_r
+        gas = state.ppm / (1.0 + state.ppm / self._saturation)
+        per_ppm = self._per_ppm(main, state, f)
+        return Stretch(
+            first=first,
+            per_ppm=per_ppm,
+            steady=per_ppm * gas / detuning,
+            decay=detuning * math.pi * f_r / (quality * self.rate_hz),
             gas=gas,
-            gas_rest=0.0,
             exchange=1.0 / (self._exchange_s * self.rate_hz) if self._exchange_s else 0.0,
-            direct=self._background * self._light.watts,
+            direct=self._background * main.direct * state.power,
+            overtones=tuple(
+                Overtone(
+                    self._per_ppm(other, state, f) / off_resonance(other.order * f, f_r, quality),
+                    self._background * other.direct * state.power,
+                )
+                for other in others
+            ),
         )
 
-    def _per_ppm(self) -> float:
-        """Full scale per ppm at resonance under the present light."""
-        return self._light.watts * ABSORPTION * CELL_CONSTANT * SENSITIVITY
+    def _per_ppm(self, light: Harmonic, state: State, hz: float) -> complex:
+        """Full scale per ppm at resonance of a harmonic of the light, whose first is at `hz`."""
+        per_ppm = light.absorbed * ABSORPTION * CELL_CONSTANT * SENSITIVITY * state.power
+        if self._losses:
+            per_ppm *= quality_factor(state.air) * float(DESIGN_HZ) / self._resonance(state)
+        if self._line:
+            per_ppm *= self._line.absorption(state.air)
+        if self._relaxation:
+            per_ppm *= self._relaxation.response(state.air, light.order * hz)
+        return per_ppm
+
+    def _resonance(self, state: State) -> float:
+        """Frequency of the resonance in that state."""
+        return resonance_hz(replace(state.air, co2_ppm=min(state.ppm, 10_000.0)) if self._co2_detunes else state.air)
+
+    def _wander(self, frame: int) -> float:
+        """The laser's clock at a frame, relative to what it is on average."""
+        return 1.0 + self._walk.error(frame) if self._walk else 1.0
+
+    def _phase(self, frame: int) -> tuple[float, float]:
+        """The laser's phase at a frame, in cycles, [0, 1), and the time that its clock has gained by walking."""
+        light = self._light
+        gained_s = float(self._walk.time_error(frame, 1)[0]) if self._walk else 0.0
+        elapsed = float(light.step * (frame - light.origin) % 1) + light.hz * (gained_s - light.gained_s)
+        return (light.phase + elapsed) % 1.0, gained_s
+
+    def _cycles(self, first: int) -> noise.Wave:
+        """The laser's phase in cycles from frame `first` on, float64 [CHUNK]."""
+        light = self._light
+        cycles = noise.cycles(light.step, first - light.origin) + light.phase
+        if self._walk:
+            cycles += light.hz * (self._walk.time_error(first, noise.CHUNK) - light.gained_s)
+        return cycles
 
     def _chunk(self, chunk: int) -> Samples:
         """All samples of an absolute chunk; those before the present stretch began mean nothing."""
         if self._made is None or self._made[0] != chunk:
-            tone, outside = self._tone(chunk), self._outside(chunk)
-            waves = [sign * tone + outside + self._white(c, chunk) for c, sign in self._signs()]
-            self._made = chunk, self._converted(waves)
+            cycles = self._cycles(chunk * noise.CHUNK)
+            outside = noise.outside(self._disturbances, self.rate_hz, self.seed, chunk)
+            waves = [
+                sign * tone + self._pickup.gain(channel) * outside
+                for channel, (sign, tone) in enumerate(zip((1.0, -1.0), self._tones(chunk, cycles), strict=False))
+            ]
+            if self._loopback and self._loopback.channel in CHANNELS[: self.channels]:
+                waves[CHANNELS.index(self._loopback.channel)] = self._loopback.wave(self._light, cycles, self.rate_hz)
+            for channel, wave in enumerate(waves):
+                wave += self._pickup.own_noise(self._noise_density, self.rate_hz, self.seed, channel, chunk)
+            self._made = chunk, self._pickup.converted(waves, self._bits, self.seed, chunk)
         return self._made[1]
 
-    def _signs(self) -> Sequence[tuple[int, float]]:
-        return ((0, 1.0), (1, -1.0))[: self.channels]
-
-    def _tone(self, chunk: int) -> noise.Wave:
-        """What the laser makes channel A hear, float64 [CHUNK]."""
-        stretch, light = self._stretch, self._light
+    def _tones(self, chunk: int, cycles: noise.Wave) -> list[noise.Wave]:
+        """What the laser makes each microphone hear, float64 [CHUNK]; B without the standing wave's sign."""
         first = chunk * noise.CHUNK
-        n = np.maximum(np.arange(first - stretch.first, first - stretch.first + noise.CHUNK), 0)
-        phasor = stretch.envelope(n.astype(np.float64)) + stretch.direct
-        angle = 2.0 * np.pi * (noise.cycles(light.step, first - light.origin) + light.phase)
-        return phasor.real * np.cos(angle) - phasor.imag * np.sin(angle)
+        self._advance(first + noise.CHUNK)
+        tones = [np.zeros(noise.CHUNK) for _ in range(self.channels)]
+        for number, harmonic in enumerate(self._light.harmonics):
+            phasors = self._phasors(number, first)
+            angle = 2.0 * np.pi * (harmonic.order * cycles)
+            cosine, sine = np.cos(angle), np.sin(angle)
+            for channel, tone in enumerate(tones):
+                transfer = self._pickup.transfer(channel, harmonic.order * self._light.hz, self.rate_hz)
+                heard = phasors if transfer == 1.0 else phasors * transfer
+                tone += heard.real * cosine - heard.imag * sine
+        return tones
 
-    def _outside(self, chunk: int) -> noise.Wave:
-        """What both channels hear of the surroundings, float64 [CHUNK]."""
-        d, rate = self._disturbances, self.rate_hz
-        wave = np.zeros(noise.CHUNK)
-        if d.hum:
-            wave += noise.hum(d.hum, Fraction(str(d.mains_hz)), rate, chunk)
-        if d.speech_rms:
-            wave += noise.speech(d.speech_rms, rate, self._seed, chunk)
-        if d.knock_amplitude and d.knocks_per_s:
-            wave += noise.knocks(d.knock_amplitude, d.knocks_per_s, rate, self._seed, chunk)
-        return wave
-
-    def _white(self, channel: int, chunk: int) -> noise.Wave | float:
-        """The microphone's own noise."""
-        return self._noise_rms * self._seed.white(noise.WHITE + channel, chunk) if self._noise_rms else 0.0
-
-    def _converted(self, waves: list[noise.Wave]) -> Samples:
-        """What the ADC makes of it: rounded to its word, clipped at full scale."""
-        sound = np.stack(waves, axis=1)
-        if self._bits is None:
-            return np.clip(sound, -1.0, 1.0).astype(np.float32)
-        scale = 2.0 ** (self._bits - 1)
-        return (np.clip(np.rint(sound * scale), -scale, scale - 1.0) / scale).astype(np.float32)
+    def _phasors(self, number: int, first: int) -> Phasors:
+        """The phasor of a harmonic of the light from frame `first` on, complex128 [CHUNK]."""
+        pieces, last = [], first + noise.CHUNK
+        ends = [stretch.first for stretch in self._stretches[1:]] + [last]
+        for stretch, end in zip(self._stretches, ends, strict=True):
+            if first < min(end, last):
+                n = np.arange(first - stretch.first, min(end, last) - stretch.first)
+                pieces.append(stretch.phasors(number, np.maximum(n, 0).astype(np.float64)))
+                first = min(end, last)
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 def checked_ppm(ppm: float) -> float:

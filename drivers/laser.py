@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 from drivers.cell import Cell
 from gateway.errors import CommandRefused
-from gateway.types import Command
+from gateway.types import Command, Light
 
 LOWEST_HZ, HIGHEST_HZ = 1, 100_000
 
@@ -16,17 +17,17 @@ class SimulatedLaser:
     """A laser in front of the simulated cell: target "laser", verbs on and off, and tune {"frequency_hz": number}
     for procedures that step the modulation. Dark at first.
 
-    `frequency` is the frequency achieved, exactly: a frequency given as a float is taken as the decimal
-    number that it prints as (2013.7 is 20137/10). `duty` is the lit part of a period, `power_w` the optical
-    power while lit.
+    `light.frequency` is the frequency achieved, exactly: one given as a float is taken as the decimal number that it
+    prints as (2013.7 is 20137/10). `duty` is the lit part of a period, `power_w` the optical power while lit, as a
+    photodiode sees it: with the drift that the cell has for it.
     """
 
     target = "laser"
     verbs: tuple[str, ...] = ("on", "off", "tune")
 
     def __init__(self, cell: Cell, frequency_hz: float | Fraction, duty: float, power_w: float) -> None:
-        self.frequency = frequency_hz if isinstance(frequency_hz, Fraction) else Fraction(str(frequency_hz))
-        self.duty, self.power_w = duty, power_w
+        frequency = frequency_hz if isinstance(frequency_hz, Fraction) else Fraction(str(frequency_hz))
+        self._told = Light(frequency, duty, power_w)
         self._cell, self._lit = cell, False
         self._drive(False)
 
@@ -35,12 +36,17 @@ class SimulatedLaser:
         for another verb, and for a frequency outside 1 Hz to 100 kHz.
         """
         if command.verb == "tune":
-            self.frequency = _tunable(command.args.get("frequency_hz"))
+            self._told = replace(self._told, frequency=_tunable(command.args.get("frequency_hz")))
             self._drive(self._lit)
         elif command.verb in self.verbs:
             self._drive(command.verb == "on")
         else:
             raise CommandRefused(f"laser cannot {command.verb}", "It knows on, off and tune")
+
+    @property
+    def light(self) -> Light:
+        """How the laser is modulated, whether lit or not."""
+        return replace(self._told, power_w=self._told.power_w * self._cell.state(self._cell.next_frame).power)
 
     def read(self) -> str:
         """The light itself: "on" or "off"."""
@@ -56,7 +62,7 @@ class SimulatedLaser:
 
     def _drive(self, lit: bool) -> None:
         self._lit = lit
-        self._cell.drive(self.frequency, self.duty, self.power_w if lit else 0.0)
+        self._cell.drive(self._told.frequency, self._told.duty, self._told.power_w if lit else 0.0)
 
 
 def _tunable(value: Any) -> Fraction:

@@ -7,8 +7,9 @@ only before a gap and at the end of a recording, and empty when a device is sile
 from __future__ import annotations
 
 import asyncio
+import bisect
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from drivers.alsa import Capture
 from drivers.cell import Cell
 from drivers.intake import Intake, Piece
-from drivers.recording import Recording
+from drivers.recording import Change, Recording
 from drivers.sound import condition
 from gateway.clock import Clock
 from gateway.errors import DeviceError
@@ -62,7 +63,7 @@ class AlsaMicrophone:
         """Frames lost so far, as the blocks have told."""
         return self._intake.lost_frames_total
 
-    async def blocks(self) -> AsyncIterator[SampleBlock]:
+    async def blocks(self) -> AsyncGenerator[SampleBlock]:
         """See gateway.ports.Microphone. The device starts with the first block, and is closed with the
         last."""
         self._intake = Intake(self.rate_hz, self.channels, self._clock.monotonic_ns())
@@ -154,7 +155,8 @@ class FileMicrophone:
     the file.
 
     `realtime` plays it at its own pace, otherwise as fast as it is taken; `repeat` begins again at its end,
-    with time going on. Frames that were lost in the recording are lost again.
+    with time going on. Frames that were lost in the recording are lost again, and what was read beside the sound is
+    read again, at the same frame.
     """
 
     def __init__(self, path: Path | str, block_frames: int, realtime: bool, clock: Clock, repeat: bool = False) -> None:
@@ -163,14 +165,15 @@ class FileMicrophone:
         self._block_frames, self._repeat = block_frames, repeat
         self._pace = _Pace(clock, self.rate_hz) if realtime else None
 
-    async def blocks(self) -> AsyncIterator[SampleBlock]:
+    async def blocks(self) -> AsyncGenerator[SampleBlock]:
         """See gateway.ports.Microphone. Ends with the recording; RecordingError where the file is cut
         short."""
         index = played = lost = 0
         recording = self._recording
         while True:
             hole = self._hole(recording.position)
-            samples = recording.read(min(self._block_frames, abs(hole) or self._block_frames))
+            beside, more = self._beside(recording.position)
+            samples = recording.read(min(self._block_frames, abs(hole) or self._block_frames, more))
             if not len(samples):
                 played += recording.position
                 if not self._repeat or not recording.position:
@@ -185,12 +188,19 @@ class FileMicrophone:
                 await self._pace.until(frame + len(samples))
             else:
                 await asyncio.sleep(0)
-            yield self._block(index, frame, samples, lost)
+            yield self._block(index, frame, samples, lost, beside)
             index, lost = index + 1, 0
 
     def close(self) -> None:
         """See gateway.ports.Microphone."""
         self._recording.close()
+
+    def _beside(self, position: int) -> tuple[Change, int]:
+        """What was read beside the sound there, and for how many frames more."""
+        changes = self._recording.changes
+        index = bisect.bisect_right(changes, position, key=lambda change: change.frame)
+        newest = changes[index - 1] if index else Change(0)
+        return newest, changes[index].frame - position if index < len(changes) else self._block_frames
 
     def _hole(self, position: int) -> int:
         """Frames to the next gap; inside of one, minus the frames to its end; 0 if there is none to come."""
@@ -201,18 +211,19 @@ class FileMicrophone:
                 return position - first - frames
         return 0
 
-    def _block(self, index: int, frame: int, samples: np.ndarray, lost: int) -> SampleBlock:
+    def _block(self, index: int, frame: int, samples: np.ndarray, lost: int, beside: Change) -> SampleBlock:
         samples, flags = condition(samples)
+        flags |= beside.flags
         start = self._recording.start_utc_ns
         utc_ns = None if start is None else start + frame * 1_000_000_000 // self.rate_hz
-        return SampleBlock(index, frame, self.rate_hz, samples, lost, utc_ns, flags)
+        return SampleBlock(index, frame, self.rate_hz, samples, lost, utc_ns, flags, beside.light, beside.climate)
 
 
 class SimulatedMicrophone:
     """The simulated cell's microphones, at the pace of the clock (`realtime`) or as fast as blocks are taken.
 
-    Up to 2 s late it catches up and loses nothing; later, it has lost what it is late by. `overruns` and
-    `lost_frames_total` count as for a device.
+    Up to 2 s late it catches up and loses nothing; later, it has lost what it is late by. It also loses what the cell
+    says (`Cell.lost`). `overruns` and `lost_frames_total` count as for a device.
     """
 
     def __init__(self, cell: Cell, block_frames: int, realtime: bool, clock: Clock) -> None:
@@ -221,15 +232,15 @@ class SimulatedMicrophone:
         self._cell, self._block_frames, self._clock = cell, block_frames, clock
         self._realtime = realtime
 
-    async def blocks(self) -> AsyncIterator[SampleBlock]:
+    async def blocks(self) -> AsyncGenerator[SampleBlock]:
         """See gateway.ports.Microphone. For ever; begins anew, at frame 0 of the cell, only once."""
         pace = _Pace(self._clock, self.rate_hz)
         start_utc_ns = self._clock.utc_ns()
         index = frame = 0
         while True:
-            lost = 0
+            lost = self._cell.lost(frame, self._block_frames)
             if self._realtime:
-                lost = pace.lost(frame + self._block_frames)
+                lost += pace.lost(frame + lost + self._block_frames)
                 await pace.until(frame + lost + self._block_frames)
             else:
                 await asyncio.sleep(0)

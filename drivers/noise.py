@@ -1,4 +1,4 @@
-"""What a microphone hears beside the gas: white noise, mains hum, speech, knocks.
+"""What a microphone hears beside the gas: white and 1/f noise, mains hum, pumps, speech, knocks.
 
 Everything is a function of the absolute frame number. Random sound is made in chunks of CHUNK frames, each
 from a counter-based generator (Philox, Salmon et al., SC11) whose counter is the chunk's number: the sound
@@ -8,6 +8,7 @@ exactly.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -18,11 +19,28 @@ CHUNK = 4096
 
 Wave = npt.NDArray[np.float64]
 
-WHITE, SPEECH, KNOCKS = 0, 16, 32
-"""First stream number of each kind; white noise takes one stream per channel."""
+WHITE, COMMON, FLICKER, SPEECH, KNOCKS = 0, 4, 8, 16, 32
+"""First stream number of each kind; white noise and 1/f noise take one stream per channel."""
 
 DENOMINATOR = 1 << 49
 """Largest denominator of a phase step, so that CHUNK steps fit into 63 bits; the rounding is below 1e-29."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disturbances:
+    """Sound from outside, alike in both channels; amplitudes in full scale. None by default.
+
+    `common_density` is white noise, full scale / sqrt(Hz), one-sided; `tones` are pumps and fans, each a frequency in
+    hertz and an amplitude.
+    """
+
+    hum: float = 0.0
+    mains_hz: float = 50.0
+    speech_rms: float = 0.0
+    knock_amplitude: float = 0.0
+    knocks_per_s: float = 0.0
+    common_density: float = 0.0
+    tones: tuple[tuple[float, float], ...] = ()
 
 
 class Seed:
@@ -57,6 +75,22 @@ def cycles(cycles_per_frame: Fraction, first: int, frames: int = CHUNK) -> Wave:
     return counts / float(over)
 
 
+def outside(d: Disturbances, rate_hz: int, seed: Seed, chunk: int) -> Wave:
+    """All disturbances together, float64 [CHUNK]."""
+    wave = np.zeros(CHUNK)
+    if d.hum:
+        wave += hum(d.hum, Fraction(str(d.mains_hz)), rate_hz, chunk)
+    if d.speech_rms:
+        wave += speech(d.speech_rms, rate_hz, seed, chunk)
+    if d.knock_amplitude and d.knocks_per_s:
+        wave += knocks(d.knock_amplitude, d.knocks_per_s, rate_hz, seed, chunk)
+    if d.common_density:
+        wave += d.common_density * np.sqrt(rate_hz / 2.0) * seed.white(COMMON, chunk)
+    for hz, amplitude in d.tones:
+        wave += amplitude * np.sin(2.0 * np.pi * cycles(step(Fraction(str(hz)), rate_hz), chunk * CHUNK))
+    return wave
+
+
 def hum(amplitude: float, mains_hz: Fraction, rate_hz: int, chunk: int) -> Wave:
     """Mains hum: harmonics k = 1 to 5 with amplitude / k, in sine phase; float64 [CHUNK]."""
     angle = 2.0 * np.pi * cycles(step(mains_hz, rate_hz), chunk * CHUNK)
@@ -71,21 +105,36 @@ def speech(rms: float, rate_hz: int, seed: Seed, chunk: int) -> Wave:
     Acoust. Soc. Am. 96 (1994) 2108), loudness swinging at the syllables' 4 Hz. Neighbouring chunks overlap
     with sine windows, whose squares add up to one.
     """
-    window = np.sin(np.pi * (np.arange(2 * CHUNK) + 0.5) / (2 * CHUNK))
-    before = window[CHUNK:] * _shaped(rate_hz, seed, chunk - 1)[CHUNK:] if chunk else np.zeros(CHUNK)
-    wave = before + window[:CHUNK] * _shaped(rate_hz, seed, chunk)[:CHUNK]
+    hz = np.fft.rfftfreq(2 * CHUNK, 1.0 / rate_hz)
+    shape = (hz > 100.0) / (1.0 + (hz / 500.0) ** 2) ** 0.75
+    shape /= np.sqrt(np.mean(shape**2))
+    wave = _shaped(shape, seed, SPEECH, chunk)
     syllables = 1.0 - np.cos(2.0 * np.pi * cycles(step(Fraction(4), rate_hz), chunk * CHUNK))
     swung: Wave = rms * wave * syllables / np.sqrt(1.5)
     return swung
 
 
-def _shaped(rate_hz: int, seed: Seed, chunk: int) -> Wave:
-    """Noise with the spectrum of speech and unit variance, float64 [2 CHUNK]."""
-    spectrum = np.fft.rfft(seed.white(SPEECH, chunk, 2 * CHUNK))
+def flicker(density: float, corner_hz: float, rate_hz: int, seed: Seed, channel: int, chunk: int) -> Wave:
+    """1/f noise of a microphone: float64 [CHUNK], spectral density `density`^2 `corner_hz` / f: at `corner_hz` as loud
+    as white noise of `density` (full scale / sqrt(Hz), one-sided). It ends at rate / (2 CHUNK), 6 Hz.
+    """
     hz = np.fft.rfftfreq(2 * CHUNK, 1.0 / rate_hz)
-    shape = (hz > 100.0) / (1.0 + (hz / 500.0) ** 2) ** 0.75
-    shape /= np.sqrt(np.mean(shape**2))
-    wave: Wave = np.fft.irfft(spectrum * shape)
+    shape = np.concatenate([[0.0], np.sqrt(corner_hz / hz[1:])])
+    wave: Wave = density * np.sqrt(rate_hz / 2.0) * _shaped(shape, seed, FLICKER + channel, chunk)
+    return wave
+
+
+def _shaped(shape: Wave, seed: Seed, stream: int, chunk: int) -> Wave:
+    """White noise of unit variance with its spectrum times `shape` (float64 [CHUNK + 1]): float64 [CHUNK]."""
+    window = np.sin(np.pi * (np.arange(2 * CHUNK) + 0.5) / (2 * CHUNK))
+    before = window[CHUNK:] * _coloured(shape, seed, stream, chunk - 1)[CHUNK:] if chunk else np.zeros(CHUNK)
+    wave: Wave = before + window[:CHUNK] * _coloured(shape, seed, stream, chunk)[:CHUNK]
+    return wave
+
+
+def _coloured(shape: Wave, seed: Seed, stream: int, chunk: int) -> Wave:
+    """One window of it, float64 [2 CHUNK]."""
+    wave: Wave = np.fft.irfft(np.fft.rfft(seed.white(stream, chunk, 2 * CHUNK)) * shape)
     return wave
 
 

@@ -2,8 +2,9 @@
 
 A recording grows under the name NAME.part and gets its own name when it is closed, so that whatever bears a
 recording's name is whole; after a crash NAME.part holds the sound up to the last write. Lost frames become
-zeros, so that time goes on, and are listed in the metadata, so that a replay loses them again. Metadata stand
-in front of the sound as the file's comment, with room kept for that list.
+zeros, so that time goes on, and are listed in the metadata, so that a replay loses them again; so is what was
+read beside the sound, whenever it changes. Metadata stand in front of the sound as the file's comment, with room
+kept for these lists; the second stands behind the sound in a WAV file.
 
 FLOAT keeps float32 samples bit for bit; PCM_24 keeps those of a 24-bit converter bit for bit. Whole numbers
 are made here: libsndfile scales floats by 2**(n-1) - 1 when it writes and by 2**(n-1) when it reads.
@@ -15,6 +16,7 @@ import json
 import os
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from drivers.recording import Recording, riff_chunks, utc_text
+from drivers.recording import INPUTS_CHUNK, READ_BESIDE, Change, Recording, inputs_text, riff_chunks, utc_text
 from gateway.errors import RecordingError
 from gateway.types import SampleBlock, Samples
 
@@ -32,6 +34,9 @@ SUBTYPES = {".wav": ("FLOAT", "PCM_16", "PCM_24", "PCM_32"), ".flac": ("PCM_24",
 BITS = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 ROOM_FOR_GAPS = 2048
 """Characters kept for the list of gaps: a hundred or so. Later gaps stay as zeros that nobody marks."""
+ROOM_FOR_INPUTS = 1 << 16
+"""Characters kept in a FLAC file for what was read beside the sound: hundreds of changes. Later ones are not
+kept, and a replay goes on with the last."""
 WAV_TEXT = 32_000
 """Longest comment that libsndfile writes into a WAV file (it drops longer ones somewhere above 32 kB)."""
 WAV_BYTES = 0xFFFF_FFFF - (1 << 20)
@@ -64,10 +69,12 @@ class Recorder:
         self._wav, self._subtype = self._chosen(subtype)
         self._metadata = dict(metadata or {})
         self._gaps: list[tuple[int, int]] = []
+        self._changes: list[Change] = []
         self._next: int | None = None
         self._open = True
         self._file: soundfile.SoundFile | None = None
-        self._text_at = self._data_at = 0
+        self._data_at = 0
+        self._room_at: dict[str, int] = {}
         if not overwrite:
             for taken in (self.path, self.part):
                 if taken.exists():
@@ -102,9 +109,10 @@ class Recorder:
             self._begin(block.utc_ns)
         if self._next is not None and block.frame > self._next:
             self._fill(block.frame - self._next)
+        self._note(block)
         self._append(block.samples)
         self._next = block.frame + len(block.samples)
-        if self.frames and not self._text_at:
+        if self.frames and not self._room_at:
             self._locate()
         self._promise()
 
@@ -136,7 +144,8 @@ class Recorder:
         """Open the file with its metadata, now that the start is known."""
         if utc_ns is not None:
             self._metadata.setdefault("start", utc_text(utc_ns))
-        comment = json.dumps({**self._metadata, "lost": " " * ROOM_FOR_GAPS})
+        room = {"lost": " " * ROOM_FOR_GAPS} | ({} if self._wav else {"inputs": " " * ROOM_FOR_INPUTS})
+        comment = json.dumps({**self._metadata, **room})
         if self._wav and len(comment) > WAV_TEXT:
             raise RecordingError(
                 f"{self.path}: {len(comment)} bytes of metadata are too much for a WAV file",
@@ -145,6 +154,13 @@ class Recorder:
         kind = "WAV" if self._wav else "FLAC"
         self._file = soundfile.SoundFile(self._disk, "w", self.rate_hz, self.channels, self._subtype, format=kind)
         self._file.comment = comment
+
+    def _note(self, block: SampleBlock) -> None:
+        """What was read beside the sound, if it is new."""
+        now = Change(self.frames, block.flags & READ_BESIDE, block.light, block.climate)
+        before = self._changes[-1] if self._changes else Change(0)
+        if replace(before, frame=self.frames) != now:
+            self._changes.append(now)
 
     def _fill(self, lost: int) -> None:
         """Zeros for lost frames."""
@@ -174,7 +190,9 @@ class Recorder:
         if self._wav:
             self._data_at = riff_chunks(self.part).data_at
         head = self._disk.head(self._data_at or 1 << 20)
-        self._text_at = max(0, head.find(b" " * ROOM_FOR_GAPS))
+        for name, size in (("lost", ROOM_FOR_GAPS), ("inputs", ROOM_FOR_INPUTS)):
+            found = head.find(f'"{name}": "'.encode() + b" " * size)
+            self._room_at[name] = found + len(name) + 5 if found >= 0 else 0
 
     def _promise(self) -> None:
         """Let a WAV header tell how much is there, for the case that nobody comes to close the file."""
@@ -204,8 +222,10 @@ class Recorder:
         gaps = ""
         for first, frames in self._gaps:
             gaps += f"{first}+{frames} " if len(gaps) < ROOM_FOR_GAPS - 48 else ""
-        if gaps and self._text_at > 0:
-            self._disk.patch(self._text_at, gaps.encode())
+        if gaps and self._room_at.get("lost"):
+            self._disk.patch(self._room_at["lost"], gaps.encode())
+        if self._changes and not self._disk.error:
+            self._tell_inputs()
         if self._disk.error:
             self.frames = _mended(self.part, self._disk)
         self._disk.close()
@@ -213,6 +233,25 @@ class Recorder:
             self.part.replace(self.path)
         else:
             self.part.unlink()
+
+    def _tell_inputs(self) -> None:
+        """What was read beside the sound: a chunk behind it in a WAV file, in its room in a FLAC file."""
+        if self._wav:
+            text = inputs_text(self._changes).encode()
+            at = self._disk.size + self._disk.size % 2
+            self._disk.patch(at, INPUTS_CHUNK + struct.pack("<I", len(text)) + text + b"\0" * (len(text) % 2))
+            self._disk.patch(4, struct.pack("<I", self._disk.size - 8))
+        elif self._room_at.get("inputs"):
+            self._disk.patch(self._room_at["inputs"], _fitting(self._changes, ROOM_FOR_INPUTS))
+
+
+def _fitting(changes: list[Change], room: int) -> bytes:
+    """As many of the changes as fit, as they stand inside a JSON string."""
+    while True:
+        text = json.dumps(inputs_text(changes))[1:-1].encode()
+        if len(text) <= room:
+            return text
+        changes = changes[: min(len(changes) - 1, len(changes) * room // len(text))]
 
 
 class _Disk:

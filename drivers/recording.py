@@ -3,17 +3,19 @@
 libsndfile takes a WAV file that is shorter than its header says for a shorter one; here the header's promise
 is read from the file itself and kept until the sound ends. It also drops WAV comments longer than 2 kB when
 it reads them; here they are read from their chunk. The comment of our own recordings is a JSON object of
-strings (configuration, calibration, start, software, box); `lost` lists the gaps as "FRAME+FRAMES
-FRAME+FRAMES".
+strings (configuration, calibrations, start, software, box); `lost` lists the gaps as "FRAME+FRAMES
+FRAME+FRAMES", `inputs` what was read beside the sound, as JSON: [frame, flags, light, climate] for each change. In a
+WAV file `inputs` stands in a chunk of its own behind the sound.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,12 +23,26 @@ import numpy as np
 import soundfile
 
 from gateway.errors import RecordingError
-from gateway.types import Samples
+from gateway.types import NO_FLAGS, Climate, Flag, Flags, Light, Samples
 
 FORMATS = ("WAV", "WAVEX", "RF64", "FLAC")
 SECONDS = "%Y-%m-%dT%H:%M:%S"
+INPUTS_CHUNK = b"sphn"
+"""Our chunk in a WAV file."""
+READ_BESIDE: Flags = frozenset({Flag.LASER_OFF})
+"""The flags that cannot be told from the sound itself."""
 UNKNOWN = 1 << 62
 """libsndfile says more frames than this where a file does not say how many it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What was read beside the sound from `frame` of the recording on."""
+
+    frame: int
+    flags: Flags = NO_FLAGS
+    light: Light | None = None
+    climate: Climate | None = None
 
 
 class Recording:
@@ -34,7 +50,8 @@ class Recording:
 
     `promised` is the number of frames that the header announces, None where it does not; `position` the next
     frame to be read; `start_utc_ns` the wall clock at frame 0, None where nobody wrote it down; `gaps` the
-    lost frames as (first, frames), in order.
+    lost frames as (first, frames), in order; `changes` what was read beside the sound, in order, none at frame 0 if
+    nothing is known.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -48,8 +65,11 @@ class Recording:
             chunks = riff_chunks(self.path) if self._file.format in ("WAV", "WAVEX") else None
             self.promised = self._promise(chunks)
             self.metadata = _metadata(chunks.comment if chunks else self._file.comment)
+            if chunks and chunks.inputs:
+                self.metadata["inputs"] = chunks.inputs
             self.start_utc_ns = _start(self.path, self.metadata)
             self.gaps = _gaps(self.path, self.metadata)
+            self.changes = _changes(self.path, self.metadata.get("inputs", ""))
         except RecordingError:
             self.close()
             raise
@@ -135,20 +155,22 @@ def read_metadata(path: Path | str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Chunks:
-    """What a WAV file says of itself: bytes of sound announced, where they begin, what follows, the
-    comment."""
+    """What a WAV file says of itself: bytes of sound announced, where they begin, what follows, the comment, and what
+    was read beside the sound.
+    """
 
     frame_bytes: int
     data_at: int
     data_bytes: int
     bytes_after: int
     comment: str
+    inputs: str
 
 
 def riff_chunks(path: Path) -> Chunks:
     """Walk over the chunks of a WAV file. Raises RecordingError if the sound's own are not there."""
     frame_bytes = data_at = data_bytes = 0
-    comment = ""
+    comment = inputs = ""
     size = path.stat().st_size
     with path.open("rb") as file:
         for name, at, length in _chunks(file, 12, size):
@@ -157,6 +179,8 @@ def riff_chunks(path: Path) -> Chunks:
                 frame_bytes = struct.unpack("<12xH", file.read(14).ljust(14, b"\0"))[0]
             elif name == b"data" and not data_at:
                 data_at, data_bytes = at, length
+            elif name == INPUTS_CHUNK:
+                inputs = file.read(length).rstrip(b"\0").decode("utf-8", "replace")
             elif name == b"LIST" and file.read(4) == b"INFO":
                 for tag, place, count in _chunks(file, at + 4, min(at + length, size)):
                     if tag == b"ICMT":
@@ -164,7 +188,7 @@ def riff_chunks(path: Path) -> Chunks:
                         comment = file.read(count).rstrip(b"\0").decode("utf-8", "replace")
     if not (frame_bytes and data_at):
         raise RecordingError(f"{path} has a damaged header: its sound cannot be found", "Copy the file again")
-    return Chunks(frame_bytes, data_at, data_bytes, size - data_at, comment)
+    return Chunks(frame_bytes, data_at, data_bytes, size - data_at, comment, inputs)
 
 
 def _chunks(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
@@ -209,8 +233,8 @@ def _metadata(comment: str) -> dict[str, str]:
         found = comment.strip()
     if isinstance(found, dict):
         texts = {str(key): value if isinstance(value, str) else json.dumps(value) for key, value in found.items()}
-        texts["lost"] = texts.get("lost", "").strip()
-        return {key: value for key, value in texts.items() if key != "lost" or value}
+        texts |= {key: texts.get(key, "").strip() for key in ("lost", "inputs")}
+        return {key: value for key, value in texts.items() if key not in ("lost", "inputs") or value}
     return {"comment": comment.strip()} if comment.strip() else {}
 
 
@@ -233,6 +257,33 @@ def _gaps(path: Path, metadata: dict[str, str]) -> tuple[tuple[int, int], ...]:
         return tuple(sorted((first, frames) for first, frames in pairs if first >= 0 and frames > 0))
     except ValueError:
         raise RecordingError(f"{path}: its list of lost frames {metadata['lost']!r} cannot be read") from None
+
+
+def inputs_text(changes: Sequence[Change]) -> str:
+    """Changes as the text that a recording holds, whole numbers of hertz as fractions."""
+    told = []
+    for change in changes:
+        light, climate = change.light, change.climate
+        lit = None if light is None else [str(light.frequency), light.duty, light.power_w]
+        air = None if climate is None else [climate.temperature_c, climate.humidity_percent, climate.pressure_pa]
+        told.append([change.frame, sorted(change.flags), lit, air])
+    return json.dumps(told, separators=(",", ":"))
+
+
+def _changes(path: Path, text: str) -> tuple[Change, ...]:
+    """The reverse of `inputs_text`."""
+    if not text:
+        return ()
+    try:
+        found = []
+        for frame, flags, lit, air in json.loads(text):
+            light = None if lit is None else Light(Fraction(lit[0]), float(lit[1]), float(lit[2]))
+            climate = None if air is None else Climate(*air)
+            found.append(Change(int(frame), frozenset(Flag(flag) for flag in flags), light, climate))
+    except (ValueError, TypeError, IndexError, ZeroDivisionError):
+        message = f"{path}: what was read beside the sound cannot be understood: {text[:60]}"
+        raise RecordingError(message, "Record again, or remove its metadata") from None
+    return tuple(sorted(found, key=lambda change: change.frame))
 
 
 def utc_text(utc_ns: int) -> str:

@@ -51,6 +51,8 @@ class AlarmState:
 class Alarms:
     """All alarms of a configuration and where they stand."""
 
+    STATE = ("_states",)
+
     def __init__(self, alarms: Sequence[Alarm]) -> None:
         self._alarms = tuple(alarms)
         self._states = {alarm.rule: AlarmState() for alarm in alarms}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import socket
@@ -13,10 +14,15 @@ from pathlib import Path as File
 import numpy as np
 
 from drivers.air import Air
-from drivers.cell import Cell, Disturbances, SimulatedCellOutput
+from drivers.cell import Cell, SimulatedCellOutput
+from drivers.climate import FixedClimate, SimulatedClimate
+from drivers.course import Courses, Ramp, Swing
+from drivers.gas import Line, Relaxation
 from drivers.laser import SimulatedLaser
 from drivers.led import GpioLed, SimulatedLed
 from drivers.microphone import AlsaMicrophone, FileMicrophone, SimulatedMicrophone
+from drivers.noise import Disturbances
+from drivers.pickup import Gaps, Loopback, Pickup
 from drivers.relay import GpioRelay, SimulatedRelay
 from gateway import board as boards
 from gateway.board import Board
@@ -29,6 +35,7 @@ from gateway.dsp.demodulator import exact
 from gateway.errors import ConfigError, Fault
 from gateway.graph import Fitted, Graph, Step, commuted, fit, kinds
 from gateway.inbox import CommandInbox
+from gateway.inputs import Inputs
 from gateway.mqtt.face import Face, GasFace, OutputFace, RuleFace, SignalFace
 from gateway.mqtt.link import MqttLink
 from gateway.nodes import SETTINGS
@@ -37,8 +44,9 @@ from gateway.nodes.curve import ConcentrationSettings
 from gateway.nodes.place import LaserPhase, NodeFault, start
 from gateway.outputs import Outputs
 from gateway.path import Path
-from gateway.ports import Microphone, Output
+from gateway.ports import ClimateSensor, Microphone, Output
 from gateway.rules import ParsedRule, RuleFault, parse
+from gateway.types import Climate
 from gateway.watch import Watch
 
 VERSION = version("spectrophone")
@@ -59,7 +67,7 @@ class Sound:
 class Parts:
     """Everything that runs, put together but not started."""
 
-    microphone: Microphone
+    inputs: Inputs
     path: Path
     outputs: Outputs
     inbox: CommandInbox
@@ -101,7 +109,23 @@ def steps(config: Config) -> tuple[Step, ...]:
     pairs = [(connection.from_, connection.to) for connection in graph.connections]
     fed = feeders(list(nodes), pairs)
     ordered = [nodes[name] for name in order(list(nodes), pairs)]
-    return tuple(Step(node.id, node.type, node.parameters, fed[node.id]) for node in ordered)
+    return tuple(Step(node.id, node.type, node.parameters, fed[node.id], _digest(node.parameters)) for node in ordered)
+
+
+def calibration_files(config: Config) -> tuple[File, ...]:
+    """The calibration files that the configuration names."""
+    parameters = (node.parameters for node in config.processing.default_graph.nodes)
+    return tuple(p.calibration for p in parameters if isinstance(p, ConcentrationSettings) and p.calibration)
+
+
+def _digest(parameters: Settings) -> str:
+    """A digest of the calibration file that a node's settings name, "" where there is none."""
+    if not isinstance(parameters, ConcentrationSettings) or parameters.calibration is None:
+        return ""
+    try:
+        return hashlib.sha256(parameters.calibration.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def shape(config: Config) -> tuple[tuple[str, str, str | None], ...]:
@@ -190,15 +214,53 @@ def verbs(board: Board) -> dict[str, tuple[str, ...]]:
 
 def simulated_cell(config: Config, heard: Sound) -> Cell:
     """The simulated cell as configured."""
-    cell = config.cell
+    c = config.cell
     return Cell(
         heard.rate_hz,
         heard.channels,
-        ppm=cell.ppm,
-        seed=cell.seed,
-        air=Air(cell.temperature_c, cell.humidity_percent, cell.pressure_pa),
-        clock_offset_ppm=cell.clock_offset_ppm,
-        disturbances=Disturbances(hum=cell.hum),
+        ppm=c.ppm,
+        seed=c.seed,
+        air=Air(c.temperature_c, c.humidity_percent, c.pressure_pa),
+        clock_offset_ppm=c.clock_offset_ppm,
+        clock_wander_ppm=c.clock_wander_ppm,
+        noise_density=c.noise_density,
+        bits=None if c.bits == "float" else c.bits,
+        quality=c.quality,
+        background=complex(c.background_re, c.background_im),
+        saturation_ppm=c.saturation_ppm or math.inf,
+        exchange_s=c.exchange_s or 0.0,
+        co2_detunes=c.co2_detunes,
+        losses=c.losses,
+        line=None if c.line_energy_cm is None else Line(c.line_energy_cm),
+        relaxation=Relaxation() if c.relaxation else None,
+        shape=c.light,
+        courses=Courses(
+            temperature_k=(Swing(c.temperature_swing_k, c.swing_period_s),) if c.temperature_swing_k else (),
+            ppm=(Ramp(0.0, 3600.0, c.ppm_per_hour),) if c.ppm_per_hour else (),
+            power=(Ramp(0.0, 3600.0, c.power_drift_percent / 100.0),) if c.power_drift_percent else (),
+        ),
+        disturbances=Disturbances(
+            hum=c.hum,
+            mains_hz=c.mains_hz,
+            speech_rms=c.speech_rms,
+            knock_amplitude=c.knock_amplitude,
+            knocks_per_s=c.knock_rate_hz,
+            common_density=c.common_density,
+            tones=((c.tone_hz, c.tone_amplitude),) if c.tone_amplitude else (),
+        ),
+        pickup=Pickup(
+            gain_b=c.gain_b,
+            phase_b_deg=c.phase_b_deg,
+            flicker_hz=c.flicker_hz,
+            coupling_hz=c.coupling_hz,
+            delay_frames=c.delay_frames,
+            offset=c.offset,
+            dead=c.dead_microphone,
+            stuck_at=c.stuck_at,
+            dither=c.dither,
+        ),
+        loopback=Loopback(c.loopback_amplitude, c.loopback_shape, c.loopback_channel) if c.loopback_amplitude else None,
+        gaps=Gaps(c.gap_rate_hz, c.gap_s),
     )
 
 
@@ -212,6 +274,16 @@ def microphone(config: Config, board: Board, clock: Clock, cell: Cell | None) ->
     if device.startswith("file:"):
         return FileMicrophone(File(device.removeprefix("file:")), frames, realtime=True, clock=clock)
     return AlsaMicrophone(device, listening.rate_hz, listening.format, listening.channels, frames, clock)
+
+
+def climate(config: Config, cell: Cell | None) -> ClimateSensor | None:
+    """What tells the gas's temperature, humidity and pressure: the configuration's fixed values, else the simulated
+    cell, else nothing.
+    """
+    given = config.climate
+    if given.model_fields_set:
+        return FixedClimate(Climate(given.temperature_c, given.humidity_percent, given.pressure_pa))
+    return None if cell is None else SimulatedClimate(cell)
 
 
 def outputs(config: Config, board: Board, cell: Cell | None) -> list[Output]:
@@ -270,7 +342,8 @@ def parts(config: Config, board: Board, clock: Clock) -> Parts:
     link = None
     if config.mqtt is not None:
         link = MqttLink(config.mqtt, shown, inbox, clock, np.random.default_rng())
-    return Parts(listening, computing, door, inbox, Watch(clock, door.forbid, door.allow), link, shown)
+    inputs = Inputs(listening, door, climate(config, cell))
+    return Parts(inputs, computing, door, inbox, Watch(clock, door.forbid, door.allow), link, shown)
 
 
 def _fitted(config: Config, heard: Sound) -> Iterator[Fitted | tuple[Step, NodeFault]]:

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from drivers.recorder import Recorder
 from gateway import build
 from gateway.board import Board
+from gateway.check import Checked
 from gateway.clock import Clock
 from gateway.config.config import Config
+from gateway.config.redact import redact
+from gateway.nodes.curve import ConcentrationSettings
 from gateway.service import light, until_told
+
+
+def recomputable(checked: Checked) -> dict[str, str]:
+    """What a replay needs beside the sound: the configuration without its secrets and without MQTT, and the calibration
+    files that it names, by node.
+    """
+    config, board = build.accepted(checked)
+    data = {name: section for name, section in checked.document.data.items() if name != "mqtt"}
+    text = yaml.safe_dump({**data, "board": board.name}, sort_keys=False, allow_unicode=True)
+    files = {
+        node.id: node.parameters.calibration.read_text("utf-8")
+        for node in config.processing.default_graph.nodes
+        if isinstance(node.parameters, ConcentrationSettings) and node.parameters.calibration
+    }
+    return {"configuration": redact(text, checked.secrets), "calibrations": json.dumps(files)}
 
 
 async def record(
@@ -21,24 +42,24 @@ async def record(
     board: Board,
     clock: Clock,
     *,
-    text: str,
+    written: Mapping[str, str],
     overwrite: bool,
     seen: Callable[[float], None],
 ) -> dict[str, Any]:
-    """Record `seconds` of sound into `out`, and tell about it. `text` is the configuration as written.
+    """Record `seconds` of sound into `out`, and tell about it. `written` is what is to stand in the file.
 
     `seen` is called with the seconds that are done. SIGINT and SIGTERM end the recording early; what is there is kept.
     Raises DeviceError, and RecordingError with what could be saved.
     """
     parts = build.parts(config.model_copy(update={"mqtt": None}), board, clock)
-    metadata = {"software": f"spectrophone {build.VERSION}", "box": parts.face.box, "configuration": text}
-    microphone = parts.microphone
+    metadata = {"software": f"spectrophone {build.VERSION}", "box": parts.face.box, **written}
+    microphone = parts.inputs.microphone
     recorder = Recorder(out, microphone.rate_hz, microphone.channels, metadata=metadata, overwrite=overwrite)
     light(parts.outputs, config, board)
 
     async def take() -> None:
         frames = round(seconds * microphone.rate_hz)
-        async for block in microphone.blocks():
+        async for block in parts.inputs.blocks():
             recorder.write(block.first_frames(frames - recorder.frames))
             seen(recorder.seconds)
             if recorder.frames >= frames:

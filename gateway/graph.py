@@ -17,12 +17,17 @@ _LINEAR = frozenset({"gain", "differential", "channel_mixer", "channel_selector"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One node as configured; `feeder` is the id of the node that feeds it, None for the microphone."""
+    """One node as configured.
+
+    `feeder` is the id of the node that feeds it, None for the microphone; `files` a digest of what stands in the files
+    that its settings name.
+    """
 
     id: str
     kind: str
     settings: Settings
     feeder: str | None
+    files: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,15 @@ class Graph:
             if fitted.computing and step.id in self._heard:
                 sound[step.id] = sound[step.feeder]
         return tuple(results)
+
+    def plan(self) -> str:
+        """The nodes as configured, in words."""
+        return repr([fitted.step for fitted in self._fitted])
+
+    def parts(self) -> dict[str, Any]:
+        """Everything that has a state, by name."""
+        fronts = {f"front {index}": front for index, front in enumerate({f.place.front for f in self._fitted})}
+        return {**fronts, **{f"node {fitted.step.id}": fitted.node for fitted in self._fitted}}
 
     def adopt(self, old: Graph) -> Graph:
         """This graph, with those nodes of `old` that stand in it unchanged from the microphone on, state and all."""

@@ -11,26 +11,25 @@ import gc
 import logging
 from collections.abc import Callable, Sequence
 
+from gateway.inputs import Inputs
 from gateway.outputs import Outputs
 from gateway.path import Path
-from gateway.ports import Inbox, Microphone, Sink
+from gateway.ports import Inbox, Sink
 from gateway.types import Outcome, Tick
 from gateway.watch import Watch
 
 log = logging.getLogger("spectrophone.loop")
 
 
-async def run(
-    microphone: Microphone, path: Path, outputs: Outputs, sinks: Sequence[Sink], inbox: Inbox, watch: Watch
-) -> None:
+async def run(inputs: Inputs, path: Path, outputs: Outputs, sinks: Sequence[Sink], inbox: Inbox, watch: Watch) -> None:
     """Run until the microphone ends or the task is cancelled; every way out leaves the outputs safe."""
     gc.collect()
     gc.freeze()
     try:
-        async for block in microphone.blocks():
+        async for block in inputs.blocks():
             with watch.block(block) as stage:
                 stage("path")
-                tick = path.tick(outputs.stamp(block), inbox.drain())
+                tick = path.tick(block, inbox.drain())
                 stage("outputs")
                 outcome = outputs.apply(tick.commands, tick.t_ns)
                 for sink in sinks:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from types import MappingProxyType
 
 from gateway.errors import CommandRefused, SpectrophoneError
-from gateway.ports import Output
-from gateway.types import Command, CommandResult, Flag, Outcome, SampleBlock
+from gateway.ports import Laser, Output
+from gateway.types import Command, CommandResult, Light, Outcome
 
 log = logging.getLogger("spectrophone.outputs")
 
@@ -29,7 +28,6 @@ class Outputs:
         self._outputs = {output.target: output for output in outputs}
         self._max_on_ns = None if max_on_s is None else round(max_on_s * 1e9)
         self._lit_since_ns: int | None = None
-        self._was_lit = False
         self._forbidden = ""
         self._wanted: dict[str, Command] = {}
         self._lock = threading.RLock()
@@ -46,15 +44,15 @@ class Outputs:
                 MappingProxyType({target: _state(output) for target, output in self._outputs.items()}),
             )
 
-    def stamp(self, block: SampleBlock) -> SampleBlock:
-        """The block, flagged if the laser was not lit all the time: not now, or not when the block before came."""
+    def lit(self) -> bool | None:
+        """Whether the laser is lit, read back; None where there is no laser."""
         laser = self._outputs.get(LASER)
-        if laser is None:
-            return block
-        before, self._was_lit = self._was_lit, _state(laser) == "on"
-        if before and self._was_lit:
-            return block
-        return replace(block, flags=block.flags | {Flag.LASER_OFF})
+        return None if laser is None else _state(laser) == "on"
+
+    def light(self) -> Light | None:
+        """How the laser is modulated, None where there is none."""
+        laser = self._outputs.get(LASER)
+        return laser.light if isinstance(laser, Laser) else None
 
     def forbid(self, reason: str) -> None:
         """Make everything safe, and refuse to light the laser until allow()."""

@@ -7,23 +7,39 @@ length.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 
 from gateway.alarms import Alarms
 from gateway.graph import Graph
 from gateway.rules import ParsedRule
+from gateway.state import restore, text_of
 from gateway.types import Alert, Command, ResonanceResult, Result, SampleBlock, Snapshot, Tick
 
 
 class Path:
     """The graph, the alarms and the rules of one configuration, with the newest state."""
 
+    STATE = ("state",)
+
     def __init__(self, graph: Graph, rules: Sequence[ParsedRule]) -> None:
         self._graph = graph
         self._rules = {rule.alarm.rule: rule for rule in rules}
         self._alarms = Alarms([rule.alarm for rule in rules])
         self.state = Snapshot()
+
+    def save(self) -> str:
+        """The state of the computation as text, from which restore() goes on as if nothing had been between."""
+        return text_of({**self._graph.parts(), "alarms": self._alarms, "path": self}, self._fingerprint())
+
+    def restore(self, text: str) -> None:
+        """Go on from a state that a path of the same nodes and rules saved. Raises StateError for any other."""
+        restore({**self._graph.parts(), "alarms": self._alarms, "path": self}, text, self._fingerprint())
+
+    def _fingerprint(self) -> str:
+        rules = [rule.alarm for rule in self._rules.values()]
+        return hashlib.sha256(f"{self._graph.plan()} {rules}".encode()).hexdigest()
 
     def tick(self, block: SampleBlock, commands: Sequence[Command]) -> Tick:
         """What `block` brings; `commands` came in from outside and go on to the outputs, behind them those that

@@ -172,7 +172,7 @@ async def take(
         await until_told(_listen(parts, lock_in, gas, longest_s, mean, seen))
     finally:
         parts.outputs.close()
-        parts.microphone.close()
+        parts.inputs.microphone.close()
     count = len(mean.signal.phasors)
     if not mean.finished or not count:
         why = f"; records were flagged {', '.join(sorted(mean.doubts))}" if mean.doubts else ""
@@ -187,8 +187,8 @@ async def _listen(
     parts: build.Parts, lock_in: str, gas: Gas, longest_s: float, mean: Mean, seen: Callable[[float], None]
 ) -> None:
     """Fill `mean` until it is finished, the sound ends, or `longest_s` of it are over."""
-    async for block in parts.microphone.blocks():
-        tick = parts.path.tick(parts.outputs.stamp(block), ())
+    async for block in parts.inputs.blocks():
+        tick = parts.path.tick(block, ())
         parts.outputs.apply((), tick.t_ns)
         for result in tick.results:
             if isinstance(result, LockInResult) and result.node == lock_in:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Protocol
+from collections.abc import AsyncGenerator
+from typing import Protocol, runtime_checkable
 
-from gateway.types import Command, Outcome, Result, SampleBlock, Tick
+from gateway.types import Climate, Command, Light, Outcome, Result, SampleBlock, Tick
 
 
 class Microphone(Protocol):
@@ -14,7 +14,7 @@ class Microphone(Protocol):
     rate_hz: int
     channels: int
 
-    def blocks(self) -> AsyncIterator[SampleBlock]:
+    def blocks(self) -> AsyncGenerator[SampleBlock]:
         """Blocks in order, for ever or to the end of the recording.
 
         A device that stalls yields a block of zero frames about once a second, so that time moves on. Lost frames are
@@ -49,6 +49,22 @@ class Output(Protocol):
 
     def close(self) -> None:
         """Give the hardware back, in its safe state; may be called twice."""
+        ...
+
+
+@runtime_checkable
+class Laser(Output, Protocol):
+    """The output that tells how the light is modulated."""
+
+    light: Light
+    """As achieved, whether lit or not; the frequency counts from the next block on."""
+
+
+class ClimateSensor(Protocol):
+    """Temperature, humidity and pressure of the gas."""
+
+    def newest(self) -> Climate | None:
+        """The newest reading, without waiting; None where it is too old."""
         ...
 
 

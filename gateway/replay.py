@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path as File
+
+import yaml
 
 from drivers.microphone import FileMicrophone
 from drivers.recording import Recording, read_metadata
@@ -15,7 +18,7 @@ from gateway.calibration import load
 from gateway.check import acquisition
 from gateway.clock import RealClock
 from gateway.config.config import Config, Graph, Processing
-from gateway.errors import UsageError
+from gateway.errors import RecordingError, UsageError
 from gateway.path import Path
 from gateway.types import Tick
 
@@ -45,8 +48,14 @@ def prepare(file: File, config_file: File | None, calibration_file: File | None 
     Raises RecordingError for a file that is no recording, ConfigError for a configuration or calibration with faults,
     UsageError where the calibration belongs to no node.
     """
+    with tempfile.TemporaryDirectory() as directory:
+        return _prepared(file, config_file, calibration_file, File(directory))
+
+
+def _prepared(file: File, config_file: File | None, calibration_file: File | None, directory: File) -> Replay:
+    """See prepare(); `directory` is room for the recording's own files, which are read before it is gone."""
     notes: list[str] = []
-    config, board = _configuration(file, config_file, notes)
+    config, board = _configuration(file, config_file, directory, notes)
     listening = acquisition(config, board)
     recording = Recording(file)
     seconds = (recording.promised or 0) / recording.rate_hz
@@ -61,17 +70,32 @@ def prepare(file: File, config_file: File | None, calibration_file: File | None 
     return Replay(FileMicrophone(file, frames, realtime=False, clock=RealClock()), path, seconds, tuple(notes))
 
 
-def _configuration(file: File, config_file: File | None, notes: list[str]) -> tuple[Config, Board]:
+def _configuration(file: File, config_file: File | None, directory: File, notes: list[str]) -> tuple[Config, Board]:
     if config_file is not None:
         return build.accepted(build.prepare(config_file))
-    text = read_metadata(file).get("configuration")
-    if not text:
+    metadata = read_metadata(file)
+    if not metadata.get("configuration"):
         return build.accepted(build.prepare(None))
     notes.append(f"{file} brings its own configuration")
-    with tempfile.TemporaryDirectory() as directory:
-        own = File(directory) / "configuration.yaml"
-        own.write_text(text, "utf-8")
-        return build.accepted(build.prepare(own))
+    own = directory / "configuration.yaml"
+    own.write_text(_with_files(metadata, directory), "utf-8")
+    return build.accepted(build.prepare(own))
+
+
+def _with_files(metadata: Mapping[str, str], directory: File) -> str:
+    """The recording's configuration, its calibrations written into `directory` and named there."""
+    text = metadata["configuration"]
+    try:
+        calibrations = json.loads(metadata.get("calibrations", "{}"))
+        data = yaml.safe_load(text)
+        for node in data["processing"]["default_graph"]["nodes"] if calibrations else ():
+            if node["id"] in calibrations:
+                file = directory / f"{node['id']}.toml"
+                file.write_text(calibrations[node["id"]], "utf-8")
+                node["parameters"]["calibration"] = str(file)
+    except (ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
+        raise RecordingError(f"the recording's own configuration cannot be read: {error}", "Give --config") from None
+    return yaml.safe_dump(data) if calibrations else text
 
 
 def _calibrated(config: Config, file: File, notes: list[str]) -> Config:

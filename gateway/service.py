@@ -54,7 +54,7 @@ async def serve(
             helpers.append(asyncio.create_task(reloader.watch(clock), name="reload"))
         parts.watch.start()
         started(parts)
-        await until_told(loop.run(parts.microphone, parts.path, parts.outputs, everybody, parts.inbox, parts.watch))
+        await until_told(loop.run(parts.inputs, parts.path, parts.outputs, everybody, parts.inbox, parts.watch))
     finally:
         parts.watch.stop()
         parts.outputs.make_safe()
@@ -62,7 +62,7 @@ async def serve(
             helper.cancel()
         _tell_the_end(parts, everybody, clock)
         await asyncio.gather(*(sink.close() for sink in everybody), *helpers, return_exceptions=True)
-        parts.microphone.close()
+        parts.inputs.microphone.close()
         parts.outputs.close()
 
 

@@ -13,10 +13,9 @@ Then the fit is not good, and the user is told of the clocks if the loudest poin
 from __future__ import annotations
 
 import cmath
-import contextlib
 import json
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -34,6 +33,7 @@ from gateway.dsp.phasor import Phasor, refine
 from gateway.dsp.reduce import reduce
 from gateway.dsp.resonance import NoResonance, Resonance, fit_resonance
 from gateway.errors import DeviceError, SpectrophoneError, UsageError
+from gateway.inputs import Inputs
 from gateway.outputs import Outputs
 from gateway.ports import Microphone
 from gateway.service import until_told
@@ -127,13 +127,13 @@ async def sweep(
     made: list[Sweep] = []
 
     async def take() -> None:
-        made.append(await measure(parts.microphone, parts.outputs, config.laser.frequency_hz, plan, told, seen))
+        made.append(await measure(parts.inputs.microphone, parts.outputs, config.laser.frequency_hz, plan, told, seen))
 
     try:
         await until_told(take())
     finally:
         parts.outputs.close()
-        parts.microphone.close()
+        parts.inputs.microphone.close()
     return made[0] if made else None
 
 
@@ -242,7 +242,7 @@ class _Stepper:
 
     def __init__(self, microphone: Microphone, outputs: Outputs, seconds: float) -> None:
         self._rate_hz, self._outputs = microphone.rate_hz, outputs
-        self._blocks: AsyncIterator[SampleBlock] = microphone.blocks()
+        self._blocks: AsyncGenerator[SampleBlock] = Inputs(microphone, outputs).blocks()
         self._sub_block = sub_block_frames(self._rate_hz)
         self._count = max(6, round(seconds * self._rate_hz / self._sub_block))
         self._frequency, self._turns, self._frame = Fraction(0), Fraction(0), 0
@@ -286,8 +286,7 @@ class _Stepper:
 
     async def close(self) -> None:
         """Give the microphone's blocks back."""
-        with contextlib.suppress(AttributeError):
-            await self._blocks.aclose()  # type: ignore[attr-defined]
+        await self._blocks.aclose()
 
     def _tune(self, frequency: Fraction) -> float:
         """Tune and light the laser from the next frame on; how many turns it is ahead of frequency * frame / rate."""
@@ -319,7 +318,7 @@ class _Stepper:
     async def _next(self) -> Samples:
         """The sound of the next block, the two channels' difference where there are two: float32 [frames, 1]."""
         try:
-            block = self._outputs.stamp(await anext(self._blocks))
+            block = await anext(self._blocks)
         except StopAsyncIteration:
             raise DeviceError("the sound ended before the sweep did", "Sweep with a microphone") from None
         just_lit, self._just_lit = self._just_lit, False

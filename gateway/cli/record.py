@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     config, board = build.accepted(checked)
     set_up(checked.secrets)
     config = overridden(config, device=args.microphone, ppm=args.ppm)
-    text = args.config.read_text("utf-8-sig") if args.config else ""
+    written = capture.recomputable(checked)
     progress = Progress(sys.stderr, f"recording {args.out}", args.seconds)
     try:
         made = asyncio.run(
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
                 config,
                 board,
                 RealClock(),
-                text=text,
+                written=written,
                 overwrite=args.overwrite,
                 seen=progress.at,
             )

@@ -76,17 +76,91 @@ class ClimateSection(Settings):
 
 
 class Cell(Settings):
-    """The simulated photoacoustic cell (board sim)."""
+    """The simulated photoacoustic cell (board sim). Levels are parts of full scale; left alone it has no faults."""
 
     ppm: float = Field(400.0, ge=0, le=1_000_000, description="concentration in the cell")
+    ppm_per_hour: float = Field(
+        0.0, ge=-1_000_000, le=1_000_000, description="how far the concentration moves in the first hour, evenly"
+    )
     seed: int = Field(1, ge=0, description="the noise repeats exactly with the same seed")
+    exchange_s: float | None = Field(
+        None, ge=0.1, le=3600, description="time constant with which new gas fills the cell; at once if absent"
+    )
+
     temperature_c: float = Field(20.0, ge=-40, le=85, description="gas temperature")
     humidity_percent: float = Field(40.0, ge=0, le=100, description="relative humidity")
     pressure_pa: float = Field(101_325.0, ge=50_000, le=120_000, description="gas pressure")
+    temperature_swing_k: float = Field(0.0, ge=0, le=20, description="the temperature swings by this, up and down")
+    swing_period_s: float = Field(1200.0, ge=10, le=604_800, description="period of that swing")
+    quality: float = Field(50.0, ge=2, le=1000, description="Q of the resonance")
+    losses: bool = Field(False, description="Q and loudness follow the air, as losses at the walls do")
+    relaxation: bool = Field(False, description="the gas warms with a delay that water shortens, as CO2 in N2 does")
+    line_energy_cm: float | None = Field(
+        None,
+        ge=0,
+        le=5000,
+        description="lower level of the absorption line, 1/cm; one that does not mind the temperature if absent",
+    )
+    co2_detunes: bool = Field(False, description="the concentration changes the speed of sound, as CO2 does")
+    saturation_ppm: float | None = Field(
+        None, gt=0, description="where the answer has bent to half; a straight line if absent"
+    )
+    background_re: float = Field(
+        0.0, ge=-10, le=10, description="what windows and walls add, in phase with the laser, per watt at its frequency"
+    )
+    background_im: float = Field(0.0, ge=-10, le=10, description="the same, a quarter of a period earlier")
+
+    light: Literal["fundamental", "square", "sine", "wms"] = Field(
+        "fundamental",
+        description="shape of the laser's light: a square's fundamental alone, the whole square, a sine, or constant "
+        "light dithered across the line at half the cell's frequency",
+    )
+    power_drift_percent: float = Field(
+        0.0, ge=-100, le=100, description="how far the laser's power moves in the first hour, evenly"
+    )
     clock_offset_ppm: float = Field(
         0.0, ge=-1000, le=1000, description="how much faster the laser's clock runs than the ADC's"
     )
-    hum: float = Field(0.0, ge=0, le=1, description="amplitude of 50 Hz mains hum, full scale")
+    clock_wander_ppm: float = Field(
+        0.0, ge=0, le=100, description="how far that walks in an hour, one standard deviation"
+    )
+
+    hum: float = Field(0.0, ge=0, le=1, description="amplitude of mains hum, full scale")
+    mains_hz: float = Field(50.0, ge=40, le=70, description="frequency of the mains")
+    speech_rms: float = Field(0.0, ge=0, le=1, description="loudness of a voice nearby, root mean square")
+    knock_amplitude: float = Field(0.0, ge=0, le=1, description="amplitude of knocks")
+    knock_rate_hz: float = Field(0.0, ge=0, le=100, description="how many there are a second, on average")
+    tone_hz: float = Field(2045.5, gt=0, le=100_000, description="frequency of a pump or fan")
+    tone_amplitude: float = Field(0.0, ge=0, le=1, description="its amplitude")
+    common_density: float = Field(
+        0.0, ge=0, le=0.01, description="white noise that both microphones hear alike, per square root of a hertz"
+    )
+
+    noise_density: float = Field(
+        3.2e-7, ge=0, le=0.01, description="white noise of each microphone, per square root of a hertz"
+    )
+    flicker_hz: float = Field(0.0, ge=0, le=100_000, description="where 1/f noise is as loud as that; 0: none")
+    gain_b: float = Field(1.0, ge=0, le=10, description="sensitivity of microphone B against A")
+    phase_b_deg: float = Field(0.0, ge=-180, le=180, description="phase of microphone B against A")
+    coupling_hz: float = Field(0.0, ge=0, le=1000, description="corner of the microphones' AC coupling; 0: none")
+    delay_frames: float = Field(
+        0.0, ge=0, le=1000, description="delay of the microphones' digital filter, in frames; 17.2 in an INMP441"
+    )
+    offset: float = Field(0.0, ge=-1, le=1, description="what the ADC adds to every sample")
+    dead_microphone: Literal["a", "b"] | None = Field(None, description="a microphone that has failed; none if absent")
+    stuck_at: float = Field(0.0, ge=-1, le=1, description="what the failed microphone reads")
+    bits: Literal[16, 24, 32, "float"] = Field(24, description="word length of the ADC; float does not round")
+    dither: bool = Field(False, description="triangular dither ahead of the rounding")
+    loopback_amplitude: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="the laser's modulation on a channel, in place of its microphone; 0: two microphones",
+    )
+    loopback_shape: Literal["square", "sine"] = Field("square", description="shape of that modulation")
+    loopback_channel: Literal["a", "b"] = Field("b", description="channel that carries it")
+    gap_rate_hz: float = Field(0.0, ge=0, le=10, description="how often sound is lost, on average")
+    gap_s: float = Field(0.02, gt=0, le=10, description="how much is lost each time")
 
 
 class Tls(Settings):

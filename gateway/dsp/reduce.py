@@ -20,7 +20,6 @@ sub-blocks that were kept: each of these snapshots has the variance of white noi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 

@@ -10,11 +10,12 @@ as long as the walk is true, go into a two-sided CUSUM (Page, Biometrika 41 (195
 
     S = max(0, S + z - k),    the same for -z,    alarm where S > h,
 
-the test that finds a given shift soonest at a given rate of false alarms. An alarm also tells when the change began: when
-S was last 0. The filter starts anew from the weighted mean of the values since then, as if it knew nothing older.
+the test that finds a given shift soonest at a given rate of false alarms. An alarm also tells when the change began:
+when S was last 0. The filter starts anew from the weighted mean of the values since then, as if it knew nothing older.
 
-k = 1 and h = 5 need one record for a step of 6 sigma, two for 3.5 to 6. By Siegmund's approximation (Sequential Analysis
-(1985), section 2.5), (exp(2 k b) - 2 k b - 1) / (2 k^2) with b = h + 1.166, noise alone resets once in 56 000 records.
+k = 1 and h = 5 need one record for a step of more than 6 sigma, two for one of 3.5 to 6. By Siegmund's approximation
+(Sequential Analysis (1985), section 2.5), (exp(2 k b) - 2 k b - 1) / (2 k^2) with b = h + 1.166 on either side, noise
+alone resets once in 56 000 records.
 
 A steady ramp is followed by resets, between which m lags by 0.3 to 2 sigma of a raw value, the more the steeper it is.
 The lag shows as a running mean of z that is not 0: what of its square is more than four times the variance that chance
@@ -52,6 +53,8 @@ class Run:
 
 class Smoother:
     """Smooths one quantity. What it knows is in the attributes without an underscore."""
+
+    STATE = ("mean", "variance", "t_s", "up", "down", "sigma", "lag")
 
     def __init__(self, walk: float | None = None) -> None:
         """`walk`: how far the quantity itself wanders, in its unit per root second (N of an Allan deviation's random

@@ -21,7 +21,7 @@ from gateway.dsp.air import water_fraction
 from gateway.dsp.combine import recombined
 from gateway.dsp.compensate import Change, Doubt, Tone
 from gateway.errors import ConfigError
-from gateway.nodes.curve import ConcentrationSettings, Read
+from gateway.nodes.curve import SLACK, ConcentrationSettings, Read
 from gateway.nodes.following import Following
 from gateway.nodes.place import NodeFault, Place
 from gateway.tables import Drift
@@ -63,6 +63,8 @@ def follows(settings: Settings) -> bool:
 class Calibrated:
     """The curve of a calibration file."""
 
+    STATE = ("_following",)
+
     def __init__(self, name: str, calibration: Calibration, percent: float, place: Place) -> None:
         self._calibration, self._curve = calibration, calibration.numbers
         expiry, drift = calibration.valid_until, calibration.drift or Drift()
@@ -96,7 +98,7 @@ class Calibrated:
     def within(self, ppm: float, sigma: float) -> bool:
         """See Curve."""
         curve = self._calibration.curve
-        return curve.min_ppm - 3.0 * sigma <= ppm <= curve.max_ppm + 3.0 * sigma
+        return curve.min_ppm - SLACK * sigma <= ppm <= curve.max_ppm + SLACK * sigma
 
     def _lit(self, tone: LockInResult) -> Change:
         """The change of the light, where it is known."""

@@ -38,6 +38,7 @@ class Concentration:
     """A calibration curve."""
 
     Settings = ConcentrationSettings
+    STATE = ("_curve", "_smoother")
 
     def __init__(self, name: str, settings: ConcentrationSettings, place: Place) -> None:
         self.after = place

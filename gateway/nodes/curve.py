@@ -12,6 +12,9 @@ from gateway.config.settings import Settings
 from gateway.dsp.compensate import Reading
 from gateway.types import Flags, LockInResult, PeakResult, ResonanceResult, SampleBlock
 
+SLACK = 4.5
+"""Standard deviations by which noise may leave the calibrated range without being called extrapolated: chance does more
+once in ten thousand records of 32 degrees of freedom."""
 OFF_RESONANCE = 0.3
 """A detuning beyond which a value is flagged: it weakens the signal by 4 %, and Q counts in first order."""
 _POLYNOMIAL_ONLY = ("min_ppm", "max_ppm", "q", "reference_temperature_c")

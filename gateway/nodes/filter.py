@@ -38,6 +38,8 @@ class FilterSettings(Settings):
 class Filter:
     """A band-pass, low-pass or high-pass."""
 
+    STATE = ("_next", "_state")
+
     Settings = FilterSettings
 
     def __init__(self, name: str, settings: FilterSettings, place: Place) -> None:

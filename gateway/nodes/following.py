@@ -30,6 +30,8 @@ class Found:
 class Following:
     """Follows the resonance for one concentration node."""
 
+    STATE = ("_follower",)
+
     def __init__(self, name: str, resonance: Resonance, place: Place) -> None:
         self._node, self._resonance, self._front = f"{name}_resonance", resonance, place.front
         self._track = place.laser.track

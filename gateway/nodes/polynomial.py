@@ -21,13 +21,14 @@ import math
 import numpy as np
 
 from gateway.dsp.compensate import KELVIN, Reading
-from gateway.nodes.curve import OFF_RESONANCE, ConcentrationSettings, Read
+from gateway.nodes.curve import OFF_RESONANCE, SLACK, ConcentrationSettings, Read
 from gateway.types import NO_FLAGS, Climate, Flag, LockInResult, PeakResult, SampleBlock
 
 
 class Polynomial:
     """The configured polynomial; `laser_hz` is the modulation frequency that is configured."""
 
+    STATE = ()
     valid_until_ns = math.inf
 
     def __init__(self, settings: ConcentrationSettings, laser_hz: float) -> None:
@@ -54,7 +55,7 @@ class Polynomial:
 
     def within(self, ppm: float, sigma: float) -> bool:
         """See Curve."""
-        return self._settings.min_ppm - 3.0 * sigma <= ppm <= self._settings.max_ppm
+        return self._settings.min_ppm - SLACK * sigma <= ppm <= self._settings.max_ppm
 
     def _detuning(self, tone: LockInResult | PeakResult, climate: Climate | None) -> float | None:
         """d; None where the temperature is not known."""

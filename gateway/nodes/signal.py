@@ -27,6 +27,8 @@ class NoSettings(Settings):
 class Memoryless:
     """A node whose output at a frame depends on that frame alone."""
 
+    STATE = ()
+
     def __init__(self, place: Place) -> None:
         self.after = place
 

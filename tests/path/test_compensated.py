@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,7 @@ def run(
     path, found = build.path(config, board, build.sound(config, board)), []
     told = climate or Climate(air.temperature_c, air.humidity_percent, air.pressure_pa)
     for index in range(seconds * 10):
-        light = Light(Fraction(laser.frequency), 0.5, power_w)
+        light = Light(laser.light.frequency, 0.5, power_w)
         sound = simulated.sound(index * 4800, 4800)
         block = SampleBlock(index, index * 4800, 48_000, sound, light=light, climate=told)
         tick = path.tick(block, ())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,7 +110,7 @@ class Faulty:
         self.rate_hz, self.channels = microphone.rate_hz, microphone.channels
         self._microphone, self._fault = microphone, fault
 
-    async def blocks(self) -> AsyncIterator[SampleBlock]:
+    async def blocks(self) -> AsyncGenerator[SampleBlock]:
         async for block in self._microphone.blocks():
             if block.index < 5:
                 yield block

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from gateway import board as boards
 from gateway import build
+from gateway.config.sections import Cell
 from gateway.errors import ConfigError
 from gateway.mqtt.face import OutputFace
 from gateway.types import Command
@@ -68,7 +70,7 @@ def test_the_verbs_that_are_checked_are_those_that_the_outputs_have(tmp_path: Pa
         ),
         (
             "acquisition: {channels: 1}\n",
-            "processing.default_graph.nodes[3].type",
+            "processing.default_graph.nodes[5].type",
             "differential needs two channels",
         ),
         (
@@ -91,3 +93,68 @@ def test_faults_of_nodes_and_rules_have_a_place(text: str, option: str, message:
     assert fault.line > 0
     with pytest.raises(ConfigError):
         build.accepted(checked)
+
+
+CELL = {
+    "ppm": "500",
+    "ppm_per_hour": "36000",
+    "seed": "2",
+    "exchange_s": "0.5, ppm_per_hour: 36000",
+    "temperature_c": "22",
+    "humidity_percent": "70",
+    "pressure_pa": "90000",
+    "temperature_swing_k": "5",
+    "swing_period_s": "60, temperature_swing_k: 5",
+    "quality": "20, temperature_c: 22",
+    "losses": "true, temperature_c: 25",
+    "relaxation": "true, humidity_percent: 10",
+    "line_energy_cm": "0, temperature_c: 22",
+    "co2_detunes": "true, ppm: 4000",
+    "saturation_ppm": "1000",
+    "background_re": "0.01",
+    "background_im": "0.01",
+    "light": "sine",
+    "power_drift_percent": "50",
+    "clock_offset_ppm": "100",
+    "clock_wander_ppm": "50",
+    "hum": "0.1",
+    "mains_hz": "60, hum: 0.1",
+    "speech_rms": "0.01",
+    "knock_amplitude": "0.5, knock_rate_hz: 10",
+    "knock_rate_hz": "20, knock_amplitude: 0.5",
+    "tone_hz": "2020, tone_amplitude: 0.1",
+    "tone_amplitude": "0.1",
+    "common_density": "1.0e-5",
+    "noise_density": "1.0e-5",
+    "flicker_hz": "1000",
+    "gain_b": "0.9",
+    "phase_b_deg": "5",
+    "coupling_hz": "20",
+    "delay_frames": "17.2",
+    "offset": "0.1",
+    "dead_microphone": "b",
+    "stuck_at": "0.1, dead_microphone: a",
+    "bits": "16",
+    "dither": "true",
+    "loopback_amplitude": "0.2",
+    "loopback_shape": "sine, loopback_amplitude: 0.2",
+    "loopback_channel": "a, loopback_amplitude: 0.2",
+    "gap_rate_hz": "5",
+    "gap_s": "0.5, gap_rate_hz: 5",
+}
+"""A value for each option of the cell, with what it needs to be heard. What follows the comma stays without it."""
+
+
+@pytest.mark.parametrize("option", Cell.model_fields)
+def test_every_option_of_the_cell_is_heard(option: str, tmp_path: Path) -> None:
+    others = CELL[option].partition(", ")[2]
+
+    def heard(text: str) -> tuple[bytes, list[int]]:
+        file = tmp_path / "box.yaml"
+        file.write_text(f"cell: {{{text}}}\n")
+        config, board = build.accepted(build.prepare(file, {}))
+        cell = build.simulated_cell(config, build.sound(config, board))
+        cell.drive(Fraction(4025, 2), 0.5, 0.02)
+        return cell.sound(0, 48_000).tobytes(), [cell.lost(frame, 4800) for frame in range(0, 480_000, 4800)]
+
+    assert heard(f"{option}: {CELL[option]}") != heard(others)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from gateway import loop
 from gateway.alarms import Alarm
 from gateway.graph import Graph
 from gateway.inbox import CommandInbox
+from gateway.inputs import Inputs
 from gateway.outputs import Outputs
 from gateway.path import Path
 from gateway.rules import ParsedRule
@@ -32,7 +33,7 @@ class Script:
         """Numbers are frames of a block, functions are called in between."""
         self._steps = steps
 
-    async def blocks(self) -> AsyncIterator[SampleBlock]:
+    async def blocks(self) -> AsyncGenerator[SampleBlock]:
         frame = index = 0
         for step in self._steps:
             if callable(step):
@@ -77,7 +78,8 @@ class Box:
         self.path = Path(Graph([]), rules)
 
     def run(self, *sinks: Sink) -> None:
-        asyncio.run(loop.run(self.microphone, self.path, self.outputs, [*sinks, self.sink], self.inbox, self.watch))
+        inputs = Inputs(self.microphone, self.outputs)
+        asyncio.run(loop.run(inputs, self.path, self.outputs, [*sinks, self.sink], self.inbox, self.watch))
 
 
 def test_every_block_is_a_tick_and_the_end_is_safe() -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from gateway.errors import CommandRefused, DeviceError
 from gateway.outputs import Outputs
-from gateway.types import Command, Flag, SampleBlock
+from gateway.types import Command
 
 SECOND = 1_000_000_000
 
@@ -109,15 +108,6 @@ def test_max_on_s_ends_the_light_and_a_new_command_begins_it_anew() -> None:
     outputs.apply([Command("laser", "on")], 11 * SECOND)
     assert outputs.apply((), 20 * SECOND).states["laser"] == "on"
     assert outputs.apply((), 21 * SECOND).states["laser"] == "off"
-
-
-def test_blocks_without_laser_light_are_stamped() -> None:
-    outputs, _ = door()
-    block = SampleBlock(0, 0, 48_000, np.zeros((480, 2), np.float32))
-    assert outputs.stamp(block).flags == {Flag.LASER_OFF}
-    outputs.apply([Command("laser", "on")], 0)
-    assert outputs.stamp(block).flags == {Flag.LASER_OFF}, "it was dark when this block began"
-    assert outputs.stamp(block) is block
 
 
 def test_closing_is_safe_first() -> None:

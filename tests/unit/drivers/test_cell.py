@@ -243,7 +243,7 @@ def test_frames_may_be_skipped_but_not_repeated() -> None:
 def test_the_laser_reads_back_and_is_safe_when_off() -> None:
     cell = Cell(noise_density=0.0, channels=1)
     laser = SimulatedLaser(cell, 2013.7, 0.5, 0.02)
-    assert laser.frequency == Fraction(20137, 10)
+    assert laser.light.frequency == Fraction(20137, 10)
     assert laser.read() == "off"
     assert not cell.sound(0, 100).any()
     laser.apply(Command("laser", "on"))

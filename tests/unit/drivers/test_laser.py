@@ -7,9 +7,10 @@ from fractions import Fraction
 import pytest
 
 from drivers.cell import Cell
+from drivers.course import Courses, Ramp
 from drivers.laser import SimulatedLaser
 from gateway.errors import CommandRefused
-from gateway.types import Command
+from gateway.types import Command, Light
 
 
 def tune(value: object) -> Command:
@@ -24,7 +25,7 @@ def laser() -> SimulatedLaser:
 def test_it_is_tuned_to_the_decimal_number(value: float) -> None:
     tuned = laser()
     tuned.apply(tune(value))
-    assert tuned.frequency == Fraction(str(value))
+    assert tuned.light.frequency == Fraction(str(value))
     assert tuned.read() == "off"
     tuned.apply(Command("laser", "on"))
     tuned.apply(tune(2000))
@@ -36,9 +37,19 @@ def test_frequencies_out_of_reach_are_refused(value: object) -> None:
     tuned = laser()
     with pytest.raises(CommandRefused, match="laser tune"):
         tuned.apply(tune(value))
-    assert tuned.frequency == Fraction(4025, 2)
+    assert tuned.light.frequency == Fraction(4025, 2)
 
 
 def test_an_unknown_verb_is_refused() -> None:
     with pytest.raises(CommandRefused, match="It knows on, off and tune"):
         laser().apply(Command("laser", "explode"))
+
+
+def test_the_light_drifts_and_is_seen() -> None:
+    cell = Cell(8000, courses=Courses(power=(Ramp(0.0, 10.0, -0.2),)))
+    drifting = SimulatedLaser(cell, 2012.5, 0.5, 0.02)
+    assert drifting.light == Light(Fraction(4025, 2), 0.5, 0.02)
+    cell.sound(0, 40_000)
+    assert drifting.light.power_w == pytest.approx(0.018, rel=1e-12)
+    drifting.apply(tune(2020))
+    assert drifting.light.frequency == 2020

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from drivers.cell import Cell
 from drivers.laser import SimulatedLaser
 from drivers.microphone import AlsaMicrophone, FileMicrophone, SimulatedMicrophone
+from drivers.pickup import Gaps
 from gateway.clock import RealClock
 from gateway.errors import DeviceError, RecordingError
 from gateway.types import Command, Flag, SampleBlock
@@ -204,7 +205,7 @@ def test_full_scale_is_flagged(tmp_path: Path) -> None:
     assert [block.flags for block in blocks] == [{Flag.OVERLOAD}, frozenset()]
 
 
-def simulated(**options: int) -> Cell:
+def simulated(**options: object) -> Cell:
     cell = Cell(**options)  # type: ignore[arg-type]
     SimulatedLaser(cell, 2012.5, 0.5, 0.02).apply(Command("laser", "on"))
     return cell
@@ -254,6 +255,20 @@ def test_a_late_reader_catches_up_or_loses(late_s: float, lost: int) -> None:
     assert np.array_equal(blocks[-1].samples, reference)
     microphone.close()
     microphone.close()
+
+
+@pytest.mark.parametrize("realtime", [False, True])
+def test_the_simulated_microphone_loses_what_the_cell_says(realtime: bool) -> None:
+    clock = FakeClock()
+    start = clock.now_ns
+    microphone = SimulatedMicrophone(simulated(gaps=Gaps(2.0, 0.03), seed=6), 4800, realtime, clock)
+    blocks = heard(microphone, 100)
+    lost = [block.lost_frames for block in blocks]
+    assert set(lost) == {0, 1440}
+    assert (microphone.overruns, microphone.lost_frames_total) == (np.count_nonzero(lost), sum(lost))
+    assert [block.frame for block in blocks] == list(np.arange(100) * 4800 + np.cumsum(lost))
+    assert clock.now_ns - start == (blocks[-1].end_ns if realtime else 0)
+    assert np.array_equal(blocks[-1].samples, simulated(seed=6).sound(blocks[-1].frame, 4800))
 
 
 def test_a_missing_device_is_told_with_those_there_are() -> None:

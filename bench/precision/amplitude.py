@@ -8,15 +8,11 @@ can do.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import scipy.signal
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from gateway.graph import Fitted, Graph, Step, fit
 from gateway.nodes import SETTINGS

@@ -1,0 +1,83 @@
+"""What is read beside the sound reaches the blocks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from fractions import Fraction
+
+import numpy as np
+
+from drivers.cell import Cell
+from drivers.climate import FixedClimate
+from drivers.laser import SimulatedLaser
+from gateway.inputs import Inputs
+from gateway.outputs import Outputs
+from gateway.types import NO_FLAGS, Climate, Command, Flag, Light, SampleBlock
+
+LIGHT = Light(Fraction(4025, 2), 0.5, 0.02)
+
+
+class Script:
+    """A microphone that gives three blocks of silence and does something before each."""
+
+    rate_hz, channels = 48_000, 2
+
+    def __init__(self, outputs: Outputs, verbs: list[tuple[str, dict[str, float]] | None]) -> None:
+        self._outputs, self._verbs = outputs, verbs
+        self.closed = False
+
+    async def blocks(self) -> AsyncGenerator[SampleBlock]:
+        try:
+            for index, told in enumerate(self._verbs):
+                if told:
+                    self._outputs.apply([Command("laser", *told)], 0)
+                yield SampleBlock(index, 480 * index, 48_000, np.zeros((480, 2), np.float32))
+        finally:
+            self.closed = True
+
+    def close(self) -> None:
+        pass
+
+
+def heard(verbs: list[tuple[str, dict[str, float]] | None], **more: FixedClimate) -> list[SampleBlock]:
+    outputs = Outputs([SimulatedLaser(Cell(), 2012.5, 0.5, 0.02)])
+
+    async def take() -> list[SampleBlock]:
+        return [block async for block in Inputs(Script(outputs, verbs), outputs, **more).blocks()]
+
+    return asyncio.run(take())
+
+
+def test_a_block_is_dark_unless_the_laser_was_lit_all_the_time() -> None:
+    dark = frozenset({Flag.LASER_OFF})
+    found = heard([None, ("on", {}), None, ("off", {}), None])
+    assert [block.flags for block in found] == [dark, dark, NO_FLAGS, dark, dark]
+
+
+def test_light_and_climate_are_those_of_the_moment() -> None:
+    found = heard([("on", {}), ("tune", {"frequency_hz": 2013.7})], climate=FixedClimate(Climate(21.5)))
+    assert [block.light for block in found] == [LIGHT, Light(Fraction(20137, 10), 0.5, 0.02)]
+    assert [block.climate for block in found] == [Climate(21.5)] * 2
+
+
+def test_without_a_laser_nothing_is_said_of_it() -> None:
+    async def take() -> tuple[list[SampleBlock], Script]:
+        outputs = Outputs([])
+        script = Script(outputs, [None])
+        return [block async for block in Inputs(script, outputs).blocks()], script
+
+    (block,), _ = asyncio.run(take())
+    assert (block.flags, block.light, block.climate) == (NO_FLAGS, None, None)
+
+
+def test_who_stops_listening_stops_the_microphone() -> None:
+    async def take() -> bool:
+        outputs = Outputs([])
+        script = Script(outputs, [None, None])
+        blocks = Inputs(script, outputs).blocks()
+        await anext(blocks)
+        await blocks.aclose()
+        return script.closed
+
+    assert asyncio.run(take())
