@@ -81,7 +81,7 @@ class LockIn:
         heard = self._front.read(block, self._tap)
         dark = Flag.LASER_OFF in heard.flags
         anew = heard.epoch != self._epoch or (self._dark and not dark)
-        found = self._records.restart(math.ceil(RING_UP_S / self._sub_block_s)) if anew else []
+        found = self._records.restart(heard.first, math.ceil(RING_UP_S / self._sub_block_s)) if anew else []
         self._epoch, self._dark = heard.epoch, dark
         rows = np.column_stack((heard.z, heard.clipped, heard.images))
         found += self._records.push(heard.first, rows, heard.flags)
