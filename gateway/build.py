@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import socket
@@ -107,7 +108,23 @@ def steps(config: Config) -> tuple[Step, ...]:
     pairs = [(connection.from_, connection.to) for connection in graph.connections]
     fed = feeders(list(nodes), pairs)
     ordered = [nodes[name] for name in order(list(nodes), pairs)]
-    return tuple(Step(node.id, node.type, node.parameters, fed[node.id]) for node in ordered)
+    return tuple(Step(node.id, node.type, node.parameters, fed[node.id], _digest(node.parameters)) for node in ordered)
+
+
+def calibration_files(config: Config) -> tuple[File, ...]:
+    """The calibration files that the configuration names."""
+    parameters = (node.parameters for node in config.processing.default_graph.nodes)
+    return tuple(p.calibration for p in parameters if isinstance(p, ConcentrationSettings) and p.calibration)
+
+
+def _digest(parameters: Settings) -> str:
+    """A digest of the calibration file that a node's settings name, "" where there is none."""
+    if not isinstance(parameters, ConcentrationSettings) or parameters.calibration is None:
+        return ""
+    try:
+        return hashlib.sha256(parameters.calibration.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def shape(config: Config) -> tuple[tuple[str, str, str | None], ...]:

@@ -17,12 +17,17 @@ _LINEAR = frozenset({"gain", "differential", "channel_mixer", "channel_selector"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One node as configured; `feeder` is the id of the node that feeds it, None for the microphone."""
+    """One node as configured.
+
+    `feeder` is the id of the node that feeds it, None for the microphone; `files` a digest of what stands in the files
+    that its settings name.
+    """
 
     id: str
     kind: str
     settings: Settings
     feeder: str | None
+    files: str = ""
 
 
 @dataclass(frozen=True, slots=True)

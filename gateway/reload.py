@@ -1,4 +1,4 @@
-"""A changed configuration file, applied between two blocks where that is safe.
+"""A changed configuration or calibration file, applied between two blocks where that is safe.
 
 Nodes and rules are exchanged in the running path; the simulated cell's ppm is set. A file with a fault changes
 nothing and its faults are told. What cannot change while running is named, and waits for a restart.
@@ -25,20 +25,21 @@ _FIXED = ("box", "board", "gas", "acquisition", "laser", "mqtt")
 
 
 class Reloader:
-    """Looks at a configuration file once a second."""
+    """Looks at a configuration file, and at the calibrations that it names, once a second."""
 
     def __init__(self, file: Path, config: Config, board: Board, inbox: Inbox) -> None:
         self._file = file
         self._config = config
         self._board = board
         self._inbox = inbox
-        self._seen = _digest(file)
+        self._steps = build.steps(config)
+        self._seen = self._digest()
 
     async def watch(self, clock: Clock) -> None:
         """Look for ever. Reading and checking happen in another thread, so that no block waits for them."""
         while True:
             await clock.sleep_until(clock.monotonic_ns() + _EVERY_NS)
-            digest = await asyncio.to_thread(_digest, self._file)
+            digest = await asyncio.to_thread(self._digest)
             if digest is None or digest == self._seen:
                 continue
             self._seen = digest
@@ -58,10 +59,9 @@ class Reloader:
         if build.shape(old) != build.shape(new):
             waiting.append("processing (nodes or connections)")
         commands = []
-        if "processing (nodes or connections)" not in waiting and (old.processing, old.rules) != (
-            new.processing,
-            new.rules,
-        ):
+        steps = build.steps(new)
+        changed = (self._steps, old.rules) != (steps, new.rules)
+        if "processing (nodes or connections)" not in waiting and changed:
             computing = build.path(
                 new.model_copy(update={"laser": old.laser}), self._board, build.sound(old, self._board)
             )
@@ -73,12 +73,13 @@ class Reloader:
         if waiting:
             log.warning("%s: changes of %s wait for a restart", self._file, ", ".join(waiting))
         log.info("%s applied", self._file)
-        self._config = new
+        self._config, self._steps = new, steps
         return tuple(commands)
 
-
-def _digest(file: Path) -> bytes | None:
-    try:
-        return hashlib.sha256(file.read_bytes()).digest()
-    except OSError:
-        return None
+    def _digest(self) -> bytes | None:
+        """Of the configuration and its calibrations; None where one cannot be read just now."""
+        try:
+            files = (self._file, *build.calibration_files(self._config))
+            return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).digest()
+        except OSError:
+            return None

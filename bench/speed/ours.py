@@ -13,7 +13,7 @@ from gateway import build
 from gateway.dsp.demodulator import Demodulator, Phasors, exact
 from gateway.graph import Graph, Step, fit
 from gateway.nodes import SETTINGS
-from gateway.nodes.place import Place
+from gateway.nodes.place import start
 from gateway.path import Path as Computation
 from gateway.types import LockInResult, Result, SampleBlock
 
@@ -37,7 +37,7 @@ class DemodulatorAlone:
 
     def amplitude(self) -> float:
         """The mean phasor's length, channel A."""
-        return float(abs(np.concatenate(self._phasors)[:, 0].mean()))
+        return float(abs(np.concatenate(self._phasors)[:, 0, 0].mean()))
 
 
 class LockInNode:
@@ -47,7 +47,7 @@ class LockInNode:
 
     def __init__(self) -> None:
         step = Step("lock_in", "lock_in", SETTINGS["lock_in"].model_validate({}), None)
-        fitted = list(fit([step], Place(RATE, 2, exact(FREQUENCY_HZ))))
+        fitted = list(fit([step], start(RATE, 2, exact(FREQUENCY_HZ))))
         self._graph = Graph(fitted)  # type: ignore[arg-type]
         self._last: tuple[Result, ...] = ()
 

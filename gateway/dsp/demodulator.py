@@ -35,6 +35,7 @@ from gateway.types import Samples
 Phasors = npt.NDArray[np.complex128]
 SUB_BLOCKS_PER_SECOND = 100
 _FINEST = 1 << 60
+_INT64 = 1 << 62
 
 
 def sub_block_frames(rate_hz: int) -> int:
@@ -81,10 +82,14 @@ class Reference:
 
     def rotations(self, first: int, count: int, sub_block: int) -> Phasors:
         """exp(-2j pi turns) at the beginning of `count` sub-blocks from number `first` on, from integer phases."""
-        start, step = self.at(first * sub_block), self.step * sub_block % 1
-        q = math.lcm(start.denominator, step.denominator)
-        p, dp = int(start * q), int(step * q)
-        return np.exp(-2j * np.pi * np.array([(p + dp * i) % q / q for i in range(count)]))
+        q = math.lcm(self.step.denominator, self.turns.denominator)
+        step = self.step.numerator * (q // self.step.denominator)
+        start = self.turns.numerator * (q // self.turns.denominator) + step * (first * sub_block - self.origin)
+        if q * count < _INT64:
+            turns = (start % q + step * sub_block % q * np.arange(count)) % q / q
+        else:
+            turns = np.array([(start + step * sub_block * i) % q / q for i in range(count)])
+        return np.asarray(np.exp(-2j * np.pi * turns))
 
 
 class Demodulator:
@@ -115,8 +120,8 @@ class Demodulator:
         self._rest = self._rest[:0]
 
     def images(self, index: int, first: int, count: int) -> Phasors:
-        """What the conjugate of a unit tone leaves in sub-blocks, complex128 [count]: a tone A gives z_i = A + images_i
-        A*, A* its conjugate.
+        """What the conjugate of a unit tone leaves in `count` sub-blocks from number `first` on, complex128 [count]: a
+        tone A gives z_i = A + images_i A*, A* its conjugate.
         """
         return self._images[index] * self._references[index].rotations(first, count, self.sub_block) ** 2
 
@@ -140,11 +145,11 @@ class Demodulator:
         count = len(samples) // self.sub_block
         used = count * self.sub_block
         self._rest = samples[used:].copy() if used < len(samples) else samples[:0]
-        rows = np.ascontiguousarray(samples[:used]).reshape(count, self.sub_block * self._channels)
+        rows = samples[:used].reshape(count, self.sub_block * self._channels)
         z = (rows @ self._table).view(np.complex64).astype(np.complex128)
         z = z.reshape(count, self._channels, len(self._references))
-        for index in range(len(self._references)):
-            z[:, :, index] *= self._references[index].rotations(first, count, self.sub_block)[:, None]
+        for index, reference in enumerate(self._references):
+            z[:, :, index] *= reference.rotations(first, count, self.sub_block)[:, None]
         return first, z
 
     def restored(self) -> None:

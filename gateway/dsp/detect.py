@@ -13,43 +13,31 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
-import scipy.fft
-import scipy.signal
 
-from gateway.types import Samples
-
-Power = npt.NDArray[np.float64]
+from gateway.dsp.band import Bins
+from gateway.dsp.tone import hann
 
 
-def hann(frames: int) -> Samples:
-    """The periodic Hann window, float32 [frames]."""
-    return scipy.signal.get_window("hann", frames).astype(np.float32)
+def find_peak(z: Bins, false_alarm: float) -> float | None:
+    """Where in the band the strongest tone is (bins from its first one), to about a twentieth of a bin.
 
-
-def find_peak(samples: Samples, window: Samples, first: int, shape: Power, false_alarm: float) -> float | None:
-    """The frequency (turns per frame) of the strongest tone in a band, to about a twentieth of a bin.
-
-    `samples` float32 [frames] and `window` of the same length. The band is `len(shape)` bins from bin `first` on;
-    `shape` float64 is the power gain there of the filters that the sound has passed, by which white noise is made
-    white again: without it the middle of a band-pass would look like a tone. None where no peak stands out of the
-    noise. The frequency is the vertex of the parabola through the logarithms of the three highest bins; it is a start
-    for phasor.fit_tone.
+    `z` are the bins of a record (dsp/band.py), those of the band and two more on either side, of sound that no filter
+    has coloured: the middle of a band-pass would look like a tone. None where no peak stands out of the noise. The
+    place is the vertex of the parabola through the logarithms of the three highest bins; it is a start for
+    tone.fit_tone.
     """
-    spectrum = scipy.fft.rfft(samples * window)[first - 1 : first + len(shape) + 1]
-    power = spectrum.real.astype(np.float64) ** 2 + spectrum.imag.astype(np.float64) ** 2
-    inner = power[1:-1] / shape
-    peaks = np.flatnonzero((power[1:-1] >= power[:-2]) & (power[1:-1] >= power[2:]))
-    noise = float(np.median(inner)) / math.log(2.0)
-    if not len(peaks):
-        return None
-    top = int(peaks[np.argmax(inner[peaks])])
-    if inner[top] <= noise * threshold(len(inner), false_alarm):
+    tapered = hann(z)
+    power = tapered.real**2 + tapered.imag**2
+    inner = power[1:-1]
+    half = (len(inner) - 1) // 2, len(inner) // 2
+    noise = float(np.partition(inner, half)[half[0] : half[1] + 1].mean()) / math.log(2.0)
+    peaks = np.where((power[1:-1] >= power[:-2]) & (power[1:-1] >= power[2:]), inner, 0.0)
+    top = int(peaks.argmax())
+    if peaks[top] <= noise * threshold(len(inner), false_alarm):
         return None
     left, middle, right = (math.log(max(float(value), 1e-300)) for value in power[top : top + 3])
     curvature = left - 2.0 * middle + right
-    shift = 0.5 * (left - right) / curvature if curvature < 0.0 else 0.0
-    return (first + top + shift) / len(samples)
+    return top + (0.5 * (left - right) / curvature if curvature < 0.0 else 0.0)
 
 
 def threshold(bins: int, false_alarm: float) -> float:

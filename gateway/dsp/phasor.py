@@ -19,8 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 
-from gateway.dsp.demodulator import Phasors, sub_block_frames, table
-from gateway.types import Samples
+from gateway.dsp.demodulator import Phasors
 
 FIRST_BIN, LAST_BIN = 2, 9
 
@@ -59,14 +58,6 @@ def _image(count: int, turns_per_frame: float, sub_block: int, first: int) -> Ph
     return np.asarray(e0 * np.exp(-2j * np.pi * (turns * (first + np.arange(count)) % 1.0)))
 
 
-def demodulate(samples: Samples, turns_per_frame: float, sub_block: int) -> Phasors:
-    """Baseband of one record, float32 [frames], counted from its own first frame: complex128 [frames // sub_block]."""
-    count = len(samples) // sub_block
-    rows = np.ascontiguousarray(samples[: count * sub_block]).reshape(count, sub_block)
-    z = (rows @ table(turns_per_frame, sub_block, 1)).view(np.complex64)[:, 0].astype(np.complex128)
-    return np.asarray(z * np.exp(-2j * np.pi * ((turns_per_frame * sub_block) % 1.0 * np.arange(count) % 1.0)))
-
-
 def refine(z: Phasors, sub_block: int, iterations: int = 3) -> float:
     """How far (turns per frame) the tone in `z` is from the frequency it was demodulated at.
 
@@ -83,17 +74,3 @@ def refine(z: Phasors, sub_block: int, iterations: int = 3) -> float:
             break
         offset += float((s0.conjugate() * s1).imag) / curvature
     return offset / (2.0 * math.pi * sub_block)
-
-
-def fit_tone(samples: Samples, turns_per_frame: float, rate_hz: int) -> tuple[float, Phasor]:
-    """Frequency (turns per frame) and phasor of the tone near `turns_per_frame` in one record, float32 [frames].
-
-    The four-parameter sine fit of IEEE Std 1057 at baseband: maximum likelihood for one tone in white noise.
-    """
-    sub_block = sub_block_frames(rate_hz)
-    for _ in range(2):
-        z = demodulate(samples, turns_per_frame, sub_block)
-        value = estimate(z, turns_per_frame, sub_block).value
-        image = _image(len(z), turns_per_frame, sub_block, 0)
-        turns_per_frame += refine(z - value.conjugate() * image, sub_block)
-    return turns_per_frame, estimate(demodulate(samples, turns_per_frame, sub_block), turns_per_frame, sub_block)

@@ -33,8 +33,8 @@ COMPUTING: dict[str, Any] = {
 }
 """Sound in, results out."""
 
-AT_THE_MICROPHONE = frozenset({"lock_in"})
-"""Computing nodes that get the microphones' own sound, and do to phasors what the nodes before them do to samples."""
+AT_THE_MICROPHONE = frozenset({"lock_in", "peak_finder"})
+"""Computing nodes that get the microphones' own sound, and mix it themselves as the nodes before them would."""
 
 WITHOUT_SOUND = frozenset({"concentration"})
 """Computing nodes that look at results only."""

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.dsp.demodulator import Demodulator, Phasors, sub_block_frames
-from gateway.types import Flag, Flags, SampleBlock
+from gateway.types import Flag, SampleBlock
 
 FULL_SCALE = 1.0 - 2.0**-15
 """From here on a sample counts as clipped (drivers/sound.py says why)."""
@@ -22,20 +22,18 @@ FULL_SCALE = 1.0 - 2.0**-15
 
 @dataclass(frozen=True, slots=True)
 class Baseband:
-    """One block at one frequency.
+    """One block at one frequency, in hertz.
 
-    `z` complex128 [sub-blocks, channels], of which the first is number `first` on the grid; `images` complex128
-    [sub-blocks] as in Demodulator.images. `clipped` float64 [sub-blocks, channels]: the part of the samples
-    at full scale. `epoch` counts the changes of the laser's frequency.
+    `z` complex128 [sub-blocks, channels], of which the first is number `first` on the grid. `clipped` float64
+    [channels]: the part of the block's samples at full scale, None where there is none. `epoch` counts the changes of
+    the laser's frequency.
     """
 
     first: int
     z: Phasors
-    images: Phasors
-    clipped: npt.NDArray[np.float64]
+    clipped: npt.NDArray[np.float64] | None
     frequency: Fraction
     epoch: int
-    flags: Flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +58,7 @@ class FrontEnd:
         self.rate_hz, self.channels, self.laser = rate_hz, channels, laser
         self.sub_block = sub_block_frames(rate_hz)
         self._taps: list[Tap] = []
+        self._frequencies: list[Fraction] = []
         self._demodulator = Demodulator([], rate_hz, channels)
         self._epoch = 0
         self._block: SampleBlock | None = None
@@ -69,19 +68,21 @@ class FrontEnd:
         """Ask for a frequency, before the first block; returns the number to read it with."""
         if tap not in self._taps:
             self._taps.append(tap)
-            self._demodulator = Demodulator(self._frequencies(), self.rate_hz, self.channels)
+            self.restored()
+            self._demodulator = Demodulator(self._frequencies, self.rate_hz, self.channels)
         return self._taps.index(tap)
 
     def read(self, block: SampleBlock, number: int) -> Baseband:
         """What tap `number` hears of `block`; blocks come in order, each to be read by any number of taps."""
         self._push(block)
-        images = self._demodulator.images(number, self._first, len(self._z))
-        clipped = np.full((len(self._z), self.channels), 0.0)
+        clipped = None
         if Flag.OVERLOAD in block.flags and len(block.samples):
-            clipped[:] = np.mean(np.abs(block.samples) >= FULL_SCALE, axis=0)
-        frequency = self._taps[number].frequency(self.laser)
-        z = self._z[:, :, number]
-        return Baseband(self._first, z, images, clipped, frequency, self._epoch, block.flags)
+            clipped = np.asarray(np.mean(np.abs(block.samples) >= FULL_SCALE, axis=0, dtype=np.float64))
+        return Baseband(self._first, self._z[:, :, number], clipped, self._frequencies[number], self._epoch)
+
+    def images(self, number: int, first: int, count: int) -> Phasors:
+        """As Demodulator.images, for tap `number`."""
+        return self._demodulator.images(number, first, count)
 
     def _push(self, block: SampleBlock) -> None:
         if block is self._block:
@@ -89,9 +90,11 @@ class FrontEnd:
         self._block = block
         if block.light is not None and block.light.frequency != self.laser:
             self.laser = block.light.frequency
-            self._demodulator.change(self._frequencies(), block.frame)
+            self.restored()
+            self._demodulator.change(self._frequencies, block.frame)
             self._epoch += 1
         self._first, self._z = self._demodulator.push(block.frame, block.samples)
 
-    def _frequencies(self) -> list[Fraction]:
-        return [tap.frequency(self.laser) for tap in self._taps]
+    def restored(self) -> None:
+        """Make what follows from the laser's frequency."""
+        self._frequencies = [tap.frequency(self.laser) for tap in self._taps]

@@ -23,12 +23,14 @@ from gateway.config.settings import Settings
 from gateway.dsp.combine import Combined, Combiner
 from gateway.dsp.demodulator import exact
 from gateway.dsp.reduce import Reduced, reduce
-from gateway.dsp.reference import Aligned, PhaseReference, SameCodec
+from gateway.dsp.reference import Aligned, Free, Loopback, PhaseReference, SameCodec, debiased
 from gateway.nodes.front import Baseband, Tap
 from gateway.nodes.place import Channel, NodeFault, Place
 from gateway.nodes.records import Record, Records
 from gateway.types import Flag, Flags, LockInResult, Pair, Result, SampleBlock
 
+SAME_CLOCK_PPM, TWO_CLOCKS_PPM = 250.0, 1000.0
+"""How far apart two clocks are looked for: sound cards are off by 20 to 100 ppm, poor ones by more."""
 RING_UP_S = 0.1
 """When the laser is lit or its frequency changes, the cell needs 10 time constants Q / (pi f): 80 ms for Q 50."""
 
@@ -55,7 +57,7 @@ class LockIn:
     """A coherent detector at the laser's frequency."""
 
     Settings = LockInSettings
-    STATE = ("_records", "_epoch", "_dark", "_reference", "_combiner")
+    STATE = ("_records", "_clipped", "_epoch", "_dark", "_reference", "_combiner")
 
     def __init__(self, name: str, settings: LockInSettings, place: Place) -> None:
         fixed = None if settings.frequency_hz is None else exact(settings.frequency_hz)
@@ -68,23 +70,34 @@ class LockIn:
         self._turn = cmath.exp(-1j * math.radians(settings.phase_deg))
         self._weights = weights[microphones]
         self._front, self._tap, self._epoch = place.front, place.front.tap(tap), 0
+        self._loop = _loop(place, tap)
         self._dark = False
         self._microphones = microphones
-        self._reference: PhaseReference = _reference(place, microphones)
+        self._reference = _reference(place, microphones, weights, tap)
         self._combiner = Combiner(self._weights)
         self._sub_block_s = place.front.sub_block / place.rate_hz
         length = max(6, round(settings.integration_s / self._sub_block_s))
-        self._records = Records(length, 0, np.complex128, columns=(2 * place.front.channels + 1,))
+        self._records = Records(length, 0, np.complex128, columns=(place.front.channels,))
+        self._clipped: list[tuple[int, int, npt.NDArray[np.float64]]] = []
 
     def process(self, block: SampleBlock, results: list[Result]) -> list[Result]:
         """See ComputingNode; `block` is the microphones' own sound."""
         heard = self._front.read(block, self._tap)
-        dark = Flag.LASER_OFF in heard.flags
+        dark = Flag.LASER_OFF in block.flags
         anew = heard.epoch != self._epoch or (self._dark and not dark)
-        found = self._records.restart(heard.first, math.ceil(RING_UP_S / self._sub_block_s)) if anew else []
+        found: list[Record[np.complex128]] = []
+        if anew:
+            found = self._records.restart(heard.first, math.ceil(RING_UP_S / self._sub_block_s))
+            self._reference.restart()
         self._epoch, self._dark = heard.epoch, dark
-        rows = np.column_stack((heard.z, heard.clipped, heard.images))
-        found += self._records.push(heard.first, rows, heard.flags)
+        if heard.clipped is not None:
+            self._clipped.append((heard.first, heard.first + len(heard.z), heard.clipped))
+        z = heard.z
+        if self._loop is not None:
+            channel, tap = self._loop
+            z = z.copy()
+            z[:, channel] = self._front.read(block, tap).z[:, channel]
+        found += self._records.push(heard.first, z, block.flags)
         return [self._result(record, heard, block) for record in found]
 
     def _result(self, record: Record[np.complex128], heard: Baseband, block: SampleBlock) -> LockInResult:
@@ -103,15 +116,21 @@ class LockIn:
         )
         return result if record.values is None else self._measured(result, record.values, record.first)
 
-    def _measured(self, result: LockInResult, values: npt.NDArray[np.complex128], first: int) -> LockInResult:
-        """The result with what the record says. `values` as pushed, [sub-blocks, columns]."""
-        channels = self._front.channels
-        z, clipped, images = np.split(values, (channels, 2 * channels), axis=1)
+    def _measured(self, result: LockInResult, z: npt.NDArray[np.complex128], first: int) -> LockInResult:
+        """The result with what the record says: phasors `z` [sub-blocks, channels] from number `first` on."""
+        clipped = self._clipped_in(first, len(z))
+        images = self._front.images(self._tap, first, len(z))
+        flags = result.flags
+        if clipped.any() and not clipped[:, self._microphones].any():
+            flags = flags - {Flag.OVERLOAD}
         aligned = self._reference.align(z, first * self._sub_block_s)
         turned = z[:, self._microphones] * aligned.turn[:, None]
-        reduced = reduce(turned, images[:, 0] * aligned.turn**2, clipped[:, self._microphones].real)
+        reduced = reduce(turned, images * aligned.turn**2, clipped[:, self._microphones])
         combined = self._combiner.combine(reduced, result.integration_s)
-        value = combined.value * self._turn
+        turn = self._turn if aligned.phase_known else 1.0 + 0.0j
+        value = combined.value * turn
+        if not aligned.phase_known and not aligned.locked:
+            value = complex(debiased(abs(value), combined.sigma))
         offset, sigma_offset = aligned.offset_hz, aligned.sigma_offset_hz
         return replace(
             result,
@@ -119,12 +138,20 @@ class LockIn:
             quadrature=value.imag,
             sigma=combined.sigma,
             dof=combined.dof,
-            flags=_flags(result.flags, aligned, reduced, combined),
+            flags=_flags(flags, aligned, reduced, combined),
             clock_offset_ppm=None if offset is None else 1e6 * offset / result.frequency_hz,
             sigma_clock_offset_ppm=None if sigma_offset is None else 1e6 * sigma_offset / result.frequency_hz,
             phase_known=aligned.phase_known,
-            pair=_pair(reduced, combined, self._weights, self._turn),
+            pair=_pair(reduced, combined, self._weights, turn),
         )
+
+    def _clipped_in(self, first: int, count: int) -> npt.NDArray[np.float64]:
+        """The part of the samples at full scale, float64 [count, channels], from sub-block `first` on."""
+        clipped = np.zeros((count, self._front.channels))
+        for begin, end, part in self._clipped:
+            clipped[max(0, begin - first) : max(0, end - first)] = part
+        self._clipped = [entry for entry in self._clipped if entry[1] > first + count]
+        return clipped
 
 
 def _flags(flags: Flags, aligned: Aligned, reduced: Reduced, combined: Combined) -> Flags:
@@ -151,9 +178,31 @@ def _pair(reduced: Reduced, combined: Combined, weights: npt.NDArray[np.float64]
     return Pair((a, b), ((aa, ab), (ba, bb)), (float(weights[0]), float(weights[1])))
 
 
-def _reference(place: Place, microphones: list[int]) -> PhaseReference:
+def _loop(place: Place, tap: Tap) -> tuple[int, int] | None:
+    """Where the lock_in hears a harmonic: the loopback's channel and the tap at the frequency that it carries."""
+    if place.laser.kind != "loopback" or tap.harmonic == 1:
+        return None
+    return "AB".index(place.laser.channel), place.front.tap(Tap())
+
+
+def _reference(place: Place, microphones: list[int], weights: npt.NDArray[np.float64], tap: Tap) -> PhaseReference:
     """How the laser's phase is known here; NodeFault where it cannot be."""
-    return SameCodec()
+    laser, front = place.laser, place.front
+    sub_block_s = front.sub_block / front.rate_hz
+    hertz = float(tap.frequency(place.reference))
+    if laser.kind == "same_codec":
+        return SameCodec(weights, sub_block_s, SAME_CLOCK_PPM * 1e-6 * hertz)
+    if laser.kind == "free":
+        return Free(weights, sub_block_s, TWO_CLOCKS_PPM * 1e-6 * hertz)
+    channel = "AB".index(laser.channel)
+    if channel >= front.channels:
+        message = f"the laser's reference is loopback on channel {laser.channel}, but the sound is mono"
+        raise NodeFault("channel", message, "Record stereo, or write laser: {reference: free}")
+    if channel in microphones:
+        message = f"it listens to channel {laser.channel}, which carries the laser's modulation"
+        other = "BA"[channel]
+        raise NodeFault("channel", message, f"Put a channel_selector before it, or write channel: {other}")
+    return Loopback(channel, tap.harmonic, sub_block_s, TWO_CLOCKS_PPM * 1e-6 * hertz / tap.harmonic)
 
 
 def _checked_frequency(hertz: Fraction, settings: LockInSettings, place: Place) -> None:

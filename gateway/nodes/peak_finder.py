@@ -1,11 +1,12 @@
 """peak_finder: the strongest tone in a band, with frequency and amplitude between the bins, or none.
 
-A Hann periodogram of the whole record, made white where filters before this node have coloured it, finds the tone and
-tests it against the noise (dsp/detect.py); the
-four-parameter sine fit at baseband (dsp/phasor.py) gives frequency, amplitude and sigma, so neither depends on where
-the bins lie. The length of a noisy phasor is too long by sigma^2 / 2A on average (Rice); it is taken off: A =
-sqrt(|z|^2 - sigma^2). The frequency's own uncertainty is the Cramer-Rao bound, sigma_f = sqrt(12) sigma / (2 pi A T)
-(Rife and Boorstyn 1974, equation 19).
+The node listens at the microphones, mixed as the nodes before it would mix them; filters before it only narrow the
+band. Of the whole record only the band is transformed (dsp/band.py). A Hann periodogram of it finds the tone and tests
+it against the noise (dsp/detect.py); the four-parameter sine fit on the same bins (dsp/tone.py) gives frequency,
+amplitude and sigma, so none depends on where the bins lie. The length of a noisy phasor is too long by sigma^2 / 2A on
+average (Rice); it is taken off: A = sqrt(|z|^2 - sigma^2). The frequency's own uncertainty is the Cramer-Rao bound,
+sigma_f = sqrt(12) sigma / (2 pi A T) (Rife and Boorstyn 1974, equation 19), or that of the window where strong tones
+elsewhere made one necessary.
 """
 
 from __future__ import annotations
@@ -16,15 +17,18 @@ import numpy as np
 from pydantic import Field
 
 from gateway.config.settings import Settings
-from gateway.dsp.detect import Power, find_peak, hann
-from gateway.dsp.phasor import fit_tone
-from gateway.nodes.place import Channel, NodeFault, Place, one_channel
+from gateway.dsp.band import BandTransform
+from gateway.dsp.detect import find_peak
+from gateway.dsp.tone import Tone, fit_tone
+from gateway.nodes.place import Channel, NodeFault, Place
 from gateway.nodes.records import Record, Records
-from gateway.types import Flag, PeakResult, Result, SampleBlock
+from gateway.types import Flag, PeakResult, Result, SampleBlock, Samples
 
 _PASSED = 1e-4
 """Power gain (-40 dB) below which a filter is taken to let nothing pass."""
 _FEWEST_BINS = 10
+_MARGIN = 40
+"""Bins on either side of the band that are transformed with it: a tone at its edge shows in them too."""
 
 
 class PeakFinderSettings(Settings):
@@ -57,36 +61,33 @@ class PeakFinder:
         self.after = place
         self._name = name
         self._rate_hz = place.rate_hz
-        self._channel = place.channel(settings.channel)
-        self._response = place.response
+        self._weights = np.array(place.mix[place.channel(settings.channel)], np.float32)
         self._low, self._high = (f / place.rate_hz for f in (settings.frequency_min, settings.frequency_max))
         self._false_alarm = settings.false_alarm
-        frames = round(settings.integration_s * place.rate_hz)
-        self._window = hann(frames)
-        self._first, self._shape = _band(settings, place, frames)
-        self._records = Records(frames, math.ceil(place.settling_s * place.rate_hz), np.float32)
+        self._frames = round(settings.integration_s * place.rate_hz)
+        self._first, last = _band(settings, place, self._frames)
+        self._bins = last - self._first + 1
+        self._start = max(0, self._first - _MARGIN)
+        stop = min(self._frames // 2, last + _MARGIN)
+        self._transform = BandTransform(self._frames, self._start, stop)
+        self._records = Records(self._frames, 0, np.float32)
 
     def process(self, block: SampleBlock, results: list[Result]) -> list[Result]:
-        """See ComputingNode."""
-        samples = one_channel(block.samples, self._channel)[:, 0]
+        """See ComputingNode; `block` is the microphones' own sound."""
+        samples = block.samples @ self._weights
         return [self._result(record) for record in self._records.push(block.frame, samples, block.flags)]
 
     def _result(self, record: Record[np.float32]) -> PeakResult:
         integration_s = (record.end - record.first) / self._rate_hz
         t_ns = record.end * 1_000_000_000 // self._rate_hz
-        start = None
-        if record.values is not None:
-            start = find_peak(record.values, self._window, self._first, self._shape, self._false_alarm)
-        if start is None or record.values is None:
+        tone = None if record.values is None else self._tone(record.values)
+        if tone is None:
             flags = record.flags if record.values is None else record.flags | {Flag.LOW_SIGNAL}
             return PeakResult(self._name, t_ns, None, None, None, math.nan, 0, integration_s, False, flags)
-        turns, phasor = fit_tone(record.values, start, self._rate_hz)
-        gain = abs(self._response(turns * self._rate_hz))
-        sigma = phasor.sigma / gain
-        amplitude = math.sqrt(max(0.0, abs(phasor.value / gain) ** 2 - sigma**2))
-        sigma_hz = (
-            math.sqrt(12.0) * sigma / (2.0 * math.pi * amplitude * integration_s) if amplitude > 0.0 else math.inf
-        )
+        turns = tone.bins / self._frames
+        sigma, length = tone.phasor.sigma, abs(tone.phasor.value)
+        amplitude = math.sqrt(max(0.0, length**2 - sigma**2))
+        sigma_hz = tone.sigma_bins / integration_s * length / amplitude if amplitude > 0.0 else math.inf
         inside = self._low <= turns <= self._high
         return PeakResult(
             self._name,
@@ -95,22 +96,28 @@ class PeakFinder:
             sigma_hz,
             amplitude,
             sigma,
-            phasor.dof,
+            tone.phasor.dof,
             integration_s,
             inside and not record.flags,
             record.flags,
         )
 
+    def _tone(self, samples: Samples) -> Tone | None:
+        """The tone in one record, if there is one."""
+        z = self._transform.bins(samples)
+        at = self._first - self._start
+        place = find_peak(z[at - 2 : at + self._bins + 2], self._false_alarm)
+        return None if place is None else fit_tone(z, self._start, self._first + place, self._frames)
 
-def _band(settings: PeakFinderSettings, place: Place, frames: int) -> tuple[int, Power]:
-    """First bin of the band, and the power gain of the filters before this node in each bin that they let pass."""
-    first = max(1, math.ceil(settings.frequency_min * frames / place.rate_hz))
-    last = min(frames // 2 - 1, math.floor(settings.frequency_max * frames / place.rate_hz))
+
+def _band(settings: PeakFinderSettings, place: Place, frames: int) -> tuple[int, int]:
+    """First and last bin of the band, as far as the filters before this node let it pass."""
+    first = max(2, math.ceil(settings.frequency_min * frames / place.rate_hz))
+    last = min(frames // 2 - 2, math.floor(settings.frequency_max * frames / place.rate_hz))
     bins = np.arange(first, last + 1)
     shape = np.array([abs(place.response(k * place.rate_hz / frames)) ** 2 for k in bins])
     passed = np.flatnonzero(shape > _PASSED)
     if not len(passed) or passed[-1] - passed[0] < _FEWEST_BINS:
         message = "the filters before this node let next to nothing of the band pass"
         raise NodeFault("frequency_min", message, "Search where they pass, or widen them")
-    low, high = int(passed[0]), int(passed[-1]) + 1
-    return first + low, np.maximum(shape[low:high], _PASSED)
+    return first + int(passed[0]), first + int(passed[-1])

@@ -33,7 +33,7 @@ class Record(Generic[T]):
 class Records(Generic[T]):
     """Collects values with absolute indices; gives back full records in order."""
 
-    STATE = ("_buffer", "_flags", "_filled", "_waited", "_next", "_begin")
+    STATE = ("_kept", "_flags", "_filled", "_waited", "_next", "_begin")
 
     def __init__(
         self, length: int, settling: int, dtype: type[T], start: int = 0, columns: tuple[int, ...] = ()
@@ -48,6 +48,15 @@ class Records(Generic[T]):
         self._waited = False
         self._next = start
         self._begin = start + settling
+
+    @property
+    def _kept(self) -> npt.NDArray[T]:
+        """The values of the unfinished record."""
+        return self._buffer[: self._filled]
+
+    @_kept.setter
+    def _kept(self, values: npt.NDArray[T]) -> None:
+        self._buffer[: len(values)] = values
 
     def restart(self, first: int, pause: int) -> list[Record[T]]:
         """Begin anew, `pause` values after `first`, the next one to come: one may be left out, which was unfinished.
@@ -83,6 +92,7 @@ class Records(Generic[T]):
             values = values[take:]
             if self._filled == length:
                 self._waited = True
-                out.append(Record(self._begin, self._begin + length, self._buffer.copy(), self._flags))
+                out.append(Record(self._begin, self._begin + length, self._buffer, self._flags))
+                self._buffer = np.empty_like(self._buffer)
                 self._begin, self._filled, self._flags = self._begin + length, 0, NO_FLAGS
         return out

@@ -70,7 +70,7 @@ def test_the_verbs_that_are_checked_are_those_that_the_outputs_have(tmp_path: Pa
         ),
         (
             "acquisition: {channels: 1}\n",
-            "processing.default_graph.nodes[3].type",
+            "processing.default_graph.nodes[5].type",
             "differential needs two channels",
         ),
         (

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -88,6 +89,17 @@ def test_the_projection_is_signed_and_turned_by_the_calibrated_phase() -> None:
     assert plain.in_phase == pytest.approx(1e-2 * math.cos(math.radians(150.0)), rel=1e-5)
     assert turned.in_phase == pytest.approx(1e-2, rel=1e-5)
     assert abs(turned.quadrature) < 1e-7
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_peak_between_strong_tones_outside_its_band(channels: int) -> None:
+    hum = tone(1650.3, 0.5, 1.0, RATE) + tone(2350.8, 0.4, 1.0, RATE)
+    samples = stereo(hum, hum + tone(2013.7, 5e-4, 1.0, RATE))[:, -channels:]
+    (peak,) = results(graph(("peak_finder", {**BAND, "channel": "AB"[channels - 1]}), channels=channels), samples)
+    assert isinstance(peak, PeakResult)
+    assert peak.valid
+    assert peak.frequency_hz == pytest.approx(2013.7, abs=1e-3)
+    assert peak.amplitude == pytest.approx(5e-4, rel=1e-3)
 
 
 @pytest.mark.parametrize("before", [(), (("filter", BANDPASS),), (("filter", {**BANDPASS, "bandwidth": 100}),)])
@@ -184,6 +196,29 @@ def test_the_spectrum_shows_amplitude_and_density() -> None:
     density = np.median(spectrum.power[400:1600]) / (spectrum.enbw_bins * spectrum.bin_hz)
     assert density == pytest.approx(1e-4**2, rel=0.1)
     assert not spectrum.power.flags.writeable
+
+
+@pytest.mark.parametrize("averages", [1, 7, 40])
+@pytest.mark.parametrize(("window", "overlap", "step"), [("hann", "half", 2048), ("boxcar", "none", 4096)])
+def test_the_spectrum_is_that_of_welch(averages: int, window: str, overlap: str, step: int) -> None:
+    samples = noise(1e-3, 4.0, RATE, 2).astype(np.float32)[: step * (averages - 1) + 4096]
+    parameters = {"fft_size": 4096, "averages": averages, "window": window, "overlap": overlap}
+    (spectrum,) = results(graph(("spectrum", parameters), channels=1), samples[:, None])
+    assert isinstance(spectrum, Spectrum)
+    exact = scipy.signal.welch(
+        samples.astype(np.float64), RATE, window, 4096, 4096 - step, detrend=False, scaling="spectrum"
+    )[1]
+    assert spectrum.averages == averages
+    assert np.abs(spectrum.power - exact).max() < 100 * 2.0**-24 * exact.max()
+
+
+@pytest.mark.parametrize("window_s", [0.01, 0.1111, 1.0])
+def test_the_level_is_exact_to_float32(window_s: float) -> None:
+    samples = stereo(noise(1e-3, window_s, RATE, 2), tone(1234.5, 0.3, window_s, RATE) - 0.1)
+    (level,) = results(graph(("level", {"window_s": window_s})), samples)
+    assert isinstance(level, LevelResult)
+    assert level.rms == pytest.approx(math.sqrt(np.mean(samples.astype(np.float64) ** 2)), rel=256 * 2.0**-24)
+    assert level.peak == np.abs(samples).max()
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,9 @@ def test_an_empty_file_is_the_built_in_configuration(kinds: Kinds) -> None:
     config = good("", kinds)
     graph = config.processing.default_graph
     assert " ".join(node.type for node in graph.nodes) == (
-        "input filter gain differential lock_in peak_finder level spectrum concentration output"
+        "input level spectrum filter gain differential lock_in peak_finder concentration output"
     )
-    assert graph.nodes[2].parameters == kinds["gain"].model_validate({"gain_db": 12})
+    assert graph.nodes[4].parameters == kinds["gain"].model_validate({"gain_db": 12})
     assert config.rules[0].do == ["relay fan on", "led status red"]
     assert config.mqtt is None
     assert config.board is None
