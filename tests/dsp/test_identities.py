@@ -77,7 +77,7 @@ def test_noise_bandwidth_of_the_windows(window: str) -> None:
     """
     density, size, averages, published = 1e-3, 256, 1000, WINDOWS[window][1]
     sound = mono(noise(density, 2.8, RATE, 11))
-    spectrum = spectra(sound, fft_size=size, averages=averages, window=window)[0]
+    spectrum = spectra(sound, fft_size=size, averages=averages, window=window, overlap="half")[0]
     assert spectrum.enbw_bins == pytest.approx(published, abs=0.005)
     assert spectrum.enbw_bins == pytest.approx(closed_form(window, 0.0)[1], rel=1e-5)
     bins = spectrum.power[5:-5]  # away from 0 Hz, which has one side only
