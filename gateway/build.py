@@ -39,7 +39,8 @@ from gateway.inputs import Inputs
 from gateway.mqtt.face import Face, GasFace, OutputFace, RuleFace, SignalFace
 from gateway.mqtt.link import MqttLink
 from gateway.nodes import SETTINGS
-from gateway.nodes.concentration import ConcentrationSettings
+from gateway.nodes.calibrated import follows
+from gateway.nodes.curve import ConcentrationSettings
 from gateway.nodes.place import LaserPhase, NodeFault, start
 from gateway.outputs import Outputs
 from gateway.path import Path
@@ -77,7 +78,7 @@ class Parts:
 
 def prepare(path: File | None, environ: Mapping[str, str] = os.environ) -> Checked:
     """The configuration in `path` (None: the built-in one) and all its faults. Touches no hardware and no network."""
-    return check(path, SETTINGS, environ, (graph_faults, rule_faults, expiry_faults), default_board())
+    return check(path, SETTINGS, environ, (graph_faults, rule_faults, expiry_faults, track_faults), default_board())
 
 
 def accepted(checked: Checked) -> tuple[Config, Board]:
@@ -141,6 +142,22 @@ def graph_faults(config: Config, board: Board) -> Iterator[Fault]:
         step, fault = found
         inside = ("parameters", fault.option) if fault.option != "type" else ("type",)
         yield Fault((*_NODES, index[step.id], *inside), fault.message, fault.remedy)
+
+
+def track_faults(config: Config, board: Board) -> Iterator[Fault]:
+    """A laser that is to follow a resonance of which nobody, or more than one, could tell it."""
+    track = config.laser.track
+    if track == "off":
+        return
+    nodes = config.processing.default_graph.nodes
+    telling = [node.id for node in nodes if node.type == "concentration" and follows(node.parameters)]
+    if not telling:
+        message = f"'{track}' needs a concentration whose calibration has a table [resonance], and there is none"
+        yield Fault(("laser", "track"), message, "Write `off`, or calibrate with a sweep (docs/calibration.md)")
+    if len(telling) > 1:
+        message = f"{', '.join(telling)} would each send the laser to its own resonance"
+        remedy = "Leave the table [resonance] in the calibration of one of them"
+        yield Fault(("laser", "track"), message, remedy)
 
 
 def expiry_faults(config: Config, board: Board) -> Iterator[Fault]:
@@ -331,7 +348,7 @@ def parts(config: Config, board: Board, clock: Clock) -> Parts:
 
 def _fitted(config: Config, heard: Sound) -> Iterator[Fitted | tuple[Step, NodeFault]]:
     laser = config.laser
-    phase = LaserPhase(laser.reference, laser.reference_channel)
+    phase = LaserPhase(laser.reference, laser.reference_channel, laser.track)
     place = start(heard.rate_hz, heard.channels, exact(laser.frequency_hz), phase)
     placed = steps(config)
     named = kinds(placed)

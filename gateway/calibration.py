@@ -16,112 +16,36 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
+from pydantic import Field
 
 from gateway.config import toml
 from gateway.config.sections import Name
 from gateway.config.settings import Settings
 from gateway.config.validate import validate
-from gateway.dsp.calibrate import Curve, Fit, Point
+from gateway.dsp.calibrate import Curve, Fit
 from gateway.errors import ConfigError
+from gateway.tables import (
+    Background,
+    Checks,
+    Conditions,
+    CurveShape,
+    Drift,
+    GasLaw,
+    Light,
+    Reading,
+    Resonance,
+    Steering,
+    Time,
+    Water,
+)
 
 SCHEMA = 1
 _HEADER = """\
 # A calibration of Spectrophone; docs/calibration.md tells what every line means. Changed by hand it needs id = "".
 """
-
-
-def _time(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        time = datetime.fromisoformat(value)
-    except ValueError:
-        raise ValueError(f"{value} is no time. Write it as 2026-03-04T05:06:07Z") from None
-    return time.replace(tzinfo=UTC) if re.fullmatch(r"\d{4}-\d\d-\d\d", value) else time
-
-
-Time = Annotated[AwareDatetime, BeforeValidator(_time)]
-"""A time with its zone; a date alone is its beginning in UTC."""
-
-
-class Conditions(Settings):
-    """What the calibration was made under, as far as it was known."""
-
-    temperature_c: float | None = Field(None, ge=-100, le=200, description="temperature of the gas")
-    pressure_pa: float | None = Field(None, gt=0, description="pressure of the gas")
-    humidity_percent: float | None = Field(None, ge=0, le=100, description="relative humidity")
-    frequency_hz: float | None = Field(None, gt=0, description="modulation frequency")
-    duty: float | None = Field(None, gt=0, lt=1, description="part of the period that the laser is lit")
-    power_w: float | None = Field(None, ge=0, description="optical power while lit")
-
-
-class Background(Settings):
-    """What is heard without gas: a phasor, full scale, as the lock_in gives it."""
-
-    re: float = Field(description="its in-phase part")
-    im: float = Field(description="its quadrature")
-    sigma: float = Field(0.0, ge=0, description="one standard deviation of either, from the zero points")
-
-
-class CurveShape(Settings):
-    """ppm = y / (1 - bend y), y = x / slope, x the signal along the phase less the background."""
-
-    type: Literal["line", "saturating"] = Field(description="line: bend is 0; saturating: y = 1 / bend is the most")
-    slope: float = Field(gt=0, description="signal per ppm, full scale")
-    bend: float = Field(0.0, description="1 / saturation, in 1/ppm")
-    covariance: tuple[tuple[float, ...], ...] = Field(
-        description="of background, slope and (saturating) bend: 2 x 2 or 3 x 3"
-    )
-    min_ppm: float = Field(0.0, description="lower end of the calibrated range")
-    max_ppm: float = Field(gt=0, description="upper end of the calibrated range")
-
-    @model_validator(mode="after")
-    def _checked(self) -> CurveShape:
-        size = 3 if self.type == "saturating" else 2
-        if [len(row) for row in self.covariance] != [size] * size:
-            raise ValueError(f"covariance must be {size} x {size} for a {self.type} curve. Write zeros where unknown")
-        covariance = np.array(self.covariance)
-        spread = np.sqrt(np.abs(np.outer(np.diag(covariance), np.diag(covariance))))
-        scaled = covariance / np.where(spread > 0.0, spread, 1.0)
-        if not np.allclose(scaled, scaled.T) or np.linalg.eigvalsh(scaled).min() < -1e-6:
-            raise ValueError("covariance is none: it must be symmetric, with no negative variance in any direction")
-        if self.type == "line" and self.bend:
-            raise ValueError('a line has no bend. Write type = "saturating", or bend = 0')
-        if self.min_ppm >= self.max_ppm:
-            raise ValueError("min_ppm must be below max_ppm")
-        if min(1.0 + self.bend * ppm for ppm in (self.min_ppm, self.max_ppm)) <= 0.0:
-            pole = -1.0 / self.bend
-            raise ValueError(f"the curve does not rise over the whole range: it has a pole at {pole:g} ppm")
-        return self
-
-
-class Checks(Settings):
-    """How well the curve fits."""
-
-    chi2: float = Field(ge=0, description="sum of the squared residuals in their standard deviations")
-    dof: int = Field(ge=0, description="points less parameters")
-    p_value: float | None = Field(None, ge=0, le=1, description="chance of a chi2 as large; none where dof is 0")
-
-
-class Reading(Settings):
-    """A point: what one gas gave."""
-
-    ppm: float = Field(ge=0, description="concentration, 0 for zero gas")
-    sigma_ppm: float = Field(0.0, ge=0, description="one standard deviation of it, from the certificate")
-    re: float = Field(description="in-phase part of the phasor, full scale")
-    im: float = Field(description="its quadrature")
-    sigma: float = Field(gt=0, description="one standard deviation of either")
-    records: int = Field(1, ge=1, description="how many records of the lock_in were averaged")
-    taken: Time | None = Field(None, description="when")
-
-    @property
-    def point(self) -> Point:
-        """As numbers for the fit."""
-        return Point(self.ppm, self.sigma_ppm, complex(self.re, self.im), self.sigma)
 
 
 class Calibration(Settings):
@@ -140,6 +64,12 @@ class Calibration(Settings):
     conditions: Conditions = Field(default_factory=Conditions, description="what it was made under")
     background: Background = Field(description="what is heard without gas")
     curve: CurveShape = Field(description="from signal to ppm")
+    light: Light | None = Field(None, description="the light of the calibration; no correction if absent")
+    resonance: Resonance | None = Field(None, description="the cell's resonance; no correction if absent")
+    water: Water | None = Field(None, description="what water does to the signal; no correction if absent")
+    gas_law: GasLaw | None = Field(None, description="temperature and pressure; no correction if absent")
+    steering: Steering | None = Field(None, description="how the gas reaches two microphones")
+    drift: Drift | None = Field(None, description="how the calibration ages; not at all if absent")
     checks: Checks | None = Field(None, description="how well the curve fits")
     points: tuple[Reading, ...] = Field((), description="what it was made from")
 
@@ -172,15 +102,29 @@ def load(path: Path) -> Calibration:
     return calibration
 
 
-def made(fit: Fit, points: tuple[Reading, ...], **about: Any) -> Calibration:
-    """The calibration of a fit; `about` are the options that the fit does not know: node, created, operator ..."""
+def made(
+    fit: Fit, points: tuple[Reading, ...], microphones: tuple[complex, complex] | None = None, **about: Any
+) -> Calibration:
+    """The calibration of a fit; `microphones` is the background at A and B, where it is known; `about` are the options
+    that the fit does not know: node, created, operator, tables ...
+    """
     curve = fit.curve
+    alone = {
+        f"{name}_{part}": getattr(phasor, whole)
+        for name, phasor in zip("ab", microphones or (), strict=False)
+        for part, whole in (("re", "real"), ("im", "imag"))
+    }
     saturating = len(curve.covariance) == 3
     data = {
         "schema": SCHEMA,
         **about,
         "phase_deg": math.degrees(curve.phase_rad),
-        "background": {"re": curve.background.real, "im": curve.background.imag, "sigma": fit.sigma_background},
+        "background": {
+            "re": curve.background.real,
+            "im": curve.background.imag,
+            "sigma": fit.sigma_background,
+            **alone,
+        },
         "curve": {
             "type": "saturating" if saturating else "line",
             "slope": curve.k,

@@ -16,7 +16,7 @@ from gateway.check import Checked
 from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.config.redact import redact
-from gateway.nodes.concentration import ConcentrationSettings
+from gateway.nodes.curve import ConcentrationSettings
 from gateway.service import light, until_told
 
 

@@ -1,5 +1,5 @@
 """The whole computation, from a block of sound to what it means: graph -> results -> state -> alarms -> rules ->
-Tick.
+Tick. A node that follows the cell's resonance says where the laser should go; here that becomes a command.
 
 Pure: no clock, no files, no waiting. The same blocks give the same ticks, live or from a recording, whatever their
 length.
@@ -8,14 +8,14 @@ length.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 
 from gateway.alarms import Alarms
 from gateway.graph import Graph
 from gateway.rules import ParsedRule
 from gateway.state import restore, text_of
-from gateway.types import Alert, Command, Result, SampleBlock, Snapshot, Tick
+from gateway.types import Alert, Command, ResonanceResult, Result, SampleBlock, Snapshot, Tick
 
 
 class Path:
@@ -42,8 +42,8 @@ class Path:
         return hashlib.sha256(f"{self._graph.plan()} {rules}".encode()).hexdigest()
 
     def tick(self, block: SampleBlock, commands: Sequence[Command]) -> Tick:
-        """What `block` brings; `commands` came in from outside and go on to the outputs, behind them those of the
-        rules.
+        """What `block` brings; `commands` came in from outside and go on to the outputs, behind them those that
+        tune the laser and those of the rules.
         """
         for command in commands:
             if command.target == "path":
@@ -51,7 +51,8 @@ class Path:
         results = self._graph.process(block)
         alerts = self._alarms.step(results, block.end_ns)
         self.state = _newer(self.state, results, alerts)
-        ours = [command for alert in alerts for command in self._rules[alert.rule].commands(alert)]
+        ours = [*_tunings(results)]
+        ours += [command for alert in alerts for command in self._rules[alert.rule].commands(alert)]
         return Tick(
             block.index,
             block.end_ns,
@@ -70,6 +71,13 @@ class Path:
         self._rules, self._alarms = new._rules, new._alarms
         alerts = {rule: alert for rule, alert in self.state.alerts.items() if rule in self._rules}
         self.state = Snapshot(self.state.results, MappingProxyType(alerts))
+
+
+def _tunings(results: Sequence[Result]) -> Iterator[Command]:
+    """What the laser is told so that it follows the resonance."""
+    for result in results:
+        if isinstance(result, ResonanceResult) and result.tune_hz is not None:
+            yield Command("laser", "tune", MappingProxyType({"frequency_hz": result.tune_hz}), origin="track")
 
 
 def _newer(state: Snapshot, results: Sequence[Result], alerts: Sequence[Alert]) -> Snapshot:

@@ -1,15 +1,17 @@
 """`calibrate`: a gas becomes a point, points become a calibration.
 
 A point is the mean of the lock_in's phasors over the ordinary path, laser lit. Its sigma is the larger of what the
-records say of themselves and what their scatter says, so that drift counts. Points are kept in NODE.points.jsonl, to
-which lines are only added; a line {"session": TIME} begins anew.
+records say of themselves and what their scatter says, so that drift counts. Of two microphones both are kept, and the
+point is their mix as the nodes before the lock_in make it: the same for every record, whatever noise the lock_in
+weighed them for. Points are kept in NODE.points.jsonl, to which lines are only added; a line {"session": TIME} begins
+anew.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,16 +22,19 @@ from pydantic import ValidationError
 
 from gateway import build, calibration
 from gateway.board import Board
-from gateway.calibration import Calibration, Conditions, Reading
+from gateway.calibration import Calibration
+from gateway.carried import alone, tables
 from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.dsp.calibrate import fit
 from gateway.errors import CalibrationError, UsageError
 from gateway.service import light, until_told
+from gateway.tables import Conditions, Phasor, Reading
 from gateway.types import LockInResult
 
 LEAST, MOST = 3, 30
 """Records of a point, unless --seconds says how long."""
+_AIR = ("temperature_c", "humidity_percent", "pressure_pa")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,25 +51,16 @@ class Gas:
 
 
 @dataclass(slots=True)
-class Mean:
-    """The phasors of the valid records so far."""
+class Average:
+    """Phasors of records, with the standard deviation of either part that each tells of itself."""
 
     phasors: list[complex] = field(default_factory=list)
     sigmas: list[float] = field(default_factory=list)
-    doubts: set[str] = field(default_factory=set)
-    frequency_hz: float = math.nan
-    seconds: float = 0.0
-    finished: bool = False
 
-    def add(self, tone: LockInResult) -> None:
-        """Take a record, or remember why it cannot be taken."""
-        if not tone.valid:
-            self.doubts |= tone.flags
-            return
-        self.frequency_hz = tone.frequency_hz
-        self.seconds += tone.integration_s
-        self.phasors.append(complex(tone.in_phase, tone.quadrature))
-        self.sigmas.append(tone.sigma)
+    def add(self, phasor: complex, sigma: float) -> None:
+        """One more."""
+        self.phasors.append(phasor)
+        self.sigmas.append(sigma)
 
     @property
     def value(self) -> complex:
@@ -81,15 +77,65 @@ class Mean:
         scatter = float(np.std(self.phasors, ddof=1)) / math.sqrt(2.0)
         return max(told, scatter / math.sqrt(count))
 
+    @property
+    def fields(self) -> Phasor:
+        """As it is written down."""
+        return self.value.real, self.value.imag, self.sigma
+
+
+@dataclass(slots=True)
+class Mean:
+    """The valid records so far: the signal and, where there are two, the microphones; light and air of the newest."""
+
+    signal: Average = field(default_factory=Average)
+    a: Average = field(default_factory=Average)
+    b: Average = field(default_factory=Average)
+    doubts: set[str] = field(default_factory=set)
+    newest: LockInResult | None = None
+    seconds: float = 0.0
+    finished: bool = False
+
+    def add(self, tone: LockInResult) -> None:
+        """Take a record, or remember why it cannot be taken."""
+        if not tone.valid:
+            self.doubts |= tone.flags
+            return
+        self.newest = tone
+        self.seconds += tone.integration_s
+        if tone.pair is None:
+            self.signal.add(complex(tone.in_phase, tone.quadrature), tone.sigma)
+            return
+        (a, b), covariance, weights = tone.pair.phasors, np.array(tone.pair.covariance), np.array(tone.pair.weights)
+        self.signal.add(complex(weights @ (a, b)), math.sqrt(max(0.0, float((weights @ covariance @ weights).real))))
+        self.a.add(a, math.sqrt(covariance[0, 0].real))
+        self.b.add(b, math.sqrt(covariance[1, 1].real))
+
+    @property
+    def alone(self) -> dict[str, Phasor]:
+        """Each microphone by itself, where every record has both."""
+        both = len(self.a.phasors) == len(self.signal.phasors)
+        return {"a": self.a.fields, "b": self.b.fields} if both and self.a.sigma > 0.0 < self.b.sigma else {}
+
     def done(self, gas: Gas) -> float:
         """How much of the reading is done, 1 at its end."""
         if gas.seconds is not None:
             return (self.seconds + 1e-9) / gas.seconds
-        count = len(self.phasors)
+        signal, count = self.signal, len(self.signal.phasors)
         if gas.ppm == 0.0 or count < LEAST:
             return count / MOST
-        wanted = gas.until * abs(self.value - gas.background)
-        return max(count / MOST, (wanted / self.sigma) ** 2 if self.sigma > 0.0 else 1.0)
+        wanted = gas.until * abs(signal.value - gas.background)
+        return max(count / MOST, (wanted / signal.sigma) ** 2 if signal.sigma > 0.0 else 1.0)
+
+    def conditions(self, known: Conditions) -> Conditions:
+        """What the records were made under; `known` goes before what they say."""
+        if self.newest is None:
+            return known
+        said: dict[str, float | None] = {"frequency_hz": self.newest.frequency_hz}
+        if self.newest.climate is not None:
+            said |= {name: getattr(self.newest.climate, name) for name in _AIR}
+        if self.newest.light is not None:
+            said |= {"duty": self.newest.light.duty, "power_w": self.newest.light.power_w}
+        return Conditions.model_validate({**said, **known.model_dump(exclude_none=True)})
 
 
 def nodes(config: Config, name: str | None) -> tuple[str, str]:
@@ -110,9 +156,9 @@ def nodes(config: Config, name: str | None) -> tuple[str, str]:
 
 
 async def take(
-    config: Config, board: Board, clock: Clock, lock_in: str, gas: Gas, seen: Callable[[float], None]
-) -> tuple[Reading, float]:
-    """Read the gas that is in the cell; returns the point and the modulation frequency in hertz.
+    config: Config, board: Board, clock: Clock, lock_in: str, gas: Gas, known: Conditions, seen: Callable[[float], None]
+) -> tuple[Reading, Conditions]:
+    """Read the gas that is in the cell; returns the point and its conditions, of which some are `known` beforehand.
 
     `seen` is called with the part that is done, 0 to 1. Raises DeviceError, RecordingError, and CalibrationError where
     the sound gives no reading.
@@ -127,13 +173,14 @@ async def take(
     finally:
         parts.outputs.close()
         parts.inputs.microphone.close()
-    if not mean.finished or not mean.phasors:
+    count = len(mean.signal.phasors)
+    if not mean.finished or not count:
         why = f"; records were flagged {', '.join(sorted(mean.doubts))}" if mean.doubts else ""
-        told = f"the sound ended or gave too little: good records: {len(mean.phasors)}{why}"
+        told = f"the sound ended or gave too little: good records: {count}{why}"
         raise CalibrationError(told, "Nothing was written. Mend that and take the point again")
-    z, taken = mean.value, _now(clock)
-    values = {"re": z.real, "im": z.imag, "sigma": mean.sigma, "records": len(mean.phasors), "taken": taken}
-    return Reading(ppm=gas.ppm, sigma_ppm=gas.sigma_ppm, **values), mean.frequency_hz
+    re, im, sigma = mean.signal.fields
+    values = {"re": re, "im": im, "sigma": sigma, "records": count, "taken": _now(clock), **mean.alone}
+    return Reading(ppm=gas.ppm, sigma_ppm=gas.sigma_ppm, **values), mean.conditions(known)
 
 
 async def _listen(
@@ -165,7 +212,10 @@ def begin(directory: Path, node: str, clock: Clock) -> None:
 
 def remember(directory: Path, node: str, reading: Reading, conditions: Conditions) -> None:
     """Add a point to the session."""
-    point = {**reading.model_dump(mode="json"), "conditions": conditions.model_dump(exclude_none=True)}
+    point = {
+        **reading.model_dump(mode="json", exclude_none=True),
+        "conditions": conditions.model_dump(exclude_none=True),
+    }
     _append(session_file(directory, node), point)
 
 
@@ -187,10 +237,19 @@ def session(directory: Path, node: str) -> tuple[tuple[Reading, ...], Conditions
     return tuple(readings), conditions
 
 
-def calibrate(directory: Path, node: str, clock: Clock, *, saturating: bool, **about: Any) -> tuple[Calibration, Path]:
-    """Fit the session's points and save a new version; what `about` does not say is taken from the one before.
+def calibrate(
+    directory: Path,
+    node: str,
+    clock: Clock,
+    *,
+    saturating: bool,
+    swept: Mapping[str, float] | None = None,
+    **about: Any,
+) -> tuple[Calibration, Path]:
+    """Fit the session's points and save a new version; what `about` does not say is taken from the one before. `swept`
+    is the resonance that a sweep has found in the air of the last point: f0_hz, sigma_f0_hz, q, sigma_q.
 
-    Raises CalibrationError where the points give no calibration.
+    Raises CalibrationError where the points give no calibration, or nobody knows the air of the sweep.
     """
     readings, conditions = session(directory, node)
     fitted = fit([reading.point for reading in readings], saturating=saturating)
@@ -198,13 +257,17 @@ def calibrate(directory: Path, node: str, clock: Clock, *, saturating: bool, **a
     before = calibration.load(now) if now.exists() else None
     kept = {} if before is None else {name: getattr(before, name) for name in ("operator", "gas", "certificate")}
     given = {name: value for name, value in about.items() if value is not None}
+    backgrounds, steering = alone(readings)
     made = calibration.made(
         fitted,
         readings,
+        backgrounds,
         node=node,
         created=_now(clock),
         conditions=conditions,
         previous=before.id if before else "",
+        steering=steering,
+        **tables(before, conditions, swept),
         **{**kept, **given},
     )
     return made, calibration.save(directory, made)

@@ -110,7 +110,7 @@ def _calibrated(config: Config, file: File, notes: list[str]) -> Config:
         message = f"--calibration {file}: it is of node '{name}', and there is none of that name"
         raise UsageError(message, f"The concentration nodes are {', '.join(ids)}")
     notes.append(f"{name} is calibrated by {file} ({calibration.id or 'written by hand'})")
-    changes = {"calibration": file, "polynomial_coefficients": None}
+    changes = {"calibration": file, "polynomial_coefficients": None, "temperature_compensation": None}
     nodes = tuple(
         node.model_copy(update={"parameters": node.parameters.model_copy(update=changes)}) if node.id == name else node
         for node in graph.nodes

@@ -19,12 +19,15 @@ import numpy as np
 
 from gateway import types
 from gateway.alarms import AlarmState
+from gateway.dsp.air import Sound
 from gateway.dsp.demodulator import Reference
+from gateway.dsp.follow import Belief, Dwell
+from gateway.dsp.smooth import Run
 from gateway.errors import SpectrophoneError
 
 _VALUES: dict[str, type] = {
     kind.__name__: kind
-    for kind in [*vars(types).values(), AlarmState, Reference]
+    for kind in [*vars(types).values(), AlarmState, Belief, Dwell, Reference, Run, Sound]
     if isinstance(kind, type) and dataclasses.is_dataclass(kind)
 }
 """The frozen values that may stand in a state."""

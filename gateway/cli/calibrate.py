@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gateway.board import Board
-    from gateway.calibration import Calibration, Conditions
+    from gateway.calibration import Calibration
     from gateway.config.config import Config
+    from gateway.config.settings import Settings
     from gateway.points import Gas
+    from gateway.tables import Conditions
 
+_TABLES = ("light", "resonance", "water", "gas_law", "steering", "drift")
 _EXAMPLE = """\
 example:
   spectrophone calibrate zero --config gateway.yaml --new
   spectrophone calibrate span --ppm 1000 --sigma-ppm 5 --config gateway.yaml --gas "co2 in n2" --operator Ada
-  spectrophone calibrate fit --curve saturating --config gateway.yaml
+  spectrophone calibrate fit --curve saturating --resonance resonance.json --config gateway.yaml
   spectrophone calibrate show --config gateway.yaml
 
 zero takes 30 records of the lock_in; span takes them until sigma is 0.1 % of the signal above the background (--until),
@@ -72,6 +75,9 @@ def _reading_options(parser: argparse.ArgumentParser, action: str) -> None:
 
 def _file_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--curve", choices=("line", "saturating"), default="line", help="line if absent")
+    parser.add_argument(
+        "--resonance", type=Path, metavar="FILE", help="what `sweep --out FILE` found in this air; as before if absent"
+    )
     parser.add_argument("--valid-days", type=float, metavar="D", help="when it expires; never if absent")
     for name, told in (
         ("operator", "who calibrates"),
@@ -128,20 +134,30 @@ def _read(args: argparse.Namespace, config: Config, board: Board, node: str, loc
 
     gas, clock = _gas(args, node), RealClock()
     config = overridden(config, device=args.microphone, ppm=gas.ppm if board.simulated else None)
-    conditions = _conditions(args, config, board.simulated)
+    known = _conditions(args)
     progress = Progress(sys.stderr, f"reading {gas.ppm:g} ppm", 1.0)
     try:
-        reading, frequency_hz = asyncio.run(points.take(config, board, clock, lock_in, gas, progress.at))
+        reading, conditions = asyncio.run(points.take(config, board, clock, lock_in, gas, known, progress.at))
     finally:
         progress.end()
     if args.new:
         points.begin(args.directory, node, clock)
-    points.remember(args.directory, node, reading, conditions.model_copy(update={"frequency_hz": frequency_hz}))
+    points.remember(args.directory, node, reading, _completed(conditions, config, board.simulated))
     if args.json:
         print(jsonlines.line({"kind": "point", "node": node, **reading.model_dump(mode="json")}))
     else:
         phasor = f"{reading.re:+.6g} {reading.im:+.6g}j ± {reading.sigma:.2g} full scale"
         print(f"{node}: {gas.ppm:g} ppm gives {phasor}, {reading.records} records")
+
+
+def _completed(conditions: Conditions, config: Config, simulated: bool) -> Conditions:
+    """With what the configuration says where neither command line nor microphone did."""
+    from gateway.tables import Conditions
+
+    told: dict[str, Any] = config.laser.model_dump(include={"duty", "power_w"})
+    if simulated:
+        told |= config.cell.model_dump(include={"temperature_c", "pressure_pa", "humidity_percent"})
+    return Conditions(**{**told, **conditions.model_dump(exclude_none=True)})
 
 
 def _gas(args: argparse.Namespace, node: str) -> Gas:
@@ -167,17 +183,16 @@ def _gas(args: argparse.Namespace, node: str) -> Gas:
     return points.Gas(ppm, args.sigma_ppm, args.seconds, args.until, background)
 
 
-def _conditions(args: argparse.Namespace, config: Config, simulated: bool) -> Conditions:
+def _conditions(args: argparse.Namespace) -> Conditions:
+    """What the command line says of the gas."""
     from pydantic import ValidationError
 
-    from gateway.calibration import Conditions
     from gateway.errors import UsageError
+    from gateway.tables import Conditions
 
     given = {"temperature_c": args.temperature, "pressure_pa": args.pressure, "humidity_percent": args.humidity}
-    known = config.cell.model_dump(include=set(given)) if simulated else {}
-    laser = config.laser.model_dump(include={"duty", "power_w"})
     try:
-        return Conditions(**laser, **{**known, **{name: value for name, value in given.items() if value is not None}})
+        return Conditions(**given)
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(f"{first['loc'][0]} {first['input']}: not a condition of a gas", first["msg"]) from None
@@ -186,14 +201,16 @@ def _conditions(args: argparse.Namespace, config: Config, simulated: bool) -> Co
 def _fit(args: argparse.Namespace, node: str) -> int:
     from datetime import UTC, datetime, timedelta
 
-    from gateway import jsonlines, points
+    from gateway import carried, jsonlines, points
     from gateway.clock import RealClock
 
     clock, until = RealClock(), None
+    swept = None if args.resonance is None else carried.swept(args.resonance)
     if args.valid_days is not None:
         until = datetime.fromtimestamp(clock.utc_ns() // 1_000_000_000, UTC) + timedelta(days=args.valid_days)
     about = {"operator": args.operator, "gas": args.gas, "certificate": args.certificate, "valid_until": until}
-    made, file = points.calibrate(args.directory, node, clock, saturating=args.curve == "saturating", **about)
+    saturating = args.curve == "saturating"
+    made, file = points.calibrate(args.directory, node, clock, saturating=saturating, swept=swept, **about)
     if args.json:
         print(jsonlines.line(as_object(made)))
         return 0
@@ -241,13 +258,18 @@ def checks_of(calibration: Calibration) -> str:
     return f"chi-square {checks.chi2:.2f} with {checks.dof} degrees of freedom, p = {checks.p_value:.3g}"
 
 
+def numbers_of(table: Settings | None) -> str:
+    """A table in a line: "power_w 0.02, duty 0.5"; nothing where there is none."""
+    found = {} if table is None else table.model_dump(exclude_none=True)
+    return ", ".join(f"{name} {value:g}" for name, value in found.items())
+
+
 def described(calibration: Calibration, utc_ns: int) -> str:
     """A calibration as people read it, points and residuals included."""
     from gateway.dsp.calibrate import residuals
 
     background, expiry = calibration.background, calibration.valid_until
     expired = expiry is not None and expiry.timestamp() * 1e9 < utc_ns
-    conditions = calibration.conditions.model_dump(exclude_none=True)
     facts = [
         ("node", calibration.node),
         ("id", calibration.id or "none: written by hand"),
@@ -257,10 +279,11 @@ def described(calibration: Calibration, utc_ns: int) -> str:
         ("operator", calibration.operator),
         ("gas", calibration.gas),
         ("certificate", calibration.certificate),
-        ("conditions", ", ".join(f"{name} {value:g}" for name, value in conditions.items())),
+        ("conditions", numbers_of(calibration.conditions)),
         ("curve", curve_of(calibration)),
         ("phase", f"{calibration.phase_deg:.3f} degrees"),
         ("background", f"{background.re:+.6g} {background.im:+.6g}j ± {background.sigma:.2g} full scale"),
+        *((name.replace("_", " "), numbers_of(getattr(calibration, name))) for name in _TABLES),
         ("checks", checks_of(calibration)),
     ]
     lines = [f"{name:<12} {fact}" for name, fact in facts if fact]

@@ -164,6 +164,18 @@ class Follower:
     What it has learnt is in the attributes without an underscore.
     """
 
+    STATE = (
+        "reference",
+        "belief",
+        "before",
+        "swing_hz",
+        "air_variance",
+        "t_s",
+        "presence",
+        "surprises",
+        "dwells",
+    )
+
     def __init__(
         self,
         mode: Mode,

@@ -54,6 +54,8 @@ class Run:
 class Smoother:
     """Smooths one quantity. What it knows is in the attributes without an underscore."""
 
+    STATE = ("mean", "variance", "t_s", "up", "down", "sigma", "lag")
+
     def __init__(self, walk: float | None = None) -> None:
         """`walk`: how far the quantity itself wanders, in its unit per root second (N of an Allan deviation's random
         walk); None: `WALK` sigmas of its values.

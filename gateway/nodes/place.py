@@ -15,10 +15,13 @@ Channel = Literal["A", "B"]
 
 @dataclass(frozen=True, slots=True)
 class LaserPhase:
-    """How the laser's phase is known; for loopback, on which channel the modulation comes in."""
+    """How the laser's phase is known; for loopback, on which channel the modulation comes in; how the laser follows the
+    cell's resonance.
+    """
 
     kind: Literal["same_codec", "loopback", "free"] = "same_codec"
     channel: Channel = "B"
+    track: Literal["off", "feed_forward", "pll", "dither"] = "off"
 
 
 @dataclass(frozen=True, slots=True)

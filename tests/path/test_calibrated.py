@@ -19,8 +19,9 @@ from drivers.cell import Cell
 from drivers.laser import SimulatedLaser
 from gateway import build, calibration
 from gateway.__main__ import main
-from gateway.calibration import Calibration, Reading
+from gateway.calibration import Calibration
 from gateway.dsp.calibrate import fit
+from gateway.tables import Reading
 from gateway.types import Command, Flag, LockInResult, Measurement, Result, SampleBlock
 from tests.recordings import tone, write_wav
 
@@ -182,7 +183,7 @@ def test_what_a_calibration_cannot_be_used_for(tmp_path: Path, capsys: pytest.Ca
     ("curve", "source", "option", "part"),
     [
         ("calibration: {there}", "peak", "parameters.source", "has no phase"),
-        ("calibration: {there}, max_ppm: 10", "lock", "parameters", "those of the calibration file"),
+        ("calibration: {there}, max_ppm: 10", "lock", "parameters", "the calibration file has its own max_ppm"),
         (f"calibration: {{there}}, {POLYNOMIAL}", "lock", "parameters", "both given"),
         ("sigma_calibration_percent: 1", "lock", "parameters", "neither polynomial_coefficients nor calibration"),
         ("calibration: none.toml", "lock", "parameters.calibration", "none.toml: there is no such file"),

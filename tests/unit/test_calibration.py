@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from gateway import calibration as files
-from gateway.calibration import Calibration, Reading
+from gateway.calibration import Calibration
 from gateway.dsp.calibrate import fit
 from gateway.errors import ConfigError
+from gateway.tables import Reading
 
 CREATED = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 

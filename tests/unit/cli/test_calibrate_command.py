@@ -136,7 +136,7 @@ def test_a_mean_is_done_when_it_is_sure_enough() -> None:
     for _ in range(4):
         mean.add(lock_in(1.0 + 0.1j, 2e-3))
     mean.add(lock_in(9.0, 2e-3, frozenset({Flag.OVERLOAD})))
-    assert mean.sigma == pytest.approx(1e-3)
+    assert mean.signal.sigma == pytest.approx(1e-3)
     assert mean.doubts == {"overload"}
     assert mean.done(Gas(100.0, until=1e-3, background=0.1j)) == pytest.approx(1.0)
     assert mean.done(Gas(100.0, until=1e-3, background=0.5 + 0.1j)) == pytest.approx(0.25)
@@ -148,7 +148,7 @@ def test_scatter_beyond_the_noise_counts() -> None:
     mean = Mean()
     for z in (1.0, 1.1, 0.9, 1.1, 0.9):
         mean.add(lock_in(z, 1e-6))
-    assert mean.sigma == pytest.approx(math.sqrt(0.04 / 4 / 2 / 5))
+    assert mean.signal.sigma == pytest.approx(math.sqrt(0.04 / 4 / 2 / 5))
 
 
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,214 @@
+"""The path with a calibration file in changed conditions: air, light, water and microphones are not those of the
+calibration, and the concentration is right within its uncertainty.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from drivers.air import Air
+from drivers.cell import AMPLITUDE_PER_PPM, Cell
+from drivers.laser import SimulatedLaser
+from gateway import build
+from gateway.types import Climate, Command, Flag, Light, LockInResult, Measurement, ResonanceResult, Result, SampleBlock
+
+PPM = 400.0
+GRAPH = """
+laser: {{track: {track}, power_w: {power_w}}}
+processing:
+  default_graph:
+    nodes:
+      - {{id: differential, type: differential}}
+      - {{id: lock, type: lock_in, parameters: {{integration_s: 1.0}}}}
+      - {{id: co2, type: concentration, parameters: {{source: lock, {curve}}}}}
+rules: []
+"""
+BACKGROUND = 0.02 - 0.03j  # of one microphone, full scale per watt
+POWER_1 = 2 * 0.02 / math.pi
+HEADER = "schema = 1\ncreated = 2026-03-04\nnode = 'co2'\nphase_deg = 0\n"
+CURVE = (
+    f"background = {{re = {2 * POWER_1 * BACKGROUND.real}, im = {2 * POWER_1 * BACKGROUND.imag}}}\n"
+    f"[curve]\ntype = 'line'\nslope = {2 * AMPLITUDE_PER_PPM}\nmax_ppm = 5000\ncovariance = [[0, 0], [0, 0]]\n"
+)
+LIGHT = "[light]\npower_w = 0.02\nduty = 0.5\nsigma_power_percent = 0.05\n"
+RESONANCE = (
+    "[resonance]\nf0_hz = 2012.5\nsigma_f0_hz = 0.05\nq = 50\nsigma_q = 0.1\n"
+    "temperature_c = 20\nhumidity_percent = 40\npressure_pa = 101325\nsigma_temperature_k = 0.05\n"
+)
+
+
+def box(directory: Path, tables: str, track: str = "off", power_w: float = 0.02, curve: str = "") -> Path:
+    """A configuration with a calibration file of these tables; or with another `curve`."""
+    (directory / "co2.toml").write_text(HEADER + CURVE + tables)
+    file = directory / "box.yaml"
+    curve = curve or f"calibration: {directory / 'co2.toml'}"
+    file.write_text(GRAPH.format(track=track, power_w=power_w, curve=curve))
+    return file
+
+
+def run(
+    file: Path, air: Air, *, seconds: int = 6, power_w: float = 0.02, climate: Climate | None = None, **cell: Any
+) -> list[Result]:
+    """What the path gives; its commands reach the laser, whose light the next block tells."""
+    config, board = build.accepted(build.prepare(file, {}))
+    simulated = Cell(**{"ppm": PPM, "seed": 3, "air": air, "background": BACKGROUND, **cell})
+    laser = SimulatedLaser(simulated, 2012.5, 0.5, power_w)
+    laser.apply(Command("laser", "on"))
+    path, found = build.path(config, board, build.sound(config, board)), []
+    told = climate or Climate(air.temperature_c, air.humidity_percent, air.pressure_pa)
+    for index in range(seconds * 10):
+        light = Light(laser.light.frequency, 0.5, power_w)
+        sound = simulated.sound(index * 4800, 4800)
+        block = SampleBlock(index, index * 4800, 48_000, sound, light=light, climate=told)
+        tick = path.tick(block, ())
+        for command in tick.commands:
+            assert (command.target, command.verb, command.origin) == ("laser", "tune", "track")
+            laser.apply(command)
+        found += tick.results
+    return found
+
+
+def measurements(found: Sequence[Result]) -> list[Measurement]:
+    return [r for r in found if isinstance(r, Measurement)]
+
+
+def right(found: Sequence[Measurement], ppm: float = PPM) -> None:
+    """Every value is within 4 sigma, and sigma is of use."""
+    assert len(found) >= 4
+    for m in found:
+        assert m.valid
+        assert m.value is not None
+        assert m.sigma is not None
+        assert abs(m.value - ppm) < 4.0 * m.sigma
+        assert m.sigma < 0.02 * ppm
+
+
+WARM = Air(temperature_c=23.0, humidity_percent=60.0)
+
+
+def test_in_other_air_and_light_with_the_laser_where_it_was(tmp_path: Path) -> None:
+    """3 K and a tenth of the light; the detuning is more than half a half-width and is told."""
+    found = measurements(run(box(tmp_path, LIGHT + RESONANCE), WARM, power_w=0.018))
+    right(found)
+    assert all(m.flags == {Flag.OFF_RESONANCE} for m in found)
+    uncorrected = measurements(run(box(tmp_path, ""), WARM, power_w=0.018))
+    assert all(m.value is not None and m.value < 0.75 * PPM for m in uncorrected)
+
+
+@pytest.mark.parametrize("track", ["feed_forward", "pll"])
+def test_a_laser_that_follows_raises_no_flag(track: str, tmp_path: Path) -> None:
+    found = run(box(tmp_path, LIGHT + RESONANCE, track), WARM, power_w=0.018, seconds=8)
+    first, *later = measurements(found)
+    assert first.flags == {Flag.OFF_RESONANCE}
+    right(later)
+    assert all(not m.flags for m in later)
+    assert max(m.sigma or 0.0 for m in later) < 0.003 * PPM
+    resonances = [r for r in found if isinstance(r, ResonanceResult)]
+    assert len(resonances) == len(later) + 1
+    assert {r.node for r in resonances} == {"co2_resonance"}
+    true_hz = Cell(air=WARM).resonance_hz
+    assert resonances[0].tune_hz == pytest.approx(true_hz, abs=0.6)
+    for r in resonances[1:]:
+        assert abs(r.f0_hz - true_hz) < 4.0 * r.sigma_f0_hz
+        assert abs(r.detuning) < 0.05
+    assert [r.frequency_hz for r in found if isinstance(r, LockInResult)][-1] == resonances[0].tune_hz
+
+
+def test_the_smoothed_value_is_there_and_calmer(tmp_path: Path) -> None:
+    found = measurements(run(box(tmp_path, LIGHT), Air(), seconds=20))
+    values, smoothed = ([getattr(m, name) for m in found[10:]] for name in ("value", "smoothed"))
+    assert np.std(smoothed) < 0.6 * np.std(values)
+    assert all(m.smoothed is not None and abs(m.smoothed - PPM) < 4 * (m.sigma_smoothed or 0.0) for m in found)
+    assert all(m.sigma_smoothed is not None and m.sigma_smoothed <= (m.sigma or 0.0) for m in found[1:])
+
+
+def test_smoothing_can_be_left_out(tmp_path: Path) -> None:
+    curve = "polynomial_coefficients: [0, 163240], smoothing: false"
+    assert all(m.smoothed is None for m in measurements(run(box(tmp_path, "", curve=curve), Air(), seconds=2)))
+
+
+WATER = "[water]\nr1 = 20\nr2 = -100\nsigma_r1 = 0.1\nfraction = 0.01\nsigma_fraction = 1e-4\n"
+GAS_LAW = "[gas_law]\ntemperature_exponent = 1\npressure_exponent = -1\ntemperature_c = 20\nsigma_pressure_pa = 20\n"
+
+
+@pytest.mark.parametrize("table", [RESONANCE, WATER, GAS_LAW])
+def test_a_climate_that_nobody_knows_is_told(table: str, tmp_path: Path) -> None:
+    cold = Climate(humidity_percent=40.0)
+    found = measurements(run(box(tmp_path, table), Air(), climate=cold, seconds=2))
+    assert all(m.flags == {Flag.CLIMATE_UNKNOWN} and m.valid for m in found)
+    assert all(m.value == pytest.approx(PPM, rel=0.01) for m in found)
+    off = f"calibration: {tmp_path / 'co2.toml'}, temperature_compensation: false"
+    assert all(not m.flags for m in measurements(run(box(tmp_path, table, curve=off), Air(), climate=cold, seconds=2)))
+
+
+def test_water_and_gas_law_are_undone(tmp_path: Path) -> None:
+    """The cell's gas does not know them, so that the reading is off by the factors of docs/calibration.md."""
+    air = Air(temperature_c=20.0, humidity_percent=40.0, pressure_pa=95_000.0)
+    plain, corrected = (measurements(run(box(tmp_path, t), air, seconds=2)) for t in ("", WATER + GAS_LAW))
+    w = 0.40 * 2339.2 * 1.00382 / 95_000.0  # saturation pressure at 20 C, enhancement factor
+    factor = (1 + 20 * 0.01 - 100 * 0.01**2) / (1 + 20 * w - 100 * w**2) * (95_000 / 101_325) ** -1.0
+    for one, other in zip(plain, corrected, strict=True):
+        assert other.value == pytest.approx((one.value or 0.0) * factor, rel=1e-4)
+        assert (other.sigma or 0.0) > 2 * (one.sigma or 0.0)
+
+
+def test_a_polynomial_with_temperature_compensation(tmp_path: Path) -> None:
+    """It goes by the square root of the temperature, while the cell's air takes up water as it gets warmer."""
+    curve = "polynomial_coefficients: [0, 163226], temperature_compensation: true"
+    air = Air(temperature_c=23.0)
+    f0 = Cell(air=air).resonance_hz
+    true, law = (100.0 * (2012.5 - f) / f for f in (f0, 2012.5 * math.sqrt(296.15 / 293.15)))
+    left = (1.0 + law * true) / (1.0 + true**2)
+    assert left == pytest.approx(1.0, abs=0.015)
+    found = measurements(run(box(tmp_path, "", curve=curve), air, background=0j))
+    assert all(m.flags == {Flag.OFF_RESONANCE} for m in found)
+    assert all(m.value is not None and abs(m.value - left * PPM) < 4.5 * (m.sigma or 0.0) for m in found)
+    unknown = measurements(run(box(tmp_path, "", curve=curve), air, background=0j, climate=Climate()))
+    assert all(m.flags == {Flag.CLIMATE_UNKNOWN} for m in unknown)
+    for m in unknown:
+        assert m.value is not None
+        assert abs(m.value - PPM / (1.0 + true**2)) < 4.5 * (m.sigma or 0.0)
+
+
+@pytest.mark.parametrize(
+    ("tables", "track", "curve", "option", "part"),
+    [
+        ("", "pll", "", "laser.track", "needs a concentration whose calibration has a table [resonance]"),
+        (RESONANCE, "pll", "calibration: {file}, temperature_compensation: false", "laser.track", "there is none"),
+        (
+            LIGHT,
+            "off",
+            "calibration: {file}, temperature_compensation: true",
+            "processing.default_graph.nodes[2].parameters.temperature_compensation",
+            "no table resonance, water or gas_law",
+        ),
+        (
+            "",
+            "off",
+            "calibration: {file}, q: 20",
+            "processing.default_graph.nodes[2].parameters",
+            "the calibration file has its own q",
+        ),
+    ],
+)
+def test_what_cannot_work(tables: str, track: str, curve: str, option: str, part: str, tmp_path: Path) -> None:
+    file = box(tmp_path, tables, track, curve=curve.format(file=tmp_path / "co2.toml"))
+    (fault,) = build.prepare(file, {}).faults
+    assert fault.option == option
+    assert part in fault.message
+    assert fault.line
+    assert fault.remedy
+
+
+def test_two_that_would_follow(tmp_path: Path) -> None:
+    file = box(tmp_path, RESONANCE, "feed_forward")
+    node = next(line for line in file.read_text().splitlines() if "co2" in line)
+    file.write_text(file.read_text().replace(node, f"{node}\n{node.replace('id: co2', 'id: other')}"))
+    (fault,) = build.prepare(file, {}).faults
+    assert "co2, other would each send the laser" in fault.message
