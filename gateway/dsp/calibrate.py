@@ -35,6 +35,8 @@ Array = npt.NDArray[np.float64]
 
 LEAST_P = 0.01
 """A fit less probable than this is refused."""
+_OPEN = 1e-10
+"""Singular value, relative to the largest, below which nothing settles its combination of parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +190,16 @@ class _Problem:
 
 
 def _covariance(jacobian: Array) -> Array:
-    """(J^T J)^-1, its columns brought to one length first."""
+    """(J^T J)^-1, its columns brought to one length first; from the singular values of J, so no variance can come out
+    negative where the points all but leave a parameter open.
+    """
     length = np.linalg.norm(jacobian, axis=0)
-    if not np.all(length > 0.0) or np.linalg.matrix_rank(jacobian / length, tol=1e-10) < len(length):
-        raise CalibrationError("the points do not settle the curve", "Take gases of more different concentrations")
-    scaled = jacobian / length
-    covariance: Array = np.linalg.inv(scaled.T @ scaled) / np.outer(length, length)
-    return covariance
+    if np.all(length > 0.0):
+        _, values, axes = np.linalg.svd(jacobian / length, full_matrices=False)
+        if len(values) == len(length) and values[-1] > _OPEN * values[0]:
+            root = axes.T / values
+            return np.asarray(root @ root.T / np.outer(length, length))
+    raise CalibrationError("the points do not settle the curve", "Take gases of more different concentrations")
 
 
 def _enough(points: Sequence[Point], parameters: int) -> None:

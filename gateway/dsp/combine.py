@@ -79,7 +79,8 @@ class Combiner:
         """The signal of a record of `record_s` seconds.
 
         A microphone that is dead, or at full scale where the other is not, is left out: the signal is then the other's,
-        as large as the two would give it, and nothing is learnt.
+        as large as the two would give it, and nothing is learnt. As long as a single snapshot is all that is known of the
+        noise, the wires' own weights are taken: others would hide it all.
         """
         used = self._used(reduced)
         if np.count_nonzero(used) < 2:
@@ -88,9 +89,11 @@ class Combiner:
         now = reduced.noise.T @ reduced.noise.conj() / count
         learnt, share = self._learn(now, record_s)
         loaded = learnt + LOADING * np.diag(np.diag(learnt))
-        gains = _gains(loaded, self._steering, self._weights)
-        value = complex(gains @ reduced.phasors)
         hidden = share * (2.0 - share) / count
+        known = hidden <= 0.5
+        gains = _gains(loaded, self._steering, self._weights) if known else self._weights.astype(complex)
+        hidden = hidden if known else 0.0
+        value = complex(gains @ reduced.phasors)
         power = float((gains @ now @ gains.conj()).real) * (1.0 + self._spread / max(1, count - 1)) / (1.0 - hidden)
         expected = float((gains @ loaded @ gains.conj()).real)
         return Combined(

@@ -85,7 +85,7 @@ class Reference:
         q = math.lcm(self.step.denominator, self.turns.denominator)
         step = self.step.numerator * (q // self.step.denominator)
         start = self.turns.numerator * (q // self.turns.denominator) + step * (first * sub_block - self.origin)
-        if q * count < _INT64:
+        if q * max(1, count) < _INT64:
             turns = (start % q + step * sub_block % q * np.arange(count)) % q / q
         else:
             turns = np.array([(start + step * sub_block * i) % q / q for i in range(count)])

@@ -40,8 +40,8 @@ from gateway.types import Climate
 Mode = Literal["off", "feed_forward", "pll", "dither"]
 
 FEED_FORWARD_ERROR = 0.05
-"""One standard deviation of the part of every swing that feed-forward has wrong, as pll and dither set out with it: they
-are to learn it, so it is on the large side."""
+"""One standard deviation of the part of every swing that feed-forward has wrong, as pll and dither set out with it:
+they are to learn it, so it is on the large side."""
 UNLEARNT_ERROR = 0.01
 """The same where nothing is learnt: a metal cell grows by 20 ppm per kelvin where sound gains 1750."""
 FORGET_S = 86_400.0

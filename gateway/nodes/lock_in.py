@@ -87,7 +87,7 @@ class LockIn:
         anew = heard.epoch != self._epoch or (self._dark and not dark)
         found: list[Record[np.complex128]] = []
         if anew:
-            found = self._records.restart(math.ceil(RING_UP_S / self._sub_block_s))
+            found = self._records.restart(heard.first, math.ceil(RING_UP_S / self._sub_block_s))
             self._reference.restart()
         self._epoch, self._dark = heard.epoch, dark
         if heard.clipped is not None:

@@ -58,14 +58,18 @@ class Records(Generic[T]):
     def _kept(self, values: npt.NDArray[T]) -> None:
         self._buffer[: len(values)] = values
 
-    def restart(self, pause: int) -> list[Record[T]]:
-        """Begin anew, `pause` values from here; an unfinished record of which something was said comes out without
-        values, unless it is the first of all, for which nobody waits.
+    def restart(self, first: int, pause: int) -> list[Record[T]]:
+        """Begin anew, `pause` values after `first`, the next one to come: one may be left out, which was unfinished.
+
+        An unfinished record of which something was said comes out without values, unless it is the first of all, for
+        which nobody waits.
         """
         told = bool(self._flags) and self._waited
         given_up: list[Record[T]] = (
             [Record(min(self._begin, self._next), self._next, None, self._flags)] if told else []
         )
+        if first == self._next + 1:
+            self._next = first
         self._filled, self._flags, self._begin = 0, NO_FLAGS, self._next + pause
         return given_up
 

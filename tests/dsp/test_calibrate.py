@@ -175,3 +175,13 @@ def test_above_saturation_there_is_no_concentration() -> None:
     assert curve.ppm(K * SATURATION * 0.999) is not None
     assert curve.ppm(K * SATURATION) is None
     assert curve.ppm(K * SATURATION * 2) is None
+
+
+def test_a_curve_that_the_points_all_but_leave_open_is_refused() -> None:
+    """Slope and bend run off together here; a variance rounded to below zero once stopped the program."""
+    rng, k = np.random.default_rng(256), 0.0009823113531273542
+    readings = {ppm: k * ppm / (1.0 + 6.612692239817144 * ppm / 4940.0) for ppm in (0.0, 2932.0, 4940.0)}
+    sigma = 0.28125 * k * 2932.0
+    noisy = [Point(c, 0.01 * c, x + sigma * complex(*rng.standard_normal(2)), sigma) for c, x in readings.items()]
+    with pytest.raises(CalibrationError, match="does not rise"):
+        fit(noisy, saturating=True)

@@ -82,3 +82,13 @@ def test_float32_error_is_below_the_converter() -> None:
         whole(quiet.astype(np.float32)[:, None], 2012.5).mean() - whole(loud.astype(np.float32)[:, None], 2012.5).mean()
     )
     assert abs(difference - 1e-6) < 2e-8  # 154 dB below full scale
+
+
+def test_a_block_too_short_for_a_phasor_after_a_change_of_frequency() -> None:
+    """The phase at a change is kept to 2^-60 turns; a block without frames once did not get over that."""
+    samples = tone(2012.5, 0.1, 0.1, RATE).astype(np.float32)[:, None]
+    demodulator = Demodulator([exact(2012.5)], RATE)
+    demodulator.push(0, samples[:1001])
+    demodulator.change([exact(2013.7)], 1001)
+    for first, last in ((1001, 1001), (1001, 1003), (1003, 1003)):
+        assert demodulator.push(first, samples[first:last])[1].shape == (0, 1, 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -12,41 +11,16 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.graph import Fitted, Graph, Step, fit
-from gateway.nodes import SETTINGS
-from gateway.nodes.place import LaserPhase, NodeFault, start
+from gateway.nodes.place import LaserPhase, NodeFault
 from gateway.types import Flag, LevelResult, LockInResult, Measurement, PeakResult, Result, Spectrum
-from tests.support.sound import blocks, noise, stereo, tone
+from tests.support.graphs import RATE, graph, results, same
+from tests.support.sound import noise, stereo, tone
 
-RATE = 48_000
-REFERENCE = Fraction(4025, 2)
 BAND = {"frequency_min": 1800, "frequency_max": 2200}
 BANDPASS = {"type": "bandpass", "center_frequency": 2012.5, "bandwidth": 200}
 
 
-SAME_CODEC, LOOPBACK, FREE = LaserPhase(), LaserPhase("loopback", "B"), LaserPhase("free")
-
-
-def graph(
-    *nodes: tuple[str, dict[str, Any]], rate_hz: int = RATE, channels: int = 2, phase: LaserPhase = SAME_CODEC
-) -> Graph:
-    """A chain of (kind, parameters); each node's id is its kind and place: lock_in0."""
-    steps, feeder = [], None
-    for index, (kind, parameters) in enumerate(nodes):
-        steps.append(Step(f"{kind}{index}", kind, SETTINGS[kind].model_validate(parameters), feeder))
-        feeder = steps[-1].id
-    fitted = []
-    for found in fit(steps, start(rate_hz, channels, REFERENCE, phase)):
-        if not isinstance(found, Fitted):
-            raise found[1]
-        fitted.append(found)
-    return Graph(fitted)
-
-
-def results(
-    chain: Graph, samples: np.ndarray, sizes: int | list[int] = 4800, rate_hz: int = RATE, **more: Any
-) -> list[Result]:
-    return [result for block in blocks(samples, rate_hz, sizes, **more) for result in chain.process(block)]
+LOOPBACK, FREE = LaserPhase("loopback", "B"), LaserPhase("free")
 
 
 CLASSIC = (
@@ -61,21 +35,6 @@ CLASSIC = (
     ("concentration", {"source": "lock_in4", "polynomial_coefficients": [0, 41000]}),
     ("output", {}),
 )
-
-
-def same(one: Result, other: Result) -> bool:
-    if isinstance(one, Spectrum):
-        assert isinstance(other, Spectrum)
-        return one.t_ns == other.t_ns and bool(np.array_equal(one.power, other.power))
-    if isinstance(one, LockInResult):
-        assert isinstance(other, LockInResult)
-        pairs = [(*pair.phasors, *np.ravel(pair.covariance)) for r in (one, other) if (pair := r.pair)]
-        assert not pairs or np.allclose(*pairs, rtol=1e-5, atol=1e-9)
-    left, right = ({k: getattr(r, k) for k in r.__slots__ if k not in ("source", "pair")} for r in (one, other))
-    return all(
-        math.isclose(value, right[key], rel_tol=1e-5, abs_tol=1e-9) if isinstance(value, float) else value == right[key]
-        for key, value in left.items()
-    )
 
 
 @given(st.lists(st.integers(1, 9000), min_size=1, max_size=20))
