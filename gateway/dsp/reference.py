@@ -183,7 +183,8 @@ class Free:
     The last minute gives the frequency; of it, as much as the phase needs gives the phase of the next record, which is
     turned by it before it joins the window: its own noise has no part in its turn, so the projection is signed and
     unbiased (the factor exp(-var / 2), by which the error of the phase shortens it, is known). A record that stands
-    across what was predicted by more than 6 sigma, as when the background and the gas differ in phase, ends the window.
+    across what was predicted by more than 6 sigma and a milliradian, as when background and gas differ in phase,
+    ends the window. Locked is what has a signal-to-noise ratio of LOCK in its window and a phase known to WORST_PHASE.
     """
 
     STATE = ("_t", "_y", "_record_s")

@@ -83,12 +83,16 @@ def fit_line(t_s: Reals, z: Phasors, step_s: float, width_hz: float, around_hz: 
     reach = width_hz * float(t_s[-1] - t_s[0])
     if reach > MEANS / 4:
         around_hz += _coarse_hz(t_s, z * turns(around_hz, t_s), step_s, width_hz)
+    t = np.add.reduceat(t_s, edges) / counts - centre
+    if 0.25 < reach <= MEANS / 4:
+        means = np.add.reduceat(z * turns(around_hz, t_s - centre) if around_hz else z, edges) / counts
+        around_hz += _coarse_hz(t, means, len(z) / count * step_s, width_hz)
     if around_hz:
         z = z * turns(around_hz, t_s - centre)
-    t, means = np.add.reduceat(t_s, edges) / counts - centre, np.add.reduceat(z, edges) / counts
+    means = np.add.reduceat(z, edges) / counts
     moments = np.stack((share, share * t, share * t * t))
     spread = math.sqrt(float(moments[2].sum()))
-    more_hz = _coarse_hz(t, means, len(z) / count * step_s, width_hz) if 0.25 < reach <= MEANS / 4 else 0.0
+    more_hz = 0.0
     for _ in range(3):
         s0, s1, s2 = (moments @ (means * turns(more_hz, t))).tolist()
         curvature = (s0.conjugate() * s2).real - abs(s1) ** 2

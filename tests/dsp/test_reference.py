@@ -335,3 +335,15 @@ def test_saved_and_restored(make: Callable[[], SameCodec | Loopback | Free]) -> 
     for one, other in zip(turned(straight, range(6, 12)), turned(second, range(6, 12)), strict=True):
         assert np.array_equal(one.turn, other.turn)
         assert (one.offset_hz, one.locked) == (other.offset_hz, other.locked)
+
+
+@pytest.mark.parametrize("make", [same_codec, loopback, free])
+@pytest.mark.parametrize("count", [6, 25, 6000])
+def test_silence(make: Callable[[], SameCodec | Loopback | Free], count: int) -> None:
+    reference = make()
+    channels = 2 if isinstance(reference, Loopback) else 1
+    for index in range(3):
+        aligned = reference.align(np.zeros((count, channels), np.complex128), index * count * SUB_BLOCK_S)
+        assert aligned.locked == isinstance(reference, SameCodec)
+        assert aligned.offset_hz is None
+        assert np.allclose(np.abs(aligned.turn), 1.0)
