@@ -10,8 +10,10 @@ What interferes is found by matching pursuit (Mallat and Zhang, IEEE Trans. Sign
 alone: CLEAN, Hoegbom, Astron. Astrophys. Suppl. 15 (1974) 417): of the loudest sub-block and the loudest line of the
 spectrum the one that stands higher over its floor goes first, if it stands there by chance in less than FALSE_ALARM of
 the records. Both tests are one (`_heights`): for Gaussian noise x of covariance S in C microphones x^H S^-1 x has a
-Gamma(C) distribution, whatever the microphones have in common; S and the floor come from the undisturbed
-majority. The frequencies are refined together by Gauss-Newton steps.
+Gamma(C) distribution, whatever the microphones have in common; S and the floor come from the undisturbed majority.
+Where a line stands beside one that was fitted already, that one gets one more coefficient, a polynomial in time for an
+amplitude: this corrects its frequency, follows a tone that wanders, and covers lines too close to be told apart, as
+the far harmonics of hum are, that alias into one or two narrow clusters. All fits are linear.
 
 The noise is seen in a window of bins beside the carrier, made orthogonal to all that was fitted and to itself, on the
 sub-blocks that were kept: each of these snapshots has the variance of white noise, and times |h| that of the phasor.
@@ -53,8 +55,8 @@ class Reduced:
 
     `phasors` complex128 [microphones], peak amplitude, full scale; `noise` complex128 [snapshots, microphones]:
     samples of the phasors' own noise, E|n|^2 / 2 the variance of the real or imaginary part. `masked`: the part of the
-    record that was cut out for knocks; `tones`: how many interfering tones were taken out; `estimated` [microphones]:
-    restored from clipped sound.
+    record that was cut out for knocks; `tones`: how many interfering tones were taken out, aliases and images counted;
+    `estimated` [microphones]: restored from clipped sound.
     """
 
     phasors: Phasors
@@ -182,8 +184,8 @@ def _disturbed(residual: Phasors, least: float) -> bool:
 
 
 def _tops(lines: Phasors, least: float, first: bool) -> list[tuple[float, int]]:
-    """How high the lines of `lines` [bins, microphones] stand that stand over chance, and where: the highest, and with
-    it those hardly lower and well apart from it.
+    """The lines of `lines` [bins, microphones] that stand over chance, as how high and where: the highest, and with it
+    those that are hardly lower and well apart.
 
     The `first` has to stand over the median of the bins around it, so that noise with a colour is no tone. Where there
     is one already, what remains is removed down to a level that chance reaches in one record of ten.
@@ -270,7 +272,7 @@ def _scales(x: Phasors) -> list[float]:
 
 
 def _heights(x: Phasors, least: float) -> Reals:
-    """How high each row of `x` stands, in units in which noise has a Gamma distribution; rows below `least` do not."""
+    """How high each row of `x` stands, in units in which noise has a Gamma distribution; 0 if none is above `least`."""
     y = x @ _whitener(x)
     if not y.shape[1]:
         return np.zeros(len(x))
@@ -283,8 +285,8 @@ def _heights(x: Phasors, least: float) -> Reals:
 
 def _pursued(z: Phasors, images: Phasors, usable: Bools, heard: Bools | slice) -> tuple[_Fit, float, int]:
     """The fit with knocks cut out of the `usable` sub-blocks and tones beside it, as the `heard` microphones say; which
-    part was cut out, and how many tones there are. Knocks that do not stand over chance in the end, with
-    nothing cut out, were none.
+    part was cut out, and how many tones there are. Knocks that do not stand over chance in the end, with nothing cut
+    out, were none.
     """
     count = len(z)
     kept, waves, least = usable, _Waves(), 0.0
@@ -298,6 +300,8 @@ def _pursued(z: Phasors, images: Phasors, usable: Bools, heard: Bools | slice) -
         left = residual * kept[:, None]
         tops = _tops(_lines(left), least * math.sqrt(count), not waves.total) if waves.total < most else []
         quiet = usable & ~_knocked(heights, limits, not waves.total)
+        if 4 * np.count_nonzero(quiet) < count:
+            quiet = usable
         if tops and tops[0][0] > heights[kept].max():
             for _, index in tops:
                 waves = waves.more(_peak(left, index + FIRST_BIN + 1), 1.5 / count)

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.dsp.demodulator import Demodulator, Phasors, exact
 from gateway.dsp.reduce import Reduced, reduce
@@ -257,3 +259,22 @@ def test_a_loud_pure_tone_is_not_called_disturbed() -> None:
         reduced = reduce(heard(carrier_hz, sound)[:, None], images(carrier_hz), np.zeros((COUNT, 1)))
         assert (reduced.masked, reduced.tones) == (0.0, 0)
         assert reduced.phasors[0] == pytest.approx(0.5, rel=1e-6)
+
+
+@given(st.floats(1e-6, 1e3), st.floats(0.0, 6.28), st.integers(0, 3))
+@settings(max_examples=25, deadline=None)
+def test_louder_or_turned_sound_gives_a_louder_or_turned_phasor(gain: float, phase: float, seed: int) -> None:
+    """The image of a turned tone turns the other way."""
+    generator = np.random.default_rng(seed)
+    image = 0.01 * np.exp(0.5j * np.pi * np.arange(COUNT))
+    z = 1.0 + image[:, None] + SIGMA * gaussian(generator, COUNT, 2)
+    z[30] += 2.0
+    z += np.exp(0.63j * np.arange(COUNT))[:, None] * [3.0, 1.0]
+    turn = gain * np.exp(1j * phase)
+    one = reduce(z, image, np.zeros(z.shape))
+    other = reduce(turn * z, image * np.exp(2j * phase), np.zeros(z.shape))
+    assert other.phasors == pytest.approx(turn * one.phasors, rel=1e-6)
+    assert other.noise == pytest.approx(turn * one.noise, abs=1e-6 * gain)
+    assert (other.masked, other.tones) == (one.masked, one.tones)
+    assert one.masked > 0.0
+    assert one.tones > 0
