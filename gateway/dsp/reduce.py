@@ -47,6 +47,8 @@ TAPER = 0.05
 """Part of the record in the flanks of a Tukey window: what is left of a tone leaks less."""
 ROUNDING = 1e-6
 """Float32 sound gives lines and steps of this part of the carrier: they are no tones and no knocks."""
+SILENT = 1e-8
+"""Part of the other microphone's noise power that is none: the rounding of a microphone that is stuck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +248,7 @@ def _whitener(x: Phasors) -> Phasors:
     majority has it. A silent microphone, or one that says what the other says, is left out.
     """
     scales = _scales(x)
-    loud = [index for index, scale in enumerate(scales) if scale > 0.0]
+    loud = [index for index, scale in enumerate(scales) if scale > SILENT * max(scales)]
     turn = np.zeros((len(scales), len(loud)), complex)
     turn[loud, range(len(loud))] = [1.0 / math.sqrt(scales[index]) for index in loud]
     if len(loud) < 2:
