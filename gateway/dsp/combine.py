@@ -1,12 +1,14 @@
 """Two microphones become one signal, with the least noise that leaves the signal as it is.
 
-The wires (gains, mixes, the difference) read the gas as w s when the gas gives the microphones phasors in proportion to
-the steering s. Of all g that read it the same, g s = w s, generalised least squares has the least noise: with S = E n n^H
-the covariance of the phasors' noise, value = (w s) (s^H S^-1 x) / (s^H S^-1 s) and its variance |w s|^2 / (s^H S^-1 s),
-the Cramer-Rao bound for two sensors (Kay, Estimation Theory, 1993, section 4.5 and chapter 15). Noise that the
-microphones have in common goes out to the last, whatever their gains; with the wires' own weights only as far as they
-match. The steering here is what the wiring says of matched microphones: s = sign(w). A calibrated one is applied
-afterwards (`recombined`); so no microphone is called faulty for hearing the gas louder or weaker than the other.
+The wires (gains, mixes, the difference) read the gas as w s when the gas gives the microphones phasors in proportion
+to the steering s. Of all g that read it the same, g s = w s, generalised least squares has the least noise: with
+S = E n n^H the covariance of the phasors' noise, value = (w s) (s^H S^-1 x) / (s^H S^-1 s) and its variance
+|w s|^2 / (s^H S^-1 s), the Cramer-Rao bound for two sensors (Kay, Fundamentals of Statistical Signal Processing:
+Estimation Theory, 1993, section 4.5 and chapter 15). Noise that the microphones have in common goes out to the last,
+whatever their gains; with the wires' own weights only as far as they match.
+
+The steering here is what the wiring says of matched microphones: s = sign(w). A calibrated one is applied afterwards
+(`recombined`); so no microphone is called faulty for hearing the gas louder or weaker than the other.
 
 S is learnt: the mean over the records so far, from FORGETTING_S on one that forgets. The record itself is part of it,
 by its share p, so that a burst is met at once. Its noise is then a little less in the direction g than it is in truth,
@@ -38,8 +40,8 @@ DEAD = 1e-3
 """Noise power against the other microphone's, compared with what it was, below which a microphone is dead: a matched
 pair differs by a few decibels and loud sound from outside reaches both, so 30 dB do not come about by themselves."""
 DEAF = 0.1
-"""Where one hears a clear tone (CLEAR times its noise) and the other less than this part of it, that part of noise power
-is enough: an open input of a plain converter has noise of its own, hardly below a microphone's."""
+"""Where one hears a clear tone (CLEAR times its noise) and the other less than this part of it, that part of noise
+power is enough: an open input of a plain converter has noise of its own, hardly below a microphone's."""
 CLEAR = 10.0
 
 
@@ -84,8 +86,8 @@ class Combiner:
             return self._single(reduced, int(used.argmax()))
         count = len(reduced.noise)
         now = reduced.noise.T @ reduced.noise.conj() / count
-        share = self._learn(now, record_s)
-        loaded = _loaded(self._covariance)
+        learnt, share = self._learn(now, record_s)
+        loaded = learnt + LOADING * np.diag(np.diag(learnt))
         gains = _gains(loaded, self._steering, self._weights)
         value = complex(gains @ reduced.phasors)
         hidden = share * (2.0 - share) / count
@@ -139,14 +141,14 @@ class Combiner:
             fallen |= noise == 0.0
         return np.asarray(fallen & ((tone < 0.3 * tone[::-1]) | ~clear))
 
-    def _learn(self, now: Phasors, record_s: float) -> float:
-        """Take this record's covariance in; returns its share."""
+    def _learn(self, now: Phasors, record_s: float) -> tuple[Phasors, float]:
+        """Take this record's covariance in; returns the mean and the record's share of it."""
         self._records += 1
         share = max(1.0 / self._records, min(1.0, record_s / FORGETTING_S))
         before = now if self._covariance is None else self._covariance
-        self._covariance = before + share * (now - before)
+        self._covariance = learnt = before + share * (now - before)
         self._spread = (1.0 - share) ** 2 * self._spread + share**2
-        return share
+        return learnt, share
 
 
 def recombined(pair: Pair, steering: complex) -> tuple[complex, float]:
@@ -158,10 +160,6 @@ def recombined(pair: Pair, steering: complex) -> tuple[complex, float]:
     covariance = np.array(pair.covariance)
     gains = _gains(covariance, np.array([1.0, steering]), np.array(pair.weights))
     return complex(gains @ np.array(pair.phasors)), math.sqrt(float((gains @ covariance @ gains.conj()).real))
-
-
-def _loaded(covariance: Phasors) -> Phasors:
-    return covariance + LOADING * np.diag(np.diag(covariance))
 
 
 def _gains(covariance: Phasors, steering: Phasors | Reals, weights: Reals) -> Phasors:

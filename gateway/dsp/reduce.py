@@ -37,7 +37,10 @@ FIRST_BIN, LAST_BIN = 2, 9
 FALSE_ALARM = 2e-4
 """In how many clean records a tone, or a knock, may be seen."""
 WAVES = 30
-"""Coefficients of the tones that are taken out."""
+"""Coefficients of the tones that are taken out, at most."""
+WAVED = 240_000
+"""Coefficients times sub-blocks, at most, so that a record of ten minutes holds nobody up: in a long one a tone that is
+left leaks little."""
 TAPER = 0.05
 """Part of the record in the flanks of a Tukey window: what is left of a tone leaks less."""
 ROUNDING = 1e-6
@@ -69,27 +72,28 @@ def reduce(z: Phasors, images: Phasors, clipped: Reals) -> Reduced:
     used, what is heard of a weak tone is the part of the time that is not clipped, E g'(x) of the clipper g (Bussgang,
     MIT RLE Technical Report 216, 1952): the phasor is divided by it.
     """
-    estimated: Bools = np.asarray(clipped.any(axis=0))
-    heard: Bools | slice = slice(None)
-    usable: Bools | None = None
-    if estimated.any():
-        if estimated.all():
-            whole = ~clipped.any(axis=1)
-            usable = whole if 2 * np.count_nonzero(whole) > len(z) else None
-        else:
-            heard = ~estimated
-    fit = _plain(len(z)) if usable is None else _Fit(usable.astype(float), _Waves())
+    estimated, usable = _clipping(clipped)
+    heard = ~estimated if estimated.any() and not estimated.all() else slice(None)
+    fit = _plain(len(z))
     phasors, residual = fit.apart(z, images)
     masked, tones = 0.0, 0
-    if _disturbed(residual[:, heard] if usable is None else residual[usable][:, heard], phasors):
-        kept = np.ones(len(z), bool) if usable is None else usable
-        fit, masked, tones = _pursued(z, images, kept, heard)
+    if usable is not None or _disturbed(residual[:, heard], ROUNDING * float(np.abs(phasors).max())):
+        fit, masked, tones = _pursued(z, images, np.ones(len(z), bool) if usable is None else usable, heard)
         phasors, residual = fit.apart(z, images)
     noise = fit.noise(residual)
     if estimated.any():
-        left = 1.0 - (fit.weights @ clipped) / fit.weights.sum()
-        phasors, noise = phasors / left, noise / left
+        whole = np.maximum(1.0 - (fit.weights @ clipped) / fit.weights.sum(), 0.05)
+        phasors, noise = phasors / whole, noise / whole
     return Reduced(phasors, noise, masked, tones, estimated)
+
+
+def _clipping(clipped: Reals) -> tuple[Bools, Bools | None]:
+    """Which microphones were clipped; which sub-blocks are whole, where all were, but rarely."""
+    estimated = np.asarray(clipped.any(axis=0))
+    if not estimated.all():
+        return estimated, None
+    whole = np.asarray(~clipped.any(axis=1))
+    return estimated, whole if 2 * np.count_nonzero(whole) > len(whole) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,7 @@ class _Waves:
 
     def basis(self, time: Reals) -> Phasors:
         """Complex128 [sub-blocks, coefficients] of a constant, a slope, and the tones."""
-        columns: list[Phasors] = [np.ones(len(time), complex), time * (2.0 / len(time)) + 0j]
+        columns: list[Phasors] = [np.ones(len(time), np.complex128), np.asarray(time * (2.0 / len(time)) + 0j)]
         for turns, order in zip(self.turns, self.orders, strict=True):
             columns.append(np.exp(2j * np.pi * turns * time))
             columns += [columns[-1] * columns[1] ** power for power in range(1, order)]
@@ -128,7 +132,7 @@ class _Fit:
         """`weights` [sub-blocks], 0 where nothing counts."""
         count = len(weights)
         self.weights = weights
-        self.time: Reals = np.arange(count) - (count - 1) / 2.0
+        self.time: Reals = np.arange(count, dtype=float) - (count - 1) / 2.0
         self.basis = waves.basis(self.time)
         weighted = (self.basis * weights[:, None]).conj().T
         self.solve = np.linalg.pinv(weighted @ self.basis, rcond=1e-9, hermitian=True) @ weighted
@@ -160,7 +164,8 @@ class _Fit:
         fresh = np.abs(np.diag(r))[fitted:] ** 2
         use = fresh > min(0.5, float(fresh.max()))
         use = use if use.any() else fresh >= fresh.max()
-        return np.ascontiguousarray(q[:, fitted:][:, use].conj().T) * float(np.linalg.norm(self.row))
+        rows: Phasors = np.ascontiguousarray(q[:, fitted:][:, use].conj().T)
+        return rows * np.float64(np.linalg.norm(self.row))
 
 
 @lru_cache(maxsize=4)
@@ -169,36 +174,33 @@ def _plain(count: int) -> _Fit:
     return _Fit(np.ones(count), _Waves())
 
 
-def _disturbed(residual: Phasors, phasors: Phasors) -> bool:
+def _disturbed(residual: Phasors, least: float) -> bool:
     """Whether anything stands out of a record."""
-    least = ROUNDING * float(np.abs(phasors).max())
-    return _knock(residual, least) > 0.0 or _line(residual, least)[0] > 0.0
+    if float(_heights(residual, least).max()) > _chance(*residual.shape)[1]:
+        return True
+    return bool(_tops(_lines(residual), least * math.sqrt(len(residual)), True))
 
 
-def _knock(residual: Phasors, least: float) -> float:
-    """How high the loudest sub-block stands over chance; 0 if it does not, or is not above `least`."""
-    heights = _heights(residual)
-    loudest = int(heights.argmax())
-    stands = heights[loudest] > _chance(*residual.shape)[1] and np.abs(residual[loudest]).max() > least
-    return float(heights[loudest]) if stands else 0.0
-
-
-def _line(residual: Phasors, least: float, first: bool = True) -> tuple[float, int]:
-    """How high the loudest line stands over chance, and its bin; 0 if it does not, or is not above `least`.
+def _tops(lines: Phasors, least: float, first: bool) -> list[tuple[float, int]]:
+    """How high the lines of `lines` [bins, microphones] stand that stand over chance, and where: the highest, and with
+    it those hardly lower and well apart from it.
 
     The `first` has to stand over the median of the bins around it, so that noise with a colour is no tone. Where there
     is one already, what remains is removed down to a level that chance reaches in one record of ten.
     """
-    lines = _lines(residual)
-    heights = _heights(lines)
+    heights = _heights(lines, least)
     at = int(heights.argmax())
-    height = float(heights[at])
     limit = _chance(*lines.shape)[1 if first else 2]
-    if height > limit and first:
-        near = max(12, len(lines) // 8)
-        height /= max(1.0, _median(heights[max(0, at - near) : at + near + 1]) / _median(heights))
-    stands = height > limit and np.abs(lines[at]).max() > least * math.sqrt(len(residual))
-    return (height, at + FIRST_BIN + 1) if stands else (0.0, 0)
+    if heights[at] <= limit:
+        return []
+    near = max(12, len(lines) // 8)
+    if first and heights[at] <= limit * _median(heights[max(0, at - near) : at + near + 1]) / _median(heights):
+        return []
+    apart: list[tuple[float, int]] = []
+    for index in sorted(np.flatnonzero(heights > max(limit, 0.25 * heights[at])).tolist(), key=lambda i: -heights[i]):
+        if all(abs(index - other) > 3 for _, other in apart):
+            apart.append((float(heights[index]), index))
+    return apart
 
 
 def _lines(residual: Phasors) -> Phasors:
@@ -238,8 +240,8 @@ def _median(values: Reals) -> float:
 
 
 def _whitener(x: Phasors) -> Phasors:
-    """The matrix that turns `x` [n, microphones] to independent columns of about unit power, as the undisturbed majority
-    has it. A silent microphone, or one that says what the other says, is left out.
+    """The matrix that turns `x` [n, microphones] to independent columns of about unit power, as the undisturbed
+    majority has it. A silent microphone, or one that says what the other says, is left out.
     """
     scales = _scales(x)
     loud = [index for index, scale in enumerate(scales) if scale > 0.0]
@@ -255,7 +257,8 @@ def _whitener(x: Phasors) -> Phasors:
     rest = b - abs(ab) ** 2 / a
     if rest < 1e-9 * b:
         return turn[:, :1]
-    return turn @ np.array([[1.0 / math.sqrt(a), -ab / a / math.sqrt(rest)], [0.0, 1.0 / math.sqrt(rest)]])
+    apart: Phasors = np.array([[1.0 / math.sqrt(a), -ab / a / math.sqrt(rest)], [0.0, 1.0 / math.sqrt(rest)]])
+    return np.asarray(turn @ apart)
 
 
 def _scales(x: Phasors) -> list[float]:
@@ -266,50 +269,61 @@ def _scales(x: Phasors) -> list[float]:
     return scales
 
 
-def _heights(x: Phasors) -> Reals:
-    """How high each row of `x` stands, in units in which noise has a Gamma distribution."""
+def _heights(x: Phasors, least: float) -> Reals:
+    """How high each row of `x` stands, in units in which noise has a Gamma distribution; rows below `least` do not."""
     y = x @ _whitener(x)
     if not y.shape[1]:
         return np.zeros(len(x))
     power = _power(y)
-    return power * (_chance(len(x), y.shape[1])[0] / _median(power))
+    power *= _chance(len(x), y.shape[1])[0] / _median(power)
+    if float(np.abs(x).max()) <= least:
+        power[:] = 0.0
+    return power
 
 
 def _pursued(z: Phasors, images: Phasors, usable: Bools, heard: Bools | slice) -> tuple[_Fit, float, int]:
     """The fit with knocks cut out of the `usable` sub-blocks and tones beside it, as the `heard` microphones say; which
-    part was cut out, and how many tones there are.
+    part was cut out, and how many tones there are. Knocks that do not stand over chance in the end, with
+    nothing cut out, were none.
     """
     count = len(z)
-    kept, waves = usable, _Waves()
+    kept, waves, least = usable, _Waves(), 0.0
+    limits = _chance(count, z[:, heard].shape[1])
     fit = _Fit(usable.astype(float), waves)
-    for _ in range(2 * WAVES):
+    most = max(2, min(WAVES, WAVED // count))
+    for _ in range(2 * most):
         phasors, residual = fit.apart(z[:, heard], images)
         least = ROUNDING * float(np.abs(phasors).max())
-        quiet = usable & ~_knocked(residual) if _knock(residual[usable], least) else usable
-        height, line = _line(residual * kept[:, None], least, not waves.total)
-        if height > _knock(residual[kept], least) and waves.total < WAVES:
-            waves = waves.more(_peak(residual * kept[:, None], line), 1.5 / count)
+        heights = _heights(residual, least)
+        left = residual * kept[:, None]
+        tops = _tops(_lines(left), least * math.sqrt(count), not waves.total) if waves.total < most else []
+        quiet = usable & ~_knocked(heights, limits, not waves.total)
+        if tops and tops[0][0] > heights[kept].max():
+            for _, index in tops:
+                waves = waves.more(_peak(left, index + FIRST_BIN + 1), 1.5 / count)
         elif np.array_equal(quiet, kept):
             break
         else:
             kept = quiet
         fit = _Fit(kept.astype(float), waves)
-    if waves.total:
-        fit = _Fit(kept * _tukey(count), waves)
+    if not np.array_equal(kept, usable):
+        residual = _Fit(usable.astype(np.float64), waves).apart(z[:, heard], images)[1]
+        kept = kept if _heights(residual, least).max() > limits[1] else usable
+    fit = _Fit(kept * (_tukey(count) if waves.total else np.ones(count)), waves)
     return fit, float(np.count_nonzero(usable & ~kept)) / count, len(waves.turns)
 
 
-def _knocked(residual: Phasors) -> Bools:
-    """Which sub-blocks knocks disturb: the loud ones, and after them those that still ring."""
-    heights = _heights(residual)
-    limits = _chance(*residual.shape)
-    knocked: Bools = heights > limits[2]
+def _knocked(heights: Reals, limits: tuple[float, float, float, float], first: bool) -> Bools:
+    """Which sub-blocks knocks disturb: if any stands over chance, all the loud ones, and after them those that still
+    ring. The `first` search asks for more, as that for tones does: tones that are left hide knocks, and knocks tones.
+    """
+    knocked: Bools = heights > (limits[2] if heights.max() > limits[1 if first else 2] else math.inf)
     rings = heights > limits[3]
-    for _ in range(len(heights)):
-        more = knocked[:-1] & rings[1:] & ~knocked[1:]
-        if not more.any():
-            break
-        knocked[1:] |= more
+    more = knocked
+    while more.any():
+        more = rings & ~knocked & np.roll(knocked, 1)
+        more[0] = False
+        knocked = knocked | more
     return knocked
 
 
