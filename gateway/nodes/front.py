@@ -90,6 +90,14 @@ class FrontEnd:
         np.add.at(part, ((block.frame + frames) // self.sub_block - first, channels), 1.0 / self.sub_block)
         return first, part
 
+    def others(self, number: int) -> tuple[float, ...]:
+        """Where the tones at the other taps' frequencies, and their images, are in the baseband of tap `number`: turns
+        per sub-block from -1/2 to 1/2.
+        """
+        own, each = self._frequencies[number], Fraction(self.sub_block, self.rate_hz)
+        away = [f for other in self._frequencies if other != own for f in (other - own, -other - own)]
+        return tuple(float((f * each + Fraction(1, 2)) % 1) - 0.5 for f in away)
+
     def images(self, number: int, first: int, count: int) -> Phasors:
         """As Demodulator.images, for tap `number`."""
         return self._demodulator.images(number, first, count)

@@ -80,6 +80,11 @@ class LockIn:
         self._records = Records(length, 0, np.complex128, columns=(place.front.channels,))
         self._clipped: list[tuple[int, npt.NDArray[np.float64]]] = []
 
+    @property
+    def due(self) -> int:
+        """See ComputingNode."""
+        return self._records.due * self._front.sub_block
+
     def process(self, block: SampleBlock, results: list[Result]) -> list[Result]:
         """See ComputingNode; `block` is the microphones' own sound."""
         heard = self._front.read(block, self._tap)
@@ -125,7 +130,7 @@ class LockIn:
             flags = flags - {Flag.OVERLOAD}
         aligned = self._reference.align(self._alone(z, images, first), first * self._sub_block_s)
         turned = z[:, self._microphones] * aligned.turn[:, None]
-        reduced = reduce(turned, images * aligned.turn**2, clipped[:, self._microphones])
+        reduced = reduce(turned, images * aligned.turn**2, clipped[:, self._microphones], self._front.others(self._tap))
         combined = self._combiner.combine(reduced, result.integration_s)
         turn = self._turn if aligned.phase_known else 1.0 + 0.0j
         value = combined.value * turn

@@ -57,6 +57,11 @@ class SpectrumNode:
         frames = self._step * (self._averages - 1) + self._size
         self._records = Records(frames, math.ceil(place.settling_s * place.rate_hz), np.float32)
 
+    @property
+    def due(self) -> int:
+        """See ComputingNode."""
+        return self._records.due
+
     def process(self, block: SampleBlock, results: list[Result]) -> list[Result]:
         """See ComputingNode."""
         samples = one_channel(block.samples, self._channel)[:, 0]
