@@ -46,7 +46,7 @@ from gateway.outputs import Outputs
 from gateway.path import Path
 from gateway.ports import ClimateSensor, Microphone, Output
 from gateway.rules import ParsedRule, RuleFault, parse
-from gateway.types import Climate
+from gateway.types import Climate, Light
 from gateway.watch import Watch
 
 VERSION = version("spectrophone")
@@ -286,6 +286,12 @@ def climate(config: Config, cell: Cell | None) -> ClimateSensor | None:
     return None if cell is None else SimulatedClimate(cell)
 
 
+def light(config: Config) -> Light:
+    """How the laser is modulated, as the configuration says."""
+    laser = config.laser
+    return Light(exact(laser.frequency_hz), laser.duty, laser.power_w)
+
+
 def outputs(config: Config, board: Board, cell: Cell | None) -> list[Output]:
     """Every output of the board, opened, in its safe state. Raises DeviceError."""
     made: list[Output] = []
@@ -342,7 +348,7 @@ def parts(config: Config, board: Board, clock: Clock) -> Parts:
     link = None
     if config.mqtt is not None:
         link = MqttLink(config.mqtt, shown, inbox, clock, np.random.default_rng())
-    inputs = Inputs(listening, door, climate(config, cell))
+    inputs = Inputs(listening, door, climate(config, cell), light(config))
     return Parts(inputs, computing, door, inbox, Watch(clock, door.forbid, door.allow), link, shown)
 
 

@@ -8,15 +8,22 @@ from dataclasses import replace
 
 from gateway.outputs import Outputs
 from gateway.ports import ClimateSensor, Microphone
-from gateway.types import Flag, SampleBlock
+from gateway.types import Flag, Light, SampleBlock
 
 
 class Inputs:
     """The microphone's blocks, with what is read beside them."""
 
-    def __init__(self, microphone: Microphone, outputs: Outputs, climate: ClimateSensor | None = None) -> None:
+    def __init__(
+        self,
+        microphone: Microphone,
+        outputs: Outputs,
+        climate: ClimateSensor | None = None,
+        light: Light | None = None,
+    ) -> None:
+        """`light`: how the laser is modulated where nothing tells it."""
         self.microphone = microphone
-        self._outputs, self._climate = outputs, climate
+        self._outputs, self._climate, self._light = outputs, climate, light
         self._was_lit = False
 
     async def blocks(self) -> AsyncGenerator[SampleBlock]:
@@ -31,7 +38,7 @@ class Inputs:
         lit = self._outputs.lit()
         dark = lit is not None and not (lit and self._was_lit)
         self._was_lit = bool(lit)
-        light = self._outputs.light() or block.light
-        climate = (self._climate.newest() if self._climate else None) or block.climate
+        light = self._outputs.light() or block.light or self._light
+        climate = block.climate or (self._climate.newest() if self._climate else None)
         flags = block.flags | {Flag.LASER_OFF} if dark else block.flags
         return replace(block, flags=flags, light=light, climate=climate)

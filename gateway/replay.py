@@ -19,6 +19,8 @@ from gateway.check import acquisition
 from gateway.clock import RealClock
 from gateway.config.config import Config, Graph, Processing
 from gateway.errors import RecordingError, UsageError
+from gateway.inputs import Inputs
+from gateway.outputs import Outputs
 from gateway.path import Path
 from gateway.types import Tick
 
@@ -27,7 +29,7 @@ from gateway.types import Tick
 class Replay:
     """A recording and the path it goes through. `notes` is what the user should know, in sentences."""
 
-    microphone: FileMicrophone
+    inputs: Inputs
     path: Path
     seconds: float
     notes: tuple[str, ...]
@@ -35,10 +37,10 @@ class Replay:
     async def ticks(self) -> AsyncIterator[Tick]:
         """One tick per block. Raises RecordingError where the sound ends early."""
         try:
-            async for block in self.microphone.blocks():
+            async for block in self.inputs.blocks():
                 yield self.path.tick(block, ())
         finally:
-            self.microphone.close()
+            self.inputs.microphone.close()
 
 
 def prepare(file: File, config_file: File | None, calibration_file: File | None = None) -> Replay:
@@ -67,7 +69,9 @@ def _prepared(file: File, config_file: File | None, calibration_file: File | Non
         config = _calibrated(config, calibration_file, notes)
     path = build.path(config, board, heard)
     frames = max(1, heard.rate_hz * listening.block_ms // 1000)
-    return Replay(FileMicrophone(file, frames, realtime=False, clock=RealClock()), path, seconds, tuple(notes))
+    microphone = FileMicrophone(file, frames, realtime=False, clock=RealClock())
+    inputs = Inputs(microphone, Outputs([]), build.climate(config, None), build.light(config))
+    return Replay(inputs, path, seconds, tuple(notes))
 
 
 def _configuration(file: File, config_file: File | None, directory: File, notes: list[str]) -> tuple[Config, Board]:

@@ -27,19 +27,18 @@ ZERO_SIGMA_PPM = 0.06
 class Scenario:
     """One trial and what is expected of it.
 
-    `laser`, `lock_in`: options added to those parts of the configuration; `climate`: the section's options; `tables`:
-    text added to the calibration file. `told`: optional fields of the SampleBlock that carry the truth ("light",
-    "climate"). `sigma_k`, `sigma_power`: standard deviations of the temperature and (relative) power that the gateway
-    is told; they count for the coverage. `must`: flags that every reading owes, except that "impulse" and
-    "lost_samples" are owed where one happened; `may`: flags that are no fault. `share` is how many records there are
-    for one of the others; `cold` begins anew with every record. `clean` scenarios have the higher target.
+    `laser`, `lock_in`: options added to those parts of the configuration; `tables`: text added to the calibration file.
+    `told`: optional fields of the SampleBlock that carry the truth ("light", "climate"). `sigma_k`, `sigma_power`:
+    standard deviations of the temperature and (relative) power that the gateway is told; they count for the coverage.
+    `must`: flags that every reading owes, except that "impulse" and "lost_samples" are owed where one happened; `may`:
+    flags that are no fault. `share` is how many records there are for one of the others; `cold` begins anew with every
+    record. `clean` scenarios have the higher target.
     """
 
     name: str
     world: World = field(default_factory=World)
     laser: str = ""
     lock_in: str = ""
-    climate: str = ""
     tables: str = ""
     told: frozenset[str] = NONE
     sigma_k: float = 0.0
@@ -68,7 +67,6 @@ def configuration(scenario: Scenario, calibration: Path) -> str:
         f"acquisition: {{rate_hz: {physics.RATE_HZ}, channels: {world.channels}, block_ms: 100}}",
         f"laser: {{frequency_hz: {world.drive_hz}, duty: {physics.DUTY}, power_w: {physics.POWER_W}"
         f"{_more(scenario.laser)}}}",
-        *([f"climate: {{{scenario.climate}}}"] if scenario.climate else []),
         "processing:",
         "  default_graph:",
         "    nodes:",
@@ -135,6 +133,15 @@ RESONANCE = f"""
 f0_hz = {physics.RESONANCE_HZ}
 q = {physics.QUALITY}
 temperature_c = 20.0
+humidity_percent = 40.0
+pressure_pa = 101325.0
+sigma_temperature_k = {SIGMA_K}
+"""
+LIGHT = f"""
+[light]
+power_w = {physics.POWER_W}
+duty = {physics.DUTY}
+sigma_power_percent = {100 * SIGMA_POWER}
 """
 STEERING = f"""
 [steering]
@@ -144,7 +151,6 @@ im = {-MISMATCH.imag}
 POWER_AND_CLIMATE = frozenset({"light", "climate"})
 LOOPBACK = "reference: loopback, reference_channel: B"
 SATURATION_PPM = 30_000.0
-WARM = "temperature_c: 23.0, humidity_percent: 40.0, pressure_pa: 101325.0"
 
 
 def _flags(*names: str) -> frozenset[str]:
@@ -177,12 +183,12 @@ SCENARIOS = (
     Scenario(
         "09 3 K off resonance",
         World(temperature_c=Course(23.0)),
-        climate=WARM,
+        told=POWER_AND_CLIMATE,
         tables=RESONANCE,
         sigma_k=SIGMA_K,
         must=_flags("off_resonance"),
     ),
-    Scenario("10 laser -10 %", World(power=Course(0.9)), told=_flags("light"), sigma_power=SIGMA_POWER),
+    Scenario("10 laser -10 %", World(power=Course(0.9)), told=_flags("light"), tables=LIGHT, sigma_power=SIGMA_POWER),
     Scenario("11 clock 100 ppm, loopback", World(clock_ppm=100.0, loopback=True), laser=LOOPBACK),
     Scenario("12 16 bit", World(bits=16), clean=True),
     Scenario(
@@ -198,9 +204,8 @@ SCENARIOS = (
             knocks_per_s=4.0,
             bits=16,
         ),
-        climate=WARM,
-        tables=RESONANCE + STEERING,
-        told=_flags("light"),
+        tables=RESONANCE + STEERING + LIGHT,
+        told=POWER_AND_CLIMATE,
         sigma_k=SIGMA_K,
         sigma_power=SIGMA_POWER,
         must=_flags("tone", "impulse", "off_resonance"),

@@ -40,7 +40,10 @@ from gateway.types import Climate
 Mode = Literal["off", "feed_forward", "pll", "dither"]
 
 FEED_FORWARD_ERROR = 0.05
-"""One standard deviation of the part of every swing that feed-forward has wrong."""
+"""One standard deviation of the part of every swing that feed-forward has wrong, as pll and dither set out with it:
+they are to learn it, so it is on the large side."""
+UNLEARNT_ERROR = 0.01
+"""The same where nothing is learnt: a metal cell grows by 20 ppm per kelvin where sound gains 1750."""
 FORGET_S = 86_400.0
 """In this time the learnt coefficient of feed-forward becomes as uncertain as it was."""
 WALK = 8.34e-4
@@ -201,7 +204,8 @@ class Follower:
         else:
             kelvin = self.reference.per_kelvin * sigma_temperature_c
             variance += (f0_hz / self.reference.speed_m_s) ** 2 * (kelvin**2 + self.reference.sigma_m_s**2)
-        self.belief = Belief(0.0, 0.0, variance, 0.0, FEED_FORWARD_ERROR**2)
+        error = FEED_FORWARD_ERROR if self._tracking else UNLEARNT_ERROR
+        self.belief = Belief(0.0, 0.0, variance, 0.0, error**2)
         self.before: Belief | None = None  # the belief of when the air was last known, None while it is known
         self.swing_hz = 0.0
         self.air_variance = 0.0

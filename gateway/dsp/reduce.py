@@ -10,8 +10,10 @@ What interferes is found by matching pursuit (Mallat and Zhang, IEEE Trans. Sign
 alone: CLEAN, Hoegbom, Astron. Astrophys. Suppl. 15 (1974) 417): of the loudest sub-block and the loudest line of the
 spectrum the one that stands higher over its floor goes first, if it stands there by chance in less than FALSE_ALARM of
 the records. Both tests are one (`_heights`): for Gaussian noise x of covariance S in C microphones x^H S^-1 x has a
-Gamma(C) distribution, whatever the microphones have in common; S and the floor come from the undisturbed
-majority. The frequencies are refined together by Gauss-Newton steps.
+Gamma(C) distribution, whatever the microphones have in common; S and the floor come from the undisturbed majority.
+Where a line stands beside one that was fitted already, that one gets one more coefficient, a polynomial in time for an
+amplitude: this corrects its frequency, follows a tone that wanders, and covers lines too close to be told apart, as
+the far harmonics of hum are, that alias into one or two narrow clusters. All fits are linear.
 
 The noise is seen in a window of bins beside the carrier, made orthogonal to all that was fitted and to itself, on the
 sub-blocks that were kept: each of these snapshots has the variance of white noise, and times |h| that of the phasor.
@@ -37,11 +39,16 @@ FIRST_BIN, LAST_BIN = 2, 9
 FALSE_ALARM = 2e-4
 """In how many clean records a tone, or a knock, may be seen."""
 WAVES = 30
-"""Coefficients of the tones that are taken out."""
+"""Coefficients of the tones that are taken out, at most."""
+WAVED = 240_000
+"""Coefficients times sub-blocks, at most, so that a record of ten minutes holds nobody up: in a long one a tone that is
+left leaks little."""
 TAPER = 0.05
 """Part of the record in the flanks of a Tukey window: what is left of a tone leaks less."""
 ROUNDING = 1e-6
 """Float32 sound gives lines and steps of this part of the carrier: they are no tones and no knocks."""
+SILENT = 1e-8
+"""Part of the other microphone's noise power that is none: the rounding of a microphone that is stuck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +57,8 @@ class Reduced:
 
     `phasors` complex128 [microphones], peak amplitude, full scale; `noise` complex128 [snapshots, microphones]:
     samples of the phasors' own noise, E|n|^2 / 2 the variance of the real or imaginary part. `masked`: the part of the
-    record that was cut out for knocks; `tones`: how many interfering tones were taken out; `estimated` [microphones]:
-    restored from clipped sound.
+    record that was cut out for knocks; `tones`: how many interfering tones were taken out, aliases and images counted;
+    `estimated` [microphones]: restored from clipped sound.
     """
 
     phasors: Phasors
@@ -161,7 +168,8 @@ class _Fit:
         fresh = np.abs(np.diag(r))[fitted:] ** 2
         use = fresh > min(0.5, float(fresh.max()))
         use = use if use.any() else fresh >= fresh.max()
-        return np.ascontiguousarray(q[:, fitted:][:, use].conj().T) * float(np.linalg.norm(self.row))
+        rows: Phasors = np.ascontiguousarray(q[:, fitted:][:, use].conj().T)
+        return rows * np.float64(np.linalg.norm(self.row))
 
 
 @lru_cache(maxsize=4)
@@ -178,8 +186,8 @@ def _disturbed(residual: Phasors, least: float) -> bool:
 
 
 def _tops(lines: Phasors, least: float, first: bool) -> list[tuple[float, int]]:
-    """How high the lines of `lines` [bins, microphones] stand that stand over chance, and where: the highest, and with
-    it those hardly lower and well apart from it.
+    """The lines of `lines` [bins, microphones] that stand over chance, as how high and where: the highest, and with it
+    those that are hardly lower and well apart.
 
     The `first` has to stand over the median of the bins around it, so that noise with a colour is no tone. Where there
     is one already, what remains is removed down to a level that chance reaches in one record of ten.
@@ -240,7 +248,7 @@ def _whitener(x: Phasors) -> Phasors:
     majority has it. A silent microphone, or one that says what the other says, is left out.
     """
     scales = _scales(x)
-    loud = [index for index, scale in enumerate(scales) if scale > 0.0]
+    loud = [index for index, scale in enumerate(scales) if scale > SILENT * max(scales)]
     turn = np.zeros((len(scales), len(loud)), complex)
     turn[loud, range(len(loud))] = [1.0 / math.sqrt(scales[index]) for index in loud]
     if len(loud) < 2:
@@ -253,7 +261,8 @@ def _whitener(x: Phasors) -> Phasors:
     rest = b - abs(ab) ** 2 / a
     if rest < 1e-9 * b:
         return turn[:, :1]
-    return turn @ np.array([[1.0 / math.sqrt(a), -ab / a / math.sqrt(rest)], [0.0, 1.0 / math.sqrt(rest)]])
+    apart: Phasors = np.array([[1.0 / math.sqrt(a), -ab / a / math.sqrt(rest)], [0.0, 1.0 / math.sqrt(rest)]])
+    return np.asarray(turn @ apart)
 
 
 def _scales(x: Phasors) -> list[float]:
@@ -265,7 +274,7 @@ def _scales(x: Phasors) -> list[float]:
 
 
 def _heights(x: Phasors, least: float) -> Reals:
-    """How high each row of `x` stands, in units in which noise has a Gamma distribution; rows below `least` do not."""
+    """How high each row of `x` stands, in units in which noise has a Gamma distribution; 0 if none is above `least`."""
     y = x @ _whitener(x)
     if not y.shape[1]:
         return np.zeros(len(x))
@@ -278,18 +287,23 @@ def _heights(x: Phasors, least: float) -> Reals:
 
 def _pursued(z: Phasors, images: Phasors, usable: Bools, heard: Bools | slice) -> tuple[_Fit, float, int]:
     """The fit with knocks cut out of the `usable` sub-blocks and tones beside it, as the `heard` microphones say; which
-    part was cut out, and how many tones there are.
+    part was cut out, and how many tones there are. Knocks that do not stand over chance in the end, with nothing cut
+    out, were none.
     """
     count = len(z)
-    kept, waves = usable, _Waves()
+    kept, waves, least = usable, _Waves(), 0.0
+    limits = _chance(count, z[:, heard].shape[1])
     fit = _Fit(usable.astype(float), waves)
-    for _ in range(2 * WAVES):
+    most = max(2, min(WAVES, WAVED // count))
+    for _ in range(2 * most):
         phasors, residual = fit.apart(z[:, heard], images)
         least = ROUNDING * float(np.abs(phasors).max())
         heights = _heights(residual, least)
         left = residual * kept[:, None]
-        tops = _tops(_lines(left), least * math.sqrt(count), not waves.total) if waves.total < WAVES else []
-        quiet = usable & ~_knocked(heights, _chance(*residual.shape))
+        tops = _tops(_lines(left), least * math.sqrt(count), not waves.total) if waves.total < most else []
+        quiet = usable & ~_knocked(heights, limits, not waves.total)
+        if 4 * np.count_nonzero(quiet) < count:
+            quiet = usable
         if tops and tops[0][0] > heights[kept].max():
             for _, index in tops:
                 waves = waves.more(_peak(left, index + FIRST_BIN + 1), 1.5 / count)
@@ -298,16 +312,18 @@ def _pursued(z: Phasors, images: Phasors, usable: Bools, heard: Bools | slice) -
         else:
             kept = quiet
         fit = _Fit(kept.astype(float), waves)
-    if waves.total:
-        fit = _Fit(kept * _tukey(count), waves)
+    if not np.array_equal(kept, usable):
+        residual = _Fit(usable.astype(np.float64), waves).apart(z[:, heard], images)[1]
+        kept = kept if _heights(residual, least).max() > limits[1] else usable
+    fit = _Fit(kept * (_tukey(count) if waves.total else np.ones(count)), waves)
     return fit, float(np.count_nonzero(usable & ~kept)) / count, len(waves.turns)
 
 
-def _knocked(heights: Reals, limits: tuple[float, float, float, float]) -> Bools:
+def _knocked(heights: Reals, limits: tuple[float, float, float, float], first: bool) -> Bools:
     """Which sub-blocks knocks disturb: if any stands over chance, all the loud ones, and after them those that still
-    ring.
+    ring. The `first` search asks for more, as that for tones does: tones that are left hide knocks, and knocks tones.
     """
-    knocked: Bools = heights > (limits[2] if heights.max() > limits[1] else math.inf)
+    knocked: Bools = heights > (limits[2] if heights.max() > limits[1 if first else 2] else math.inf)
     rings = heights > limits[3]
     more = knocked
     while more.any():

@@ -39,8 +39,8 @@ class PhaseReference(Protocol):
     """What turns records, which come in order."""
 
     def align(self, z: Phasors, start_s: float) -> Aligned:
-        """`z` complex128 [sub-blocks, channels], at least 6 sub-blocks, demodulated at the nominal frequency; the first
-        began at `start_s`.
+        """`z` complex128 [sub-blocks, channels], at least 6 sub-blocks, demodulated at the nominal frequency, without
+        the tones' images; the first began at `start_s`.
         """
         ...
 
@@ -62,6 +62,14 @@ def _told(line: Line | None) -> tuple[float | None, float | None]:
 def _times(z: Phasors, start_s: float, sub_block_s: float) -> Reals:
     """The middles of the sub-blocks, seconds."""
     return np.asarray(start_s + (np.arange(len(z)) + 0.5) * sub_block_s)
+
+
+def _without_knocks(still: Phasors) -> Phasors:
+    """Phasors that stand still, those farther than 6 sigma from their median put there."""
+    middle = complex(float(np.median(still.real)), float(np.median(still.imag)))
+    away = np.abs(still - middle)
+    # the median of a Rayleigh distribution is 1.18 sigma
+    return np.where(away > 6.0 / 1.18 * float(np.median(away)), middle, still)
 
 
 class SameCodec:
@@ -124,7 +132,7 @@ class SameCodec:
 def _turning(line: Line, record_s: float) -> bool:
     """The record turns by an eighth of a turn or more at a steady rate and magnitude, beyond any doubt by noise."""
     clear = abs(line.offset_hz) * record_s > 0.125 and abs(line.offset_hz) > 20.0 * line.sigma_offset_hz
-    return clear and line.ripple < 0.02 + 1.5 * math.sqrt(MEANS) / line.snr
+    return clear and line.ripple() < 0.02 + 0.8 * math.sqrt(MEANS) / line.snr
 
 
 class Loopback:
@@ -158,8 +166,8 @@ class Loopback:
         lines = [fit_line(*part, self._sub_block_s, self._width_hz) for part in parts]
         if not all(line.snr >= self.SNR * math.sqrt(line.count) for line in lines):
             return Aligned(np.ones(len(z), np.complex128), None, None, False, True)
-        level = min(line.amplitude for line in lines)
-        if level < self.PART * self._level:
+        level = max(line.amplitude for line in lines)
+        if float(np.abs(reference).min()) < self.PART * max(level, self._level):
             return Aligned(np.ones(len(z), np.complex128), None, None, False, True)
         self._level = level
         whole = lines[0] if len(lines) == 1 else fit_line(t, reference, self._sub_block_s, self._width_hz)
@@ -175,7 +183,8 @@ class Free:
     The last minute gives the frequency; of it, as much as the phase needs gives the phase of the next record, which is
     turned by it before it joins the window: its own noise has no part in its turn, so the projection is signed and
     unbiased (the factor exp(-var / 2), by which the error of the phase shortens it, is known). A record that stands
-    across what was predicted by more than 6 sigma, as when the background and the gas differ in phase, ends the window.
+    across what was predicted by more than 6 sigma and a milliradian, as when background and gas differ in phase,
+    ends the window. Locked is what has a signal-to-noise ratio of LOCK in its window and a phase known to WORST_PHASE.
     """
 
     STATE = ("_t", "_y", "_record_s")
@@ -183,7 +192,7 @@ class Free:
     FOUND, LOCK = 7.0, 10.0
     SIGMA_PHASE = 0.03
     WORST_PHASE = 0.2
-    SURPRISE = 6.0
+    SURPRISE, HARMLESS = 6.0, 1e-3
 
     def __init__(self, mix: Reals, sub_block_s: float, width_hz: float) -> None:
         """`mix` float64 [channels]: how the signal is made of the channels; the tone is within `width_hz`."""
@@ -207,9 +216,12 @@ class Free:
         line = self._line
         sigma_phase = math.inf if line is None else line.sigma_phase(float(t.mean()))
         if line is not None and sigma_phase <= self.WORST_PHASE:
-            across = float(np.mean(y * np.exp(-1j * line.phase_at(t))).imag)
+            stop = np.exp(-1j * line.phase_at(t))
+            still = _without_knocks(y * stop)
+            y = still * stop.conj()
+            across = float(np.mean(still.imag))
             noise = line.sigma * math.sqrt(line.count * 2 / len(y))
-            if abs(across) <= self.SURPRISE * math.hypot(noise, line.amplitude * sigma_phase):
+            if abs(across) <= self.SURPRISE * math.hypot(noise, line.amplitude * max(sigma_phase, self.HARMLESS)):
                 self._learn(t, y)
                 turn = np.exp(-1j * line.phase_at(t) + sigma_phase**2 / 2.0)
                 return self._aligned(turn, line.offset_hz, True)

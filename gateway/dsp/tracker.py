@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ class Line:
     """The tone amplitude exp(j (phase + 2 pi offset_hz (t - centre_s))) as fitted to `count` phasors.
 
     `sigma`: one standard deviation of the amplitude, with `dof` degrees of freedom; `spread_s`: sqrt(m) above.
-    `ripple`: standard deviation of the magnitude of the 32 means, relative to the amplitude.
+    `along` float64 [means]: the means along the phasor.
     """
 
     centre_s: float
@@ -44,7 +45,7 @@ class Line:
     offset_hz: float
     sigma: float
     dof: int
-    ripple: float
+    along: Reals
 
     @property
     def snr(self) -> float:
@@ -64,6 +65,11 @@ class Line:
         """One standard deviation of the phase at `t_s`, radians."""
         return math.inf if self.snr == 0.0 else math.hypot(1.0, (t_s - self.centre_s) / self.spread_s) / self.snr
 
+    def ripple(self) -> float:
+        """How the magnitude varies in the record beyond white noise: its standard deviation over the amplitude."""
+        noise = float(np.mean(np.diff(self.along) ** 2)) / 2.0
+        return math.sqrt(max(0.0, float(np.var(self.along)) - noise)) / self.amplitude
+
 
 def fit_line(t_s: Reals, z: Phasors, step_s: float, width_hz: float, around_hz: float = 0.0) -> Line:
     """The strongest tone within `width_hz` of `around_hz` in `z` complex128 [n], n at least 3, at times `t_s` [n].
@@ -72,19 +78,21 @@ def fit_line(t_s: Reals, z: Phasors, step_s: float, width_hz: float, around_hz: 
     has no peak there: it was the flank of another tone. A `width_hz` of 0 searches nothing, and refines `around_hz`.
     """
     start_hz = around_hz
-    count, centre = min(MEANS, len(z)), float(t_s.mean())
+    edges, counts, share = _parts(len(z))
+    count, centre = len(counts), float(t_s.sum()) / len(z)
     reach = width_hz * float(t_s[-1] - t_s[0])
     if reach > MEANS / 4:
         around_hz += _coarse_hz(t_s, z * turns(around_hz, t_s), step_s, width_hz)
+    t = np.add.reduceat(t_s, edges) / counts - centre
+    if 0.25 < reach <= MEANS / 4:
+        means = np.add.reduceat(z * turns(around_hz, t_s - centre) if around_hz else z, edges) / counts
+        around_hz += _coarse_hz(t, means, len(z) / count * step_s, width_hz)
     if around_hz:
         z = z * turns(around_hz, t_s - centre)
-    edges = np.arange(count) * len(z) // count
-    counts = np.diff(edges, append=len(z))
-    share = counts / len(z)
-    t, means = np.add.reduceat(t_s, edges) / counts - centre, np.add.reduceat(z, edges) / counts
+    means = np.add.reduceat(z, edges) / counts
     moments = np.stack((share, share * t, share * t * t))
     spread = math.sqrt(float(moments[2].sum()))
-    more_hz = _coarse_hz(t, means, len(z) / count * step_s, width_hz) if 0.25 < reach <= MEANS / 4 else 0.0
+    more_hz = 0.0
     for _ in range(3):
         s0, s1, s2 = (moments @ (means * turns(more_hz, t))).tolist()
         curvature = (s0.conjugate() * s2).real - abs(s1) ** 2
@@ -96,10 +104,18 @@ def fit_line(t_s: Reals, z: Phasors, step_s: float, width_hz: float, around_hz: 
     amplitude, phase = abs(value), math.atan2(value.imag, value.real)
     upright = turned * complex(math.cos(phase), -math.sin(phase))
     sigma = math.sqrt(float(share @ upright.imag**2) / (count - 2))
-    ripple = math.sqrt(float(share @ (upright.real - amplitude) ** 2)) / amplitude if amplitude > 0.0 else math.inf
-    line = Line(centre, spread, len(z), amplitude, phase, around_hz + more_hz, sigma, count - 2, ripple)
+    line = Line(centre, spread, len(z), amplitude, phase, around_hz + more_hz, sigma, count - 2, upright.real)
     outside = width_hz > 0.0 and abs(line.offset_hz - start_hz) > width_hz + 4.0 * line.sigma_offset_hz
     return replace(line, amplitude=0.0) if outside else line
+
+
+@lru_cache(16)
+def _parts(length: int) -> tuple[npt.NDArray[np.intp], Reals, Reals]:
+    """Where at most 32 equal parts of `length` values begin, how many each has, and which share of all that is."""
+    count = min(MEANS, length)
+    edges = np.arange(count) * length // count
+    counts = np.diff(edges, append=length).astype(np.float64)
+    return edges, counts, counts / length
 
 
 def turns(hertz: float, t_s: Reals) -> Phasors:

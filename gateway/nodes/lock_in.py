@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 
 from gateway.config.settings import Settings
 from gateway.dsp.combine import Combined, Combiner
-from gateway.dsp.demodulator import exact
+from gateway.dsp.demodulator import Phasors, exact
 from gateway.dsp.reduce import Reduced, reduce
 from gateway.dsp.reference import Aligned, Free, Loopback, PhaseReference, SameCodec, debiased
 from gateway.nodes.front import Baseband, Tap
@@ -123,7 +123,7 @@ class LockIn:
         flags = result.flags
         if clipped.any() and not clipped[:, self._microphones].any():
             flags = flags - {Flag.OVERLOAD}
-        aligned = self._reference.align(z, first * self._sub_block_s)
+        aligned = self._reference.align(self._alone(z, images, first), first * self._sub_block_s)
         turned = z[:, self._microphones] * aligned.turn[:, None]
         reduced = reduce(turned, images * aligned.turn**2, clipped[:, self._microphones])
         combined = self._combiner.combine(reduced, result.integration_s)
@@ -144,6 +144,14 @@ class LockIn:
             phase_known=aligned.phase_known,
             pair=_pair(reduced, combined, self._weights, turn),
         )
+
+    def _alone(self, z: Phasors, images: Phasors, first: int) -> Phasors:
+        """The tones in `z` without their images, sub-block by sub-block: z = A + images A* solved for A."""
+        every = np.repeat(images[:, None], z.shape[1], axis=1)
+        if self._loop is not None:
+            channel, tap = self._loop
+            every[:, channel] = self._front.images(tap, first, len(z))
+        return np.asarray((z - every * z.conj()) / (1.0 - np.abs(every) ** 2))
 
     def _clipped_in(self, first: int, count: int) -> npt.NDArray[np.float64]:
         """The part of the samples at full scale, float64 [count, channels], from sub-block `first` on."""
@@ -196,12 +204,12 @@ def _reference(place: Place, microphones: list[int], weights: npt.NDArray[np.flo
         return Free(weights, sub_block_s, TWO_CLOCKS_PPM * 1e-6 * hertz)
     channel = "AB".index(laser.channel)
     if channel >= front.channels:
-        message = f"the laser's reference is loopback on channel {laser.channel}, but the sound is mono"
-        raise NodeFault("channel", message, "Record stereo, or write laser: {reference: free}")
+        message = f"the laser's modulation should come in on channel {laser.channel}, but the sound is mono"
+        raise NodeFault("channel", message, "Record stereo, or write free as reference of the laser")
     if channel in microphones:
-        message = f"it listens to channel {laser.channel}, which carries the laser's modulation"
         other = "BA"[channel]
-        raise NodeFault("channel", message, f"Put a channel_selector before it, or write channel: {other}")
+        message = f"channel {laser.channel}, which it listens to, carries the laser's modulation"
+        raise NodeFault("channel", message, f"Put a channel_selector for channel {other} in front, or write {other}")
     return Loopback(channel, tap.harmonic, sub_block_s, TWO_CLOCKS_PPM * 1e-6 * hertz / tap.harmonic)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,11 @@ import pytest
 from drivers.air import Air
 from drivers.cell import AMPLITUDE_PER_PPM, Cell
 from drivers.laser import SimulatedLaser
-from gateway import build
+from gateway import build, calibration
+from gateway.carried import alone
+from gateway.dsp.calibrate import fit
+from gateway.points import Mean
+from gateway.tables import Reading
 from gateway.types import Climate, Command, Flag, Light, LockInResult, Measurement, ResonanceResult, Result, SampleBlock
 
 PPM = 400.0
@@ -212,3 +217,48 @@ def test_two_that_would_follow(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace(node, f"{node}\n{node.replace('id: co2', 'id: other')}"))
     (fault,) = build.prepare(file, {}).faults
     assert "co2, other would each send the laser" in fault.message
+
+
+def sound_of_two(ppm: float, seconds: int, seed: int) -> np.ndarray:
+    """Microphones that hear the gas, the walls and the room unlike: float32 [frames, 2]."""
+    rng, n = np.random.default_rng(seed), np.arange(seconds * 48_000)
+    carrier = np.exp(2j * np.pi * ((4025 * n) % 96_000) / 96_000)
+    room = rng.normal(0.0, 1e-3, len(n))
+    phasors = (2e-4 + 1e-4j + 3e-6 * ppm, 5e-4 - 3e-4j - 2.6e-6 * ppm * np.exp(0.1j))
+    waves = [(z * carrier).real + part * room for z, part in zip(phasors, (1.0, 0.7), strict=True)]
+    return np.stack([wave + rng.normal(0.0, 1e-5, len(n)) for wave in waves], axis=1).astype(np.float32)
+
+
+def heard(file: Path, ppm: float, seconds: int, seed: int) -> list[Result]:
+    config, board = build.accepted(build.prepare(file, {}))
+    path = build.path(config, board, build.sound(config, board))
+    blocks = np.split(sound_of_two(ppm, seconds, seed), seconds * 10)
+    return [
+        r for i, samples in enumerate(blocks) for r in path.tick(SampleBlock(i, i * 4800, 48_000, samples), ()).results
+    ]
+
+
+def test_two_unlike_microphones_from_gases_to_ppm(tmp_path: Path) -> None:
+    """The room is louder than the gas. With steering and both backgrounds nothing of it is left, and nothing biased."""
+    plain = box(tmp_path, "", curve="polynomial_coefficients: [0, 163226]")
+    readings = []
+    for seed, ppm in enumerate((0.0, 1000.0), 1):
+        mean = Mean()
+        for tone in heard(plain, ppm, 12, seed):
+            if isinstance(tone, LockInResult):
+                mean.add(tone)
+        re, im, sigma = mean.signal.fields
+        readings.append(Reading(ppm=ppm, re=re, im=im, sigma=sigma, **mean.alone))
+    backgrounds, steering = alone(readings)
+    assert steering is not None
+    assert abs(complex(steering.re, steering.im) + 2.6 / 3 * np.exp(0.1j)) < 4.5 * steering.sigma
+    fitted = fit([reading.point for reading in readings])
+    created = datetime(2026, 1, 1, tzinfo=UTC)
+    made = calibration.made(fitted, tuple(readings), backgrounds, node="co2", created=created, steering=steering)
+    calibration.save(tmp_path, made)
+    file = tmp_path / "two.yaml"
+    file.write_text(GRAPH.format(track="off", power_w=0.02, curve=f"calibration: {tmp_path / 'co2.toml'}"))
+    found = measurements(heard(file, 300.0, 12, 3))
+    right(found, 300.0)
+    noise = 3e-4 * math.sqrt(2 / 48_000) / 5.6e-6  # of A - B, in which 0.3 of the room is left
+    assert np.std([m.value for m in found]) < 0.2 * noise

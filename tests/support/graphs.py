@@ -10,22 +10,25 @@ import numpy as np
 
 from gateway.graph import Fitted, Graph, Step, fit
 from gateway.nodes import SETTINGS
-from gateway.nodes.place import start
+from gateway.nodes.place import LaserPhase, start
 from gateway.types import LockInResult, Result, Spectrum
 from tests.support.sound import blocks
 
 RATE = 48_000
 REFERENCE = Fraction(4025, 2)
+SAME_CODEC = LaserPhase()
 
 
-def graph(*nodes: tuple[str, dict[str, Any]], rate_hz: int = RATE, channels: int = 2) -> Graph:
+def graph(
+    *nodes: tuple[str, dict[str, Any]], rate_hz: int = RATE, channels: int = 2, phase: LaserPhase = SAME_CODEC
+) -> Graph:
     """A chain of (kind, parameters); each node's id is its kind and place: lock_in0."""
     steps, feeder = [], None
     for index, (kind, parameters) in enumerate(nodes):
         steps.append(Step(f"{kind}{index}", kind, SETTINGS[kind].model_validate(parameters), feeder))
         feeder = steps[-1].id
     fitted = []
-    for found in fit(steps, start(rate_hz, channels, REFERENCE)):
+    for found in fit(steps, start(rate_hz, channels, REFERENCE, phase)):
         if not isinstance(found, Fitted):
             raise found[1]
         fitted.append(found)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import cmath
+from dataclasses import replace
 from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gateway import calibration as files
 from gateway.calibration import Calibration
 from gateway.dsp.calibrate import fit
 from gateway.errors import ConfigError
+from gateway.nodes.calibrated import Calibrated
+from gateway.nodes.place import LaserPhase, start
 from gateway.tables import Reading
+from gateway.types import Climate, Light, LockInResult, SampleBlock
 
 CREATED = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
@@ -120,14 +126,118 @@ def test_a_file_written_by_hand(tmp_path: Path) -> None:
     assert curve.sigma(2.4e-3) == 0.0
 
 
+TABLES = """
+[light]
+power_w = 0.02
+[resonance]
+f0_hz = 2012.5
+q = 50
+temperature_c = 20
+[water]
+r1 = 20
+[gas_law]
+temperature_exponent = 1.3
+temperature_c = 20
+[steering]
+re = -1
+[drift]
+ppm_per_day = 0.1
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "part"),
+    [
+        ("power_w = 0.02", "power_w = 0", "light.power_w", "too low"),
+        ("power_w = 0.02", "power = 0.02", "light.power", "Did you mean 'power_w'?"),
+        ("q = 50", "", "resonance.q", "is missing"),
+        ("temperature_c = 20", "temperature_c = 300", "resonance.temperature_c", "too high"),
+        ("r1 = 20", "r1 = -20\nfraction = 0.1", "water", "R is not above zero"),
+        ("temperature_exponent = 1.3", "", "gas_law.temperature_exponent", "is missing"),
+        ("re = -1", "", "steering.re", "is missing"),
+        ("ppm_per_day = 0.1", "ppm_per_day = -0.1", "drift.ppm_per_day", "too low"),
+        ("[drift]", "[drfit]", "drfit", "Did you mean 'drift'?"),
+    ],
+)
+def test_faults_of_the_tables(old: str, new: str, place: str, part: str, tmp_path: Path) -> None:
+    path = files.save(tmp_path, calibration().model_copy(update={"id": ""}))
+    whole = path.read_text() + TABLES
+    path.write_text(whole)
+    assert files.load(path).water is not None
+    path.write_text(whole.replace(old, new, 1))
+    with pytest.raises(ConfigError) as error:
+        files.load(path)
+    assert place in str(error.value)
+    assert part in str(error.value)
+    assert all(fault.line for fault in error.value.faults)
+
+
+def test_half_a_background_of_the_microphones(tmp_path: Path) -> None:
+    path = files.save(tmp_path, calibration().model_copy(update={"id": ""}))
+    path.write_text(path.read_text().replace("[background]", "[background]\na_re = 1e-4"))
+    with pytest.raises(ConfigError, match="Give all of a_re, a_im, b_re and b_im"):
+        files.load(path)
+
+
+def test_all_tables_come_back(tmp_path: Path) -> None:
+    path = files.save(tmp_path, calibration().model_copy(update={"id": ""}))
+    path.write_text(path.read_text() + TABLES)
+    found = files.load(path)
+    point = found.points[0].model_copy(update={"a": (1e-4, 2e-4, 1e-6), "b": (3e-4, 4e-4, 1e-6)})
+    found = found.model_copy(update={"points": (point, *found.points[1:])})
+    assert files.load(files.save(tmp_path / "again", found)) == found
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"co2\.toml: there is no such file"):
         files.load(tmp_path / "co2.toml")
 
 
+def guide(directory: Path) -> tuple[str, Calibration]:
+    """The guide, and the file in it."""
+    text = Path("docs/calibration.md").read_text("utf-8")
+    path = directory / "co2.toml"
+    example = text.split("## The file, written by hand\n")[1].split("\nA file that was made")[0]
+    path.write_text("\n".join(line[4:] for line in example.splitlines()))
+    return text, files.load(path)
+
+
 def test_the_file_in_the_guide_is_right(tmp_path: Path) -> None:
-    guide = Path("docs/calibration.md").read_text("utf-8").split("## The file, written by hand\n")[1]
-    path = tmp_path / "co2.toml"
-    path.write_text("\n".join(line[4:] for line in guide.split("\nA file that was made")[0].splitlines()))
-    found = files.load(path)
+    _, found = guide(tmp_path)
     assert (found.node, found.curve.type, found.curve.max_ppm) == ("co2_concentration", "saturating", 2000.0)
+    assert all(getattr(found, name) for name in ("light", "resonance", "water", "gas_law", "steering", "drift"))
+
+
+def test_the_worked_example_in_the_guide_is_right(tmp_path: Path) -> None:
+    text, found = guide(tmp_path)
+    found = found.model_copy(update={"created": CREATED})
+    block = SampleBlock(
+        0, 0, 48_000, np.zeros((0, 2), np.float32), utc_ns=(int(CREATED.timestamp()) + 30 * 86_400) * 10**9
+    )
+    lit, air = Light(Fraction(4025, 2), 0.5, 0.018), Climate(23.0, 50.0, 100_000.0)
+    tone = LockInResult("lock", 0, 2012.5, 0.010055, -0.0013344, 2e-6, 30, 1.0, light=lit, climate=air)
+    for track in ("off", "feed_forward"):
+        place = start(48_000, 2, Fraction(4025, 2), LaserPhase(track=track))
+        read = Calibrated("co2", found, 0.0, place).read(tone, block)
+        assert read.reading is not None
+        assert read.resonance is not None
+        told = [f"{name} {value:.2f}" for name, value in read.reading.terms.items() if value > 0.0]
+        told += [
+            f"c = 414.257 / (1 - 3.3e-5 * 414.257) = {read.reading.ppm:.1f} ppm",
+            f"u = {read.reading.sigma:.2f} ppm",
+        ]
+        told += [
+            f"f0 = 2012.5 * 345.876 / 343.861 = {read.resonance.f0_hz:.2f} Hz",
+            f"= {read.resonance.detuning:.4f};",
+        ]
+        told += [f"limit of detection is {read.reading.lod:.1f} ppm"]
+        words = " ".join(text.split())
+        assert [part for part in told if part not in words] == []
+    assert read.resonance.tune_hz == 2024.29
+    curve = found.numbers
+    z = 0.9 * (curve.background + 0.012894 * cmath.exp(1j * curve.phase_rad))
+    tuned = replace(tone, frequency_hz=2024.29, in_phase=z.real, quadrature=z.imag)
+    again = Calibrated("co2", found, 0.0, place).read(tuned, block)
+    assert again.reading is not None
+    assert again.reading.ppm == pytest.approx(420.0, abs=0.01)
+    assert f"the term is {again.reading.terms['resonance']:.1f} ppm" in words

@@ -11,13 +11,16 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.nodes.place import NodeFault
-from gateway.types import Flag, LevelResult, LockInResult, Measurement, PeakResult, Spectrum
+from gateway.nodes.place import LaserPhase, NodeFault
+from gateway.types import Flag, LevelResult, LockInResult, Measurement, PeakResult, Result, Spectrum
 from tests.support.graphs import RATE, graph, results, same
 from tests.support.sound import noise, stereo, tone
 
 BAND = {"frequency_min": 1800, "frequency_max": 2200}
 BANDPASS = {"type": "bandpass", "center_frequency": 2012.5, "bandwidth": 200}
+
+
+LOOPBACK, FREE = LaserPhase("loopback", "B"), LaserPhase("free")
 
 
 CLASSIC = (
@@ -219,6 +222,106 @@ def test_the_level_is_exact_to_float32(window_s: float) -> None:
     assert isinstance(level, LevelResult)
     assert level.rms == pytest.approx(math.sqrt(np.mean(samples.astype(np.float64) ** 2)), rel=256 * 2.0**-24)
     assert level.peak == np.abs(samples).max()
+
+
+def lock_ins(found: list[Result]) -> list[LockInResult]:
+    return [result for result in found if isinstance(result, LockInResult)]
+
+
+def square(frequency_hz: float, level: float, seconds: float) -> np.ndarray:
+    """A square wave of phase 0, each sample the mean of 16 around it."""
+    middle = 2.0 * math.pi * frequency_hz * 7.5 / (16 * RATE)
+    return level * np.sign(tone(frequency_hz, 1.0, seconds, 16 * RATE, -middle)).reshape(-1, 16).mean(axis=1)
+
+
+@pytest.mark.parametrize("level", [0.02, 1.0])
+@pytest.mark.parametrize("ppm", [0.0, 30.0, -200.0])
+def test_the_modulation_on_the_other_channel_is_the_phase_reference(ppm: float, level: float) -> None:
+    hertz = 2012.5 * (1.0 + 1e-6 * ppm)
+    signal = tone(hertz, 1e-3, 3.0, RATE, 0.9) + noise(1e-6, 3.0, RATE, 5)
+    samples = stereo(signal, square(hertz, level, 3.0))
+    for result in lock_ins(results(graph(("lock_in", {"phase_deg": math.degrees(0.9)}), phase=LOOPBACK), samples)):
+        assert result.phase_known
+        assert result.flags == frozenset()
+        # the edges of the wave fall on the grid of samples: their harmonics come down beside the tone, below 1e-3
+        assert abs(result.in_phase - 1e-3) < 5 * result.sigma + 1e-6
+        assert abs(result.quadrature) < 5 * result.sigma + 1e-6
+        assert result.clock_offset_ppm == pytest.approx(ppm, abs=0.3)
+
+
+def test_a_loopback_at_full_scale_is_no_overload_of_the_microphone() -> None:
+    samples = stereo(tone(2012.5, 1e-3, 1.0, RATE), 1.2 * tone(2012.5, 1.0, 1.0, RATE).clip(-1 / 1.2, 1 / 1.2))
+    (result,) = lock_ins(results(graph(("lock_in", {}), phase=LOOPBACK), samples, flags=frozenset({Flag.OVERLOAD})))
+    assert Flag.OVERLOAD not in result.flags
+    loud = stereo(tone(2012.5, 1.0, 1.0, RATE), 0.1 * tone(2012.5, 1.0, 1.0, RATE))
+    (result,) = lock_ins(results(graph(("lock_in", {}), phase=LOOPBACK), loud, flags=frozenset({Flag.OVERLOAD})))
+    assert Flag.OVERLOAD in result.flags
+
+
+def test_a_harmonic_is_turned_by_twice_the_phase_of_the_loopback() -> None:
+    samples = stereo(tone(4025.0 * 1.0001, 1e-3, 2.0, RATE, 1.0), tone(2012.5 * 1.0001, 0.1, 2.0, RATE, 0.5))
+    for result in lock_ins(results(graph(("lock_in", {"harmonic": 2}), phase=LOOPBACK), samples)):
+        assert result.in_phase == pytest.approx(1e-3, rel=1e-4)
+        assert result.clock_offset_ppm == pytest.approx(100.0, abs=0.01)
+
+
+def test_a_lost_loopback_is_told_and_turns_nothing() -> None:
+    samples = stereo(tone(2012.5, 1e-3, 1.0, RATE), noise(1e-6, 1.0, RATE, 6))
+    (result,) = lock_ins(results(graph(("lock_in", {}), phase=LOOPBACK), samples))
+    assert Flag.UNLOCKED in result.flags
+    assert result.clock_offset_ppm is None
+    assert result.in_phase == pytest.approx(1e-3, rel=1e-5)
+
+
+def test_lost_samples_leave_the_phase_of_the_loopback() -> None:
+    chain = graph(("lock_in", {"integration_s": 0.5}), phase=LOOPBACK)
+    whole = stereo(tone(2012.5 * 1.0001, 1e-3, 5.0, RATE, 0.4), tone(2012.5 * 1.0001, 0.1, 5.0, RATE, 0.4))
+    found = results(chain, whole[:70_001]) + results(chain, whole[90_007:], first_frame=90_007)
+    values = [result.in_phase for result in lock_ins(found) if Flag.LOST_SAMPLES not in result.flags]
+    assert len(values) >= 7
+    assert values == pytest.approx([1e-3] * len(values), rel=1e-5)
+
+
+def test_free_projects_on_the_tone_that_it_tracks() -> None:
+    hertz = 2012.5 * 1.0001
+    samples = stereo(tone(hertz, 1e-3, 12.0, RATE, 2.0) + noise(1e-5, 12.0, RATE, 7))
+    found = lock_ins(results(graph(("differential", {}), ("lock_in", {"phase_deg": 77.0}), phase=FREE), samples))
+    assert [Flag.UNLOCKED in result.flags for result in found][::11] == [True, False]
+    assert not any(result.phase_known for result in found)
+    assert all(abs(result.in_phase - 2e-3) < 5 * result.sigma for result in found)
+    last = found[-1]
+    assert last.clock_offset_ppm is not None
+    assert last.sigma_clock_offset_ppm is not None
+    assert abs(last.clock_offset_ppm - 100.0) < 5 * last.sigma_clock_offset_ppm
+
+
+def test_free_without_a_tone_is_unlocked_and_takes_the_noise_off_the_magnitude() -> None:
+    samples = stereo(noise(1e-5, 8.0, RATE, 8), noise(1e-5, 8.0, RATE, 9))
+    found = lock_ins(results(graph(("lock_in", {}), phase=FREE), samples))
+    assert all(Flag.UNLOCKED in result.flags for result in found)
+    assert all(result.quadrature == 0.0 for result in found)
+    assert any(result.in_phase == 0.0 for result in found)
+
+
+def test_two_clocks_where_one_was_said_are_told() -> None:
+    found = lock_ins(results(graph(("lock_in", {})), stereo(tone(2012.5 * 1.0001, 1e-3, 3.0, RATE))))
+    assert all(Flag.UNLOCKED in result.flags for result in found)
+    assert found[0].clock_offset_ppm == pytest.approx(100.0, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "channels", "word"),
+    [
+        ((("lock_in", {}),), 1, "mono"),
+        ((("lock_in", {"channel": "B"}),), 2, "channel_selector for channel A"),
+        ((("differential", {}), ("lock_in", {})), 2, "channel_selector"),
+        ((("channel_mixer", {"weights": [0.5, 0.5]}), ("lock_in", {})), 2, "channel_selector"),
+    ],
+)
+def test_where_a_loopback_cannot_be(nodes: tuple[tuple[str, dict[str, Any]], ...], channels: int, word: str) -> None:
+    with pytest.raises(NodeFault) as fault:
+        graph(*nodes, channels=channels, phase=LOOPBACK)
+    assert word in str(fault.value)
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,31 @@ def test_from_zero_to_show(box: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert len(calibration.history(box / "calibration", "co2")) >= 2
 
 
+def test_the_tables_of_a_calibration(box: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "zero", "--seconds", "0.6", "--new")
+    run(capsys, "span", "--ppm", "1000", "--seconds", "0.3")
+    made = calibration.load(box / "calibration" / "co2.toml")
+    assert made.light is not None
+    assert (made.light.power_w, made.light.duty) == (0.02, 0.5)
+    assert made.resonance is None
+    assert made.steering is not None
+    assert abs(complex(made.steering.re, made.steering.im) + 1.0) < 4.5 * 1.5 * made.steering.sigma
+    assert made.background.microphones is not None
+    assert all(abs(background) < 1e-5 for background in made.background.microphones)
+    (box / "resonance.json").write_text('{"f0_hz": 2010.0, "sigma_f0_hz": 0.1, "q": 48.0, "sigma_q": 0.5}')
+    run(capsys, "fit", "--resonance", "resonance.json")
+    swept = calibration.load(box / "calibration" / "co2.toml").resonance
+    assert swept is not None
+    assert (swept.f0_hz, swept.temperature_c) == (2010.0, 20.0)
+    assert swept.detuning == pytest.approx(96.0 * 2.5 / 2010.0)
+    run(capsys, "fit")
+    assert calibration.load(box / "calibration" / "co2.toml").resonance == swept
+    out, _ = run(capsys, "show")
+    assert "resonance    f0_hz 2010, sigma_f0_hz 0.1, q 48" in out
+    _, err = run(capsys, "fit", "--resonance", "box.yaml", status=2)
+    assert "--resonance box.yaml: this is no sweep" in err
+
+
 def test_a_new_session_begins_without_the_old_points(box: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, "zero", "--seconds", "0.1")
     run(capsys, "zero", "--seconds", "0.2")
