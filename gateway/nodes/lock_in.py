@@ -78,7 +78,7 @@ class LockIn:
         self._sub_block_s = place.front.sub_block / place.rate_hz
         length = max(6, round(settings.integration_s / self._sub_block_s))
         self._records = Records(length, 0, np.complex128, columns=(place.front.channels,))
-        self._clipped: list[tuple[int, int, npt.NDArray[np.float64]]] = []
+        self._clipped: list[tuple[int, npt.NDArray[np.float64]]] = []
 
     def process(self, block: SampleBlock, results: list[Result]) -> list[Result]:
         """See ComputingNode; `block` is the microphones' own sound."""
@@ -90,8 +90,8 @@ class LockIn:
             found = self._records.restart(heard.first, math.ceil(RING_UP_S / self._sub_block_s))
             self._reference.restart()
         self._epoch, self._dark = heard.epoch, dark
-        if heard.clipped is not None:
-            self._clipped.append((heard.first, heard.first + len(heard.z), heard.clipped))
+        if len(heard.clipped):
+            self._clipped.append((heard.clipped_first, heard.clipped))
         z = heard.z
         if self._loop is not None:
             channel, tap = self._loop
@@ -156,9 +156,11 @@ class LockIn:
     def _clipped_in(self, first: int, count: int) -> npt.NDArray[np.float64]:
         """The part of the samples at full scale, float64 [count, channels], from sub-block `first` on."""
         clipped = np.zeros((count, self._front.channels))
-        for begin, end, part in self._clipped:
-            clipped[max(0, begin - first) : max(0, end - first)] = part
-        self._clipped = [entry for entry in self._clipped if entry[1] > first + count]
+        for begin, part in self._clipped:
+            low, high = max(first, begin), min(first + count, begin + len(part))
+            if low < high:
+                clipped[low - first : high - first] += part[low - begin : high - begin]
+        self._clipped = [(begin, part) for begin, part in self._clipped if begin + len(part) > first + count]
         return clipped
 
 
