@@ -24,7 +24,7 @@ from gateway.dsp.combine import Combined, Combiner
 from gateway.dsp.demodulator import Phasors, exact
 from gateway.dsp.reduce import Reduced, reduce
 from gateway.dsp.reference import Aligned, Free, Loopback, PhaseReference, SameCodec, debiased
-from gateway.nodes.front import Baseband, Tap
+from gateway.nodes.front import STEP, Baseband, Tap
 from gateway.nodes.place import Channel, NodeFault, Place
 from gateway.nodes.records import Record, Records
 from gateway.types import Flag, Flags, LockInResult, Pair, Result, SampleBlock
@@ -119,15 +119,21 @@ class LockIn:
             light=block.light,
             climate=block.climate,
         )
-        return result if record.values is None else self._measured(result, record.values, record.first)
+        if record.values is None:
+            return result
+        return self._measured(result, record.values, record.first, heard.power)
 
-    def _measured(self, result: LockInResult, z: npt.NDArray[np.complex128], first: int) -> LockInResult:
-        """The result with what the record says: phasors `z` [sub-blocks, channels] from number `first` on."""
+    def _measured(self, result: LockInResult, z: Phasors, first: int, power: tuple[float, ...] | None) -> LockInResult:
+        """The result with what the record says: phasors `z` [sub-blocks, channels] from number `first` on; `power` of
+        the sound as in Baseband.
+        """
         clipped = self._clipped_in(first, len(z))
         images = self._front.images(self._tap, first, len(z))
         flags = result.flags
         if clipped.any() and not clipped[:, self._microphones].any():
             flags = flags - {Flag.OVERLOAD}
+        if power is not None and self._underdithered(power, z):
+            flags = flags | {Flag.UNDERDITHERED}
         aligned = self._reference.align(self._alone(z, images, first), first * self._sub_block_s)
         turned = z[:, self._microphones] * aligned.turn[:, None]
         reduced = reduce(turned, images * aligned.turn**2, clipped[:, self._microphones], self._front.others(self._tap))
@@ -157,6 +163,13 @@ class LockIn:
             channel, tap = self._loop
             every[:, channel] = self._front.images(tap, first, len(z))
         return np.asarray((z - every * z.conj()) / (1.0 - np.abs(every) ** 2))
+
+    def _underdithered(self, power: tuple[float, ...], z: Phasors) -> bool:
+        """Whether a microphone that hears anything has, beside the tone, less than half a step of root mean square:
+        rounding is then no noise (Widrow and Kollar, Quantization Noise, 2008, chapter 5).
+        """
+        tones = np.abs(z.mean(axis=0)) ** 2 / 2.0
+        return any(power[m] > 0.0 and power[m] - float(tones[m]) < (0.5 * STEP) ** 2 for m in self._microphones)
 
     def _clipped_in(self, first: int, count: int) -> npt.NDArray[np.float64]:
         """The part of the samples at full scale, float64 [count, channels], from sub-block `first` on."""
