@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from gateway import build, calibration
 from gateway.board import Board
 from gateway.calibration import Calibration
-from gateway.carried import alone, tables
+from gateway.carried import alone, in_one_light, tables
 from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.dsp.calibrate import fit
@@ -220,21 +220,23 @@ def remember(directory: Path, node: str, reading: Reading, conditions: Condition
 
 
 def session(directory: Path, node: str) -> tuple[tuple[Reading, ...], Conditions]:
-    """The points of the newest session, and the conditions of the last. Raises CalibrationError for a bad line."""
+    """The points of the newest session in the light of the last one, and its conditions. Raises CalibrationError for a
+    bad line.
+    """
     file = session_file(directory, node)
-    readings: list[Reading] = []
+    points: list[tuple[Reading, Conditions]] = []
     conditions = Conditions()
     for number, line in enumerate(file.read_text("utf-8").splitlines() if file.exists() else (), 1):
         try:
             data: dict[str, Any] = json.loads(line)
             if "session" in data:
-                readings.clear()
+                points.clear()
                 continue
             conditions = Conditions.model_validate(data.pop("conditions", {}))
-            readings.append(Reading.model_validate(data))
+            points.append((Reading.model_validate(data), conditions))
         except (ValueError, AttributeError, TypeError, ValidationError):
             raise CalibrationError(f"{file}:{number}: this line is no point", "Take it out") from None
-    return tuple(readings), conditions
+    return in_one_light(points), conditions
 
 
 def calibrate(

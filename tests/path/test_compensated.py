@@ -200,6 +200,13 @@ def test_a_polynomial_with_temperature_compensation(tmp_path: Path) -> None:
             "processing.default_graph.nodes[2].parameters",
             "the calibration file has its own q",
         ),
+        (
+            "",
+            "off",
+            "polynomial_coefficients: [0, 1], q: 20",
+            "processing.default_graph.nodes[2].parameters",
+            "q need temperature_compensation: true",
+        ),
     ],
 )
 def test_what_cannot_work(tables: str, track: str, curve: str, option: str, part: str, tmp_path: Path) -> None:
