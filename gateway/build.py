@@ -26,6 +26,7 @@ from drivers.pickup import Gaps, Loopback, Pickup
 from drivers.relay import GpioRelay, SimulatedRelay
 from gateway import board as boards
 from gateway.board import Board
+from gateway.calibrating import GasLine
 from gateway.check import Checked, acquisition, check
 from gateway.clock import Clock
 from gateway.config.config import Config
@@ -116,6 +117,18 @@ def calibration_files(config: Config) -> tuple[File, ...]:
     """The calibration files that the configuration names."""
     parameters = (node.parameters for node in config.processing.default_graph.nodes)
     return tuple(p.calibration for p in parameters if isinstance(p, ConcentrationSettings) and p.calibration)
+
+
+def gas_lines(config: Config) -> tuple[GasLine, ...]:
+    """The gas lines, of which those that a lock_in feeds can be calibrated."""
+    nodes = {node.id: node for node in config.processing.default_graph.nodes}
+    found = []
+    for node in nodes.values():
+        if isinstance(node.parameters, ConcentrationSettings):
+            source = nodes[node.parameters.source]
+            integration_s = float(getattr(source.parameters, "integration_s", 1.0))
+            found.append(GasLine(node.id, source.id, source.type, integration_s, node.parameters.calibration))
+    return tuple(found)
 
 
 def _digest(parameters: Settings) -> str:
