@@ -40,7 +40,8 @@ _AIR = ("temperature_c", "humidity_percent", "pressure_pa")
 @dataclass(frozen=True, slots=True)
 class GasLine:
     """A gas line: a concentration node, the node that it listens to and what kind of node that is, the length of that
-    one's records, and the calibration file that the configuration names, None where it names none.
+    one's records, and the calibration file that the configuration names, None where it names none. `chain` is what
+    stands before the curve, in words: where it is another, so is the point.
     """
 
     node: str
@@ -48,6 +49,7 @@ class GasLine:
     kind: str
     integration_s: float = 1.0
     file: Path | None = None
+    chain: str = ""
 
 
 def choose(lines: Sequence[GasLine], name: str | None) -> GasLine:

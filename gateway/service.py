@@ -43,7 +43,8 @@ async def serve(
     """
     parts = build.parts(config, board, clock)
     status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, lambda: _about(board, parts))
-    everybody: list[Sink] = [*sinks, status, *([parts.link] if parts.link else [])]
+    everybody: list[Sink] = [*sinks, status]
+    everybody += [sink for sink in (parts.calibrator, parts.link) if sink is not None]
     helpers: list[asyncio.Task[None]] = []
     try:
         for sink in everybody:
