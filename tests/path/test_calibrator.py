@@ -111,9 +111,9 @@ class Box:
             await asyncio.sleep(0)
         raise AssertionError(self.ear.state)
 
-    async def read(self, ppm: float, verb: str, **args: Any) -> str:
+    async def read(self, let_in: float, verb: str, **args: Any) -> str:
         """The last word about a gas that is let into the cell."""
-        await self.tell("cell", "set", value=ppm)
+        await self.tell("cell", "set", value=let_in)
         assert (await self.tell("calibration", verb, **args)).done
         await self.until(lambda: self.ear.state.startswith(("done", "failed")))
         return self.ear.state
