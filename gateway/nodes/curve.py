@@ -65,7 +65,7 @@ class ConcentrationSettings(Settings):
         useless = [name for name in _COMPENSATION_ONLY if name in self.model_fields_set]
         if useless and not self.temperature_compensation:
             raise ValueError(
-                f"{' and '.join(useless)} need temperature_compensation: true. Write that, or take them out"
+                f"only temperature_compensation: true makes use of {' and '.join(useless)}. Write it, or take that out"
             )
         if self.min_ppm >= self.max_ppm:
             raise ValueError("min_ppm must be below max_ppm")

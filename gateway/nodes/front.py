@@ -24,14 +24,15 @@ FULL_SCALE = 1.0 - 2.0**-15
 class Baseband:
     """One block at one frequency, in hertz.
 
-    `z` complex128 [sub-blocks, channels], of which the first is number `first` on the grid. `clipped` float64
-    [channels]: the part of the block's samples at full scale, None where there is none. `epoch` counts the changes of
-    the laser's frequency.
+    `z` complex128 [sub-blocks, channels], of which the first is number `first` on the grid. `clipped` float64 [touched
+    sub-blocks, channels]: the part of a sub-block's samples that this block has at full scale, the first of them number
+    `clipped_first`; none where none is. `epoch` counts the changes of the laser's frequency.
     """
 
     first: int
     z: Phasors
-    clipped: npt.NDArray[np.float64] | None
+    clipped_first: int
+    clipped: npt.NDArray[np.float64]
     frequency: Fraction
     epoch: int
 
@@ -75,10 +76,27 @@ class FrontEnd:
     def read(self, block: SampleBlock, number: int) -> Baseband:
         """What tap `number` hears of `block`; blocks come in order, each to be read by any number of taps."""
         self._push(block)
-        clipped = None
-        if Flag.OVERLOAD in block.flags and len(block.samples):
-            clipped = np.asarray(np.mean(np.abs(block.samples) >= FULL_SCALE, axis=0, dtype=np.float64))
-        return Baseband(self._first, self._z[:, :, number], clipped, self._frequencies[number], self._epoch)
+        first, clipped = self._clipped(block)
+        z = self._z[:, :, number]
+        return Baseband(self._first, z, first, clipped, self._frequencies[number], self._epoch)
+
+    def _clipped(self, block: SampleBlock) -> tuple[int, npt.NDArray[np.float64]]:
+        """See Baseband."""
+        if Flag.OVERLOAD not in block.flags or not len(block.samples):
+            return 0, np.zeros((0, self.channels))
+        first = block.frame // self.sub_block
+        frames, channels = np.nonzero(np.abs(block.samples) >= FULL_SCALE)
+        part = np.zeros(((block.frame + len(block.samples) - 1) // self.sub_block - first + 1, self.channels))
+        np.add.at(part, ((block.frame + frames) // self.sub_block - first, channels), 1.0 / self.sub_block)
+        return first, part
+
+    def others(self, number: int) -> tuple[float, ...]:
+        """Where the tones at the other taps' frequencies, and their images, are in the baseband of tap `number`: turns
+        per sub-block from -1/2 to 1/2.
+        """
+        own, each = self._frequencies[number], Fraction(self.sub_block, self.rate_hz)
+        away = [f for other in self._frequencies if other != own for f in (other - own, -other - own)]
+        return tuple(float((f * each + Fraction(1, 2)) % 1) - 0.5 for f in away)
 
     def images(self, number: int, first: int, count: int) -> Phasors:
         """As Demodulator.images, for tap `number`."""

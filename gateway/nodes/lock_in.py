@@ -78,7 +78,12 @@ class LockIn:
         self._sub_block_s = place.front.sub_block / place.rate_hz
         length = max(6, round(settings.integration_s / self._sub_block_s))
         self._records = Records(length, 0, np.complex128, columns=(place.front.channels,))
-        self._clipped: list[tuple[int, int, npt.NDArray[np.float64]]] = []
+        self._clipped: list[tuple[int, npt.NDArray[np.float64]]] = []
+
+    @property
+    def due(self) -> int:
+        """See ComputingNode."""
+        return self._records.due * self._front.sub_block
 
     def process(self, block: SampleBlock, results: list[Result]) -> list[Result]:
         """See ComputingNode; `block` is the microphones' own sound."""
@@ -90,8 +95,8 @@ class LockIn:
             found = self._records.restart(heard.first, math.ceil(RING_UP_S / self._sub_block_s))
             self._reference.restart()
         self._epoch, self._dark = heard.epoch, dark
-        if heard.clipped is not None:
-            self._clipped.append((heard.first, heard.first + len(heard.z), heard.clipped))
+        if len(heard.clipped):
+            self._clipped.append((heard.clipped_first, heard.clipped))
         z = heard.z
         if self._loop is not None:
             channel, tap = self._loop
@@ -125,7 +130,7 @@ class LockIn:
             flags = flags - {Flag.OVERLOAD}
         aligned = self._reference.align(self._alone(z, images, first), first * self._sub_block_s)
         turned = z[:, self._microphones] * aligned.turn[:, None]
-        reduced = reduce(turned, images * aligned.turn**2, clipped[:, self._microphones])
+        reduced = reduce(turned, images * aligned.turn**2, clipped[:, self._microphones], self._front.others(self._tap))
         combined = self._combiner.combine(reduced, result.integration_s)
         turn = self._turn if aligned.phase_known else 1.0 + 0.0j
         value = combined.value * turn
@@ -156,9 +161,11 @@ class LockIn:
     def _clipped_in(self, first: int, count: int) -> npt.NDArray[np.float64]:
         """The part of the samples at full scale, float64 [count, channels], from sub-block `first` on."""
         clipped = np.zeros((count, self._front.channels))
-        for begin, end, part in self._clipped:
-            clipped[max(0, begin - first) : max(0, end - first)] = part
-        self._clipped = [entry for entry in self._clipped if entry[1] > first + count]
+        for begin, part in self._clipped:
+            low, high = max(first, begin), min(first + count, begin + len(part))
+            if low < high:
+                clipped[low - first : high - first] += part[low - begin : high - begin]
+        self._clipped = [(begin, part) for begin, part in self._clipped if begin + len(part) > first + count]
         return clipped
 
 

@@ -50,6 +50,11 @@ class Records(Generic[T]):
         self._begin = start + settling
 
     @property
+    def due(self) -> int:
+        """The index at which the next record is full."""
+        return self._begin + len(self._buffer)
+
+    @property
     def _kept(self) -> npt.NDArray[T]:
         """The values of the unfinished record."""
         return self._buffer[: self._filled]

@@ -205,7 +205,7 @@ def test_a_polynomial_with_temperature_compensation(tmp_path: Path) -> None:
             "off",
             "polynomial_coefficients: [0, 1], q: 20",
             "processing.default_graph.nodes[2].parameters",
-            "q need temperature_compensation: true",
+            "only temperature_compensation: true makes use of q",
         ),
     ],
 )
