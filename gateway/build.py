@@ -342,23 +342,22 @@ def face(config: Config, board: Board) -> Face:
     """What the box shows over MQTT."""
     box = box_id(config)
     placed = steps(config)
-    sources = {step.id: getattr(step.settings, "source", "") for step in placed if step.kind == "concentration"}
-    locked = {step.id for step in placed if step.kind == "lock_in"}
+    lines = gas_lines(config)
     signals: Iterable[SignalFace] = [
         SignalFace(step.id, "lock_in" if step.kind == "lock_in" else "peak")
         for step in placed
         if step.kind in ("lock_in", "peak_finder")
     ]
-    calibrating = [OutputFace(CALIBRATION, ASKED)] if any(sources[node] in locked for node in sources) else []
+    told = {**verbs(board), **({CALIBRATION: ASKED} if any(line.kind == "lock_in" for line in lines) else {})}
     return Face(
         box,
         config.box.name or box,
         VERSION,
         config.gas.name,
-        tuple(GasFace(node, source) for node, source in sources.items()),
+        tuple(GasFace(line.node, line.source) for line in lines),
         tuple(signals),
         tuple(RuleFace(rule.alarm.rule, rule.alarm.type) for rule in rules(config, board)),
-        (*(OutputFace(target, known) for target, known in verbs(board).items()), *calibrating),
+        tuple(OutputFace(target, known) for target, known in told.items()),
     )
 
 
