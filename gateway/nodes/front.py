@@ -60,6 +60,7 @@ class FrontEnd:
         self.sub_block = sub_block_frames(rate_hz)
         self._taps: list[Tap] = []
         self._frequencies: list[Fraction] = []
+        self._others: list[tuple[float, ...]] = []
         self._demodulator = Demodulator([], rate_hz, channels)
         self._epoch = 0
         self._block: SampleBlock | None = None
@@ -94,9 +95,7 @@ class FrontEnd:
         """Where the tones at the other taps' frequencies, and their images, are in the baseband of tap `number`: turns
         per sub-block from -1/2 to 1/2.
         """
-        own, each = self._frequencies[number], Fraction(self.sub_block, self.rate_hz)
-        away = [f for other in self._frequencies if other != own for f in (other - own, -other - own)]
-        return tuple(float((f * each + Fraction(1, 2)) % 1) - 0.5 for f in away)
+        return self._others[number]
 
     def images(self, number: int, first: int, count: int) -> Phasors:
         """As Demodulator.images, for tap `number`."""
@@ -116,3 +115,9 @@ class FrontEnd:
     def restored(self) -> None:
         """Make what follows from the laser's frequency."""
         self._frequencies = [tap.frequency(self.laser) for tap in self._taps]
+        self._others = [self._beside(own) for own in self._frequencies]
+
+    def _beside(self, own: Fraction) -> tuple[float, ...]:
+        each = Fraction(self.sub_block, self.rate_hz)
+        away = [f for other in self._frequencies if other != own for f in (other - own, -other - own)]
+        return tuple(float((f * each + Fraction(1, 2)) % 1) - 0.5 for f in away)
