@@ -67,6 +67,7 @@ class Combiner:
     """Combines the microphones of one lock_in from record to record."""
 
     STATE = ("_covariance", "_records", "_spread")
+    LASTING = True
 
     def __init__(self, weights: Reals) -> None:
         """`weights` float64 [microphones], none of them 0: with which the nodes before the lock_in mix them."""

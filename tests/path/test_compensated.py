@@ -17,9 +17,9 @@ from drivers.air import Air
 from drivers.cell import AMPLITUDE_PER_PPM, Cell
 from drivers.laser import SimulatedLaser
 from gateway import build, calibration
+from gateway.calibrating import Mean
 from gateway.carried import alone
 from gateway.dsp.calibrate import fit
-from gateway.points import Mean
 from gateway.tables import Reading
 from gateway.types import Climate, Command, Flag, Light, LockInResult, Measurement, ResonanceResult, Result, SampleBlock
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gateway.calibrating import Mean
 from gateway.calibration import Calibration
 from gateway.carried import alone, in_one_light, swept, tables
 from gateway.errors import CalibrationError, UsageError
-from gateway.points import Mean
 from gateway.tables import Conditions, Drift, GasLaw, Light, Reading, Resonance, Water
 from gateway.types import LockInResult, Pair
 
