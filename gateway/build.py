@@ -169,16 +169,11 @@ def track_faults(config: Config, board: Board) -> Iterator[Fault]:
 
 
 def playback_faults(config: Config, board: Board) -> Iterator[Fault]:
-    """A laser on a codec's output that has no such channel, or cannot play so high a frequency."""
-    if not board.laser or not board.laser.playback:
-        return
-    heard, hertz = acquisition(config, board), config.laser.frequency_hz
-    if board.laser.channel == "B" and heard.channels == 1:
-        message = "the board's laser hangs on channel B, and mono has none"
+    """A laser on channel B of a codec's output that plays mono, as its input does."""
+    laser = board.laser
+    if laser and laser.playback and laser.channel == "B" and acquisition(config, board).channels == 1:
+        message = "the board's laser hangs on channel B of the codec, and mono has none"
         yield Fault(("acquisition", "channels"), message, "Write 2")
-    if 2 * hertz >= heard.rate_hz:
-        message = f"{hertz:g} Hz is not below half the sample rate, with which the codec plays it"
-        yield Fault(("laser", "frequency_hz"), message, "Lower it, or sample faster")
 
 
 def expiry_faults(config: Config, board: Board) -> Iterator[Fault]:
