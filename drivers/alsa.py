@@ -16,10 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gateway.errors import DeviceError
 from gateway.types import Samples
 
+Sound = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+"""What is played: [frames, channels], full scale +-1."""
 BITS = {"S16_LE": 16, "S24_3LE": 24, "S32_LE": 32, "FLOAT_LE": 32}
 """Word length of each format that `decode` knows."""
 NO_DEVICES = frozenset(
@@ -110,10 +113,8 @@ class Playback:
         except _alsaaudio().ALSAAudioError as error:
             return self._ran_dry(error)
 
-    def write(self, samples: Samples) -> int:
-        """Hand float32 [frames, channels] over; frames taken, 0 after an underrun. Raises DeviceError when the device
-        is gone.
-        """
+    def write(self, samples: Sound) -> int:
+        """Hand [frames, channels] over; frames taken, 0 after an underrun. Raises DeviceError when it is gone."""
         try:
             return int(self._pcm.write(encode(samples, self._format)))
         except _alsaaudio().ALSAAudioError as error:
@@ -143,13 +144,14 @@ class Playback:
         raise DeviceError(why, "Plug it in again, or look at its sound server") from None
 
 
-def encode(samples: Samples, sample_format: str) -> bytes:
-    """float32 or float64 [frames, channels] of full scale +-1 as interleaved little-endian words; louder is clipped."""
+def encode(samples: Sound, sample_format: str) -> bytes:
+    """[frames, channels] of full scale +-1 as interleaved little-endian words; what is louder is clipped."""
     if sample_format == "FLOAT_LE":
         return samples.astype("<f4").tobytes()
     bits = BITS[sample_format]
     top = 2.0 ** (bits - 1)
-    words = np.rint(np.clip(samples * np.float64(top), -top, top - 1.0)).astype("<i2" if bits == 16 else "<i4")
+    words = np.rint(np.minimum(np.maximum(samples * np.float64(top), -top), top - 1.0))
+    words = words.astype("<i2" if bits == 16 else "<i4")
     if bits == 24:
         return bytes(words.view(np.uint8).reshape(-1, 4)[:, :3].tobytes())
     return bytes(words.tobytes())

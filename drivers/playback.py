@@ -60,9 +60,9 @@ def period_frames(rate_hz: int) -> int:
 class Sine:
     """sin(2 pi f n / fs) of the frames to come, at most `most` at a time; f may change, the phase goes on."""
 
-    def __init__(self, rate_hz: int, frequency: Fraction, most: int) -> None:
-        """`frequency` in hertz, exact."""
-        self._rate_hz, self._most = rate_hz, most
+    def __init__(self, rate_hz: int, frequency: Fraction, most: int, gains: Sequence[float]) -> None:
+        """`frequency` in hertz, exact; `gains`: the amplitude on each channel, full scale 1."""
+        self._rate_hz, self._most, self._gains = rate_hz, most, np.array(gains)
         self._turns = Fraction(0)
         self.tune(frequency)
 
@@ -70,10 +70,11 @@ class Sine:
         """Another frequency from the next frame on. The phase is kept to 2^-60 turns, or its denominator would grow."""
         self._turns = Fraction(round(self._turns * _FINEST), _FINEST)
         self._step = frequency / self._rate_hz % 1
-        self._table = np.exp(2j * np.pi * (float(self._step) * np.arange(self._most) % 1.0))
+        wave = np.exp(2j * np.pi * (float(self._step) * np.arange(self._most) % 1.0))
+        self._table = np.outer(wave, self._gains)
 
     def next(self, frames: int) -> npt.NDArray[np.float64]:
-        """The next `frames` frames, float64 [frames]; the same again until advance()."""
+        """The next `frames` frames, float64 [frames, channels]; the same again until advance()."""
         return np.asarray((self._table[:frames] * cmath.exp(2j * math.pi * float(self._turns))).imag)
 
     def advance(self, frames: int) -> None:
@@ -100,9 +101,9 @@ class PlaybackLaser:
         how long the laser stays dark after an underrun; more than a block of sound.
         """
         self.underruns = 0
-        self._player, self._gains, self._light = player, np.array(gains), light
+        self._player, self._light = player, light
         self._rate_hz, self._most = rate_hz, buffer_frames(rate_hz)
-        self._sine = Sine(rate_hz, light.frequency, self._most)
+        self._sine = Sine(rate_hz, light.frequency, self._most, gains)
         self._dark_s = dark_s
         self._lit = self._held = self._fed = False
         self._lock = threading.Lock()
@@ -168,8 +169,7 @@ class PlaybackLaser:
         self._soon(self._settle)
 
     def _write(self, frames: int) -> None:
-        wave = self._sine.next(min(frames, self._most))
-        self._sine.advance(self._player.write(np.outer(wave, self._gains).astype(np.float32)))
+        self._sine.advance(self._player.write(self._sine.next(min(frames, self._most))))
 
     def _ready(self) -> None:
         """The device asks for more, or has run dry, or is to be left alone."""
