@@ -28,6 +28,8 @@ from drivers.playback import PlaybackLaser, buffer_frames, period_frames
 from drivers.relay import GpioRelay, SimulatedRelay
 from gateway import board as boards
 from gateway.board import Board, LaserLine
+from gateway.calibrating import GasLine
+from gateway.calibrator import ASKED, CALIBRATION, CalibrationOutput, Calibrator
 from gateway.check import Checked, acquisition, check
 from gateway.clock import Clock
 from gateway.config.config import Config
@@ -40,7 +42,7 @@ from gateway.inbox import CommandInbox
 from gateway.inputs import Inputs
 from gateway.mqtt.face import Face, GasFace, OutputFace, RuleFace, SignalFace
 from gateway.mqtt.link import MqttLink
-from gateway.nodes import SETTINGS
+from gateway.nodes import COMPUTING, SETTINGS
 from gateway.nodes.calibrated import follows
 from gateway.nodes.curve import ConcentrationSettings
 from gateway.nodes.place import LaserPhase, NodeFault, start
@@ -76,6 +78,7 @@ class Parts:
     watch: Watch
     link: MqttLink | None
     face: Face
+    calibrator: Calibrator | None
 
 
 def prepare(path: File | None, environ: Mapping[str, str] = os.environ) -> Checked:
@@ -124,6 +127,33 @@ def calibration_files(config: Config) -> tuple[File, ...]:
     """The calibration files that the configuration names."""
     parameters = (node.parameters for node in config.processing.default_graph.nodes)
     return tuple(p.calibration for p in parameters if isinstance(p, ConcentrationSettings) and p.calibration)
+
+
+def gas_lines(config: Config) -> tuple[GasLine, ...]:
+    """The gas lines, of which those that a lock_in feeds can be calibrated."""
+    placed = {step.id: step for step in steps(config)}
+    found = []
+    for step in placed.values():
+        if isinstance(step.settings, ConcentrationSettings):
+            source = placed[step.settings.source]
+            integration_s = float(getattr(source.settings, "integration_s", 1.0))
+            chain = [before for before in _before(placed, source) if before.kind not in COMPUTING]
+            words = repr([source, *chain])
+            found.append(GasLine(step.id, source.id, source.kind, integration_s, step.settings.calibration, words))
+    return tuple(found)
+
+
+def _before(placed: Mapping[str, Step], step: Step) -> Iterator[Step]:
+    """All steps that the sound goes through before that one."""
+    while step.feeder is not None:
+        step = placed[step.feeder]
+        yield step
+
+
+def calibrator(config: Config, clock: Clock) -> Calibrator | None:
+    """Who takes zero and span while the gateway runs; None where no lock_in feeds a concentration."""
+    lines = gas_lines(config)
+    return Calibrator(lines, clock) if any(line.kind == "lock_in" for line in lines) else None
 
 
 def _digest(parameters: Settings) -> str:
@@ -340,21 +370,22 @@ def face(config: Config, board: Board) -> Face:
     """What the box shows over MQTT."""
     box = box_id(config)
     placed = steps(config)
-    sources = {step.id: getattr(step.settings, "source", "") for step in placed if step.kind == "concentration"}
+    lines = gas_lines(config)
     signals: Iterable[SignalFace] = [
         SignalFace(step.id, "lock_in" if step.kind == "lock_in" else "peak")
         for step in placed
         if step.kind in ("lock_in", "peak_finder")
     ]
+    told = {**verbs(board), **({CALIBRATION: ASKED} if any(line.kind == "lock_in" for line in lines) else {})}
     return Face(
         box,
         config.box.name or box,
         VERSION,
         config.gas.name,
-        tuple(GasFace(node, source) for node, source in sources.items()),
+        tuple(GasFace(line.node, line.source) for line in lines),
         tuple(signals),
         tuple(RuleFace(rule.alarm.rule, rule.alarm.type) for rule in rules(config, board)),
-        tuple(OutputFace(target, known) for target, known in verbs(board).items()),
+        tuple(OutputFace(target, known) for target, known in told.items()),
     )
 
 
@@ -370,14 +401,18 @@ def parts(config: Config, board: Board, clock: Clock) -> Parts:
     cell = simulated_cell(config, heard) if board.simulated else None
     listening = microphone(config, board, clock, cell)
     computing = path(config, board, Sound(listening.rate_hz, listening.channels))
-    door = Outputs(outputs(config, board, cell), config.laser.max_on_s)
+    calibrating = calibrator(config, clock)
+    doors = outputs(config, board, cell)
+    if calibrating is not None:
+        doors.append(CalibrationOutput(calibrating))
+    door = Outputs(doors, config.laser.max_on_s)
     inbox = CommandInbox()
     shown = face(config, board)
     link = None
     if config.mqtt is not None:
         link = MqttLink(config.mqtt, shown, inbox, clock, np.random.default_rng())
     inputs = Inputs(listening, door, climate(config, cell), light(config))
-    return Parts(inputs, computing, door, inbox, Watch(clock, door.forbid, door.allow), link, shown)
+    return Parts(inputs, computing, door, inbox, Watch(clock, door.forbid, door.allow), link, shown, calibrating)
 
 
 def _fitted(config: Config, board: Board, heard: Sound) -> Iterator[Fitted | tuple[Step, NodeFault]]:

@@ -37,6 +37,24 @@ def swept(file: Path) -> dict[str, float]:
     return found
 
 
+def in_one_light(points: Sequence[tuple[Reading, Conditions]]) -> tuple[Reading, ...]:
+    """The readings as they would have been in the light of the last one: signal and background grow with the light.
+    Those whose light, or the last one's, nobody knows stay as they are.
+    """
+    if not points:
+        return ()
+    last = _light(points[-1][1])
+    found = []
+    for reading, conditions in points:
+        light = _light(conditions)
+        ratio = last.reference.ratio(light.power_w, light.duty) if light and last else 1.0
+        phasors = {name: getattr(reading, name) for name in ("a", "b")}
+        scaled: dict[str, Any] = {name: getattr(reading, name) / ratio for name in ("re", "im", "sigma")}
+        scaled |= {name: tuple(part / ratio for part in phasor) for name, phasor in phasors.items() if phasor}
+        found.append(reading if ratio == 1.0 else reading.model_copy(update=scaled))
+    return tuple(found)
+
+
 def alone(readings: Sequence[Reading]) -> tuple[tuple[complex, complex] | None, Steering | None]:
     """The background at either microphone and the gas's steering; None where a point does not have both."""
     pairs = [(reading.ppm, reading.a, reading.b) for reading in readings if reading.a and reading.b]
@@ -62,9 +80,9 @@ def tables(before: Calibration | None, conditions: Conditions, found: Mapping[st
     Raises CalibrationError for a sweep in air of unknown temperature.
     """
     made: dict[str, Any] = {"drift": before.drift if before else None}
-    if conditions.power_w:
+    if light := _light(conditions):
         sigma = before.light.sigma_power_percent if before and before.light else 0.0
-        made["light"] = Light(power_w=conditions.power_w, duty=conditions.duty or 0.5, sigma_power_percent=sigma)
+        made["light"] = light.model_copy(update={"sigma_power_percent": sigma})
     resonance = before.resonance if before else None
     if found is not None:
         if conditions.temperature_c is None:
@@ -78,6 +96,13 @@ def tables(before: Calibration | None, conditions: Conditions, found: Mapping[st
         made["water"] = None if before.water is None else _moist(before.water, conditions)
         made["gas_law"] = None if before.gas_law is None else _placed(before.gas_law, conditions)
     return made
+
+
+def _light(conditions: Conditions) -> Light | None:
+    """The light that the conditions tell of."""
+    if not conditions.power_w or conditions.duty is None:
+        return None
+    return Light(power_w=conditions.power_w, duty=conditions.duty)
 
 
 def _detuned(resonance: Resonance, conditions: Conditions) -> Resonance:

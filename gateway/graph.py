@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from gateway.config.settings import Settings
 from gateway.nodes import AT_THE_MICROPHONE, COMPUTING, KINDS, WITHOUT_SOUND
 from gateway.nodes.place import NodeFault, Place
@@ -13,6 +15,9 @@ from gateway.types import Result, SampleBlock
 
 _LINEAR = frozenset({"gain", "differential", "channel_mixer", "channel_selector"})
 """Nodes without memory whose output is a linear combination of the channels."""
+
+
+HELD_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +46,40 @@ class Fitted:
 
 
 class Graph:
-    """Runs a block through every node."""
+    """Runs sound through every node.
+
+    A call costs a node more than the few milliseconds of sound that it brings. So blocks wait, and go through the nodes
+    as one, with the block in which the next record of any node is full: nothing comes later for it. They wait at most
+    HELD_S, and go at once when something changes: a gap, a flag, the light, the climate.
+    """
+
+    STATE = ("_held",)
 
     def __init__(self, fitted: Sequence[Fitted]) -> None:
         self._fitted = tuple(fitted)
         self._heard = _heard(fitted)
+        self._listening = [one.node for one in fitted if one.computing and one.step.kind not in WITHOUT_SOUND]
+        self._held: tuple[SampleBlock, ...] = ()
+        self.restored()
+
+    def restored(self) -> None:
+        """Make what follows from the nodes' state: the frame at which the first of them has a result."""
+        self._due = min((node.due for node in self._listening), default=0)
 
     def process(self, block: SampleBlock) -> tuple[Result, ...]:
         """All results that this block brings, in the order of the nodes."""
+        if self._held and not _continued(self._held[-1], block):
+            earlier, self._held = _joined(self._held), ()
+            return (*self._run(earlier), *self._run(block))
+        first = self._held[0] if self._held else block
+        end = block.frame + len(block.samples)
+        if len(block.samples) and end < self._due and end - first.frame < HELD_S * block.rate_hz:
+            self._held = (*self._held, block)
+            return ()
+        whole, self._held = _joined((*self._held, block)), ()
+        return self._run(whole)
+
+    def _run(self, block: SampleBlock) -> tuple[Result, ...]:
         results: list[Result] = []
         sound: dict[str | None, SampleBlock] = {None: block}
         for fitted in self._fitted:
@@ -61,6 +92,7 @@ class Graph:
                 sound[step.id] = fitted.node.process(sound[step.feeder])
             if fitted.computing and step.id in self._heard:
                 sound[step.id] = sound[step.feeder]
+        self.restored()
         return tuple(results)
 
     def plan(self) -> str:
@@ -70,7 +102,8 @@ class Graph:
     def parts(self) -> dict[str, Any]:
         """Everything that has a state, by name."""
         fronts = {f"front {index}": front for index, front in enumerate({f.place.front for f in self._fitted})}
-        return {**fronts, **{f"node {fitted.step.id}": fitted.node for fitted in self._fitted}}
+        nodes = {f"node {fitted.step.id}": fitted.node for fitted in self._fitted}
+        return {**fronts, **nodes, "graph": self}
 
     def adopt(self, old: Graph) -> Graph:
         """This graph, with those nodes of `old` that stand in it unchanged from the microphone on, state and all."""
@@ -83,7 +116,25 @@ class Graph:
                 kept.add(fitted.step.id)
                 fitted = same
             nodes.append(fitted)
-        return Graph(nodes)
+        graph = Graph(nodes)
+        graph._held = old._held
+        return graph
+
+
+def _continued(one: SampleBlock, other: SampleBlock) -> bool:
+    """Whether a block goes on where the other ended, with nothing changed."""
+    return (
+        other.frame == one.frame + len(one.samples)
+        and (one.flags, one.light, one.climate) == (other.flags, other.light, other.climate)
+        and (one.utc_ns is None) == (other.utc_ns is None)
+    )
+
+
+def _joined(blocks: Sequence[SampleBlock]) -> SampleBlock:
+    """Blocks that go on, as one."""
+    if len(blocks) == 1:
+        return blocks[0]
+    return replace(blocks[0], samples=np.concatenate([block.samples for block in blocks]))
 
 
 def _heard(fitted: Sequence[Fitted]) -> set[str | None]:

@@ -18,6 +18,8 @@ from gateway.types import Command, CommandResult, Light, Outcome
 log = logging.getLogger("spectrophone.outputs")
 
 LASER = "laser"
+PASSING = frozenset({"tune", "zero", "span", "cancel", "configure"})
+"""What an output is told to do once; everything else is what it is told to be."""
 
 
 class Outputs:
@@ -109,7 +111,7 @@ class Outputs:
                     f"{command.target} cannot be told '{command.verb}'",
                     f"It knows: {', '.join(output.verbs)}",
                 )
-            if command.verb != "tune":
+            if command.verb not in PASSING:
                 self._want(command, t_ns)
             output.apply(command)
         except (SpectrophoneError, OSError) as error:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from gateway.alarms import Alarms
 from gateway.graph import Graph
 from gateway.rules import ParsedRule
-from gateway.state import restore, text_of
+from gateway.state import lasting, renew, restore, text_of
 from gateway.types import Alert, Command, ResonanceResult, Result, SampleBlock, Snapshot, Tick
 
 
@@ -36,6 +36,16 @@ class Path:
     def restore(self, text: str) -> None:
         """Go on from a state that a path of the same nodes and rules saved. Raises StateError for any other."""
         restore({**self._graph.parts(), "alarms": self._alarms, "path": self}, text, self._fingerprint())
+
+    def keep(self) -> str:
+        """What this stream has learnt and outlasts it, as text."""
+        return text_of(lasting(self._graph.parts()), self._fingerprint())
+
+    def renew(self, text: str, gap_s: float) -> None:
+        """Begin a stream with what one of the same nodes and rules kept, `gap_s` before. Raises StateError for any
+        other.
+        """
+        renew(lasting(self._graph.parts()), text, self._fingerprint(), gap_s)
 
     def _fingerprint(self) -> str:
         rules = [rule.alarm for rule in self._rules.values()]

@@ -107,6 +107,9 @@ class SignalNode(Protocol):
 class ComputingNode(Protocol):
     """Sound (and earlier results) in, results out; the sound passes on unchanged."""
 
+    due: int
+    """Before the end of this frame it has no result to give, unless something changes in the sound."""
+
     def process(self, block: SampleBlock, results: list[Result]) -> list[Result]:
         """New results of this block; `results` are those of the nodes before it, this block's only."""
         ...

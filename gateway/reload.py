@@ -33,6 +33,7 @@ class Reloader:
         self._board = board
         self._inbox = inbox
         self._steps = build.steps(config)
+        self._calibrates = any(line.kind == "lock_in" for line in build.gas_lines(config))
         self._seen = self._digest()
 
     async def watch(self, clock: Clock) -> None:
@@ -66,6 +67,9 @@ class Reloader:
                 new.model_copy(update={"laser": old.laser}), self._board, build.sound(old, self._board)
             )
             commands.append(Command("path", "replace", {"path": computing}, "configuration"))
+        lines = build.gas_lines(new)
+        if self._calibrates and build.gas_lines(old) != lines:
+            commands.append(Command("calibration", "configure", {"lines": lines}, "configuration"))
         if old.cell.ppm != new.cell.ppm and self._board.simulated:
             commands.append(Command("cell", "set", {"value": new.cell.ppm}, "configuration"))
         if old.cell.model_copy(update={"ppm": new.cell.ppm}) != new.cell:

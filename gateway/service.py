@@ -23,6 +23,7 @@ from gateway.ports import Sink
 from gateway.reload import Reloader
 from gateway.status import StatusFile, directory
 from gateway.types import Command, Tick
+from gateway.warm import WarmFile, state_directory
 
 log = logging.getLogger("spectrophone.service")
 
@@ -43,7 +44,10 @@ async def serve(
     """
     parts = build.parts(config, board, clock)
     status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, lambda: _about(board, parts))
-    everybody: list[Sink] = [*sinks, status, *([parts.link] if parts.link else [])]
+    place = state_directory(os.environ) / f"{parts.face.box}.warm"
+    learnt = WarmFile(place, clock, parts.path, _about_sound(config, board))
+    everybody: list[Sink] = [*sinks, status, learnt]
+    everybody += [sink for sink in (parts.calibrator, parts.link) if sink is not None]
     helpers: list[asyncio.Task[None]] = []
     try:
         for sink in everybody:
@@ -104,6 +108,11 @@ def _tell_the_end(parts: build.Parts, sinks: Sequence[Sink], clock: Clock) -> No
     end = Tick(0, newest, clock.utc_ns(), (), (), (), state)
     for sink in sinks:
         loop.tell(sink, end, outcome, lambda name: None)
+
+
+def _about_sound(config: Config, board: Board) -> str:
+    """What the sound comes from, in words: what was learnt of other sound is of no use."""
+    return repr((build.VERSION, board.name, config.acquisition, config.laser))
 
 
 def _about(board: Board, parts: build.Parts) -> Mapping[str, Any]:

@@ -1,8 +1,9 @@
 """The state of the computation, saved and restored in the middle of a stream with no change in what comes after.
 
 Settings are immutable and come from the configuration; what changes while sound flows is named by each class in its
-`STATE`, and nothing else is kept. The text is JSON: numbers as Python writes them, which reads back the same number,
-arrays as base64 of their bytes. Nothing in it is ever executed.
+`STATE`, and nothing else is kept. What is of use in a later stream as well is in classes with `LASTING = True`; those
+that hold times have `renewed(gap_s)` to forget them. The text is JSON: numbers as Python writes them, which reads back
+the same number, arrays as base64 of their bytes. Nothing in it is ever executed.
 """
 
 from __future__ import annotations
@@ -58,6 +59,25 @@ def restore(parts: Mapping[str, Any], text: str, fingerprint: str) -> None:
         raise StateError(f"the saved state cannot be read: {error!r}", "Begin without it") from None
     for name, part in parts.items():
         _put(part, found[name])
+
+
+def lasting(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """The objects with `LASTING` among `parts` and in their states, by the way to them: "node lock._combiner"."""
+    found: dict[str, Any] = {}
+    for name, part in parts.items():
+        if getattr(part, "LASTING", False):
+            found[name] = part
+        else:
+            found |= lasting({f"{name}.{inner}": getattr(part, inner) for inner in getattr(part, "STATE", ())})
+    return found
+
+
+def renew(parts: Mapping[str, Any], text: str, fingerprint: str, gap_s: float) -> None:
+    """As restore(), for `lasting` parts of a stream that begins `gap_s` after the one in which they were saved."""
+    restore(parts, text, fingerprint)
+    for part in parts.values():
+        if hasattr(part, "renewed"):
+            part.renewed(gap_s)
 
 
 def _saved(value: Any) -> Any:

@@ -141,7 +141,7 @@ class Twin:
         return made
 
     def _turns(self) -> float:
-        """Turns of the drive per frame of the ADC."""
+        """Turns of the drive per frame of the ADC, whose clock is the one that is off: the laser is where it says."""
         return self._drive_hz * (1.0 + 1e-6 * self.world.clock_ppm) / RATE_HZ
 
     def _cycles_at(self, frame: Wave) -> Wave:
@@ -159,7 +159,7 @@ class Twin:
         world, turns = self.world, self._turns()
         wavelength = world.harmonic == 2
         orders = (1, 2) if wavelength else (1, 2, 3, 5, 7)
-        main = physics.gas_phasor(world, world.harmonic * turns * RATE_HZ, t_s)
+        main = physics.gas_phasor(world, world.harmonic * self._drive_hz, t_s)
         power = world.power.at(t_s)
         columns = []
         for order in orders:
@@ -169,7 +169,7 @@ class Twin:
                 column = np.asarray(power * world.ram * physics.PER_PPM, np.complex128)
             else:
                 over = physics.fundamental(power, world.duty, order) / physics.fundamental(power, world.duty)
-                h = physics.response(order * turns * RATE_HZ, world.temperature_c.at(t_s))
+                h = physics.response(order * self._drive_hz, world.temperature_c.at(t_s))
                 column = np.asarray(main * over * h, np.complex128)
             columns.append(column * np.exp(2j * np.pi * order * cycles))
         return carry(np.stack(columns, axis=1), tuple(order * turns for order in orders))

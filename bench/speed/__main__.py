@@ -50,7 +50,7 @@ class Method(Protocol):
 
 
 METHODS: dict[str, Callable[[], Method]] = {
-    FRONT_END: ours.DemodulatorAlone,
+    FRONT_END: ours.FrontEnd,
     "ours: lock_in node": ours.LockInNode,
     GRAPH: ours.DefaultGraph,
     TWO_GASES: ours.TwoGases,

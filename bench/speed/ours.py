@@ -22,18 +22,23 @@ _GAIN = 10 ** (12 / 20)
 """The `preamp` of the default graph."""
 
 
-class DemodulatorAlone:
-    """gateway.dsp.demodulator on both channels."""
+class FrontEnd:
+    """gateway.dsp.demodulator on both channels, fed as the graph feeds it: what a record takes at a time."""
 
     signal = "A"
 
     def __init__(self) -> None:
         self._demodulator = Demodulator([exact(FREQUENCY_HZ)], RATE, 2)
         self._phasors: list[Phasors] = []
+        self._held: list[SampleBlock] = []
 
     def push(self, block: SampleBlock) -> None:
         """Take a block."""
-        self._phasors.append(self._demodulator.push(block.frame, block.samples)[1])
+        self._held.append(block)
+        if (block.frame + len(block.samples)) % RATE == 0:
+            sound = self._held[0].samples if len(self._held) == 1 else np.concatenate([b.samples for b in self._held])
+            self._phasors.append(self._demodulator.push(self._held[0].frame, sound)[1])
+            self._held = []
 
     def amplitude(self) -> float:
         """The mean phasor's length, channel A."""

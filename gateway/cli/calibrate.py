@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gateway.board import Board
+    from gateway.calibrating import Gas, GasLine
     from gateway.calibration import Calibration
     from gateway.config.config import Config
     from gateway.config.settings import Settings
-    from gateway.points import Gas
     from gateway.tables import Conditions
 
 _TABLES = ("light", "resonance", "water", "gas_law", "steering", "drift")
@@ -112,42 +112,41 @@ def _point_and_fit(args: argparse.Namespace, config: Config, board: Board) -> in
     from gateway import points
     from gateway.errors import CalibrationError, ConfigError
 
-    node, lock_in = points.nodes(config, args.node)
+    line = points.line(config, args.node)
     if args.action == "fit":
-        return _fit(args, node)
-    _read(args, config, board, node, lock_in)
+        return _fit(args, line.node)
+    _read(args, config, board, line)
     try:
-        return _fit(args, node)
+        return _fit(args, line.node)
     except (CalibrationError, ConfigError) as error:
         print(f"spectrophone: the point is written; no new calibration yet: {error}", file=sys.stderr)
     return 0
 
 
-def _read(args: argparse.Namespace, config: Config, board: Board, node: str, lock_in: str) -> None:
+def _read(args: argparse.Namespace, config: Config, board: Board, line: GasLine) -> None:
     import asyncio
     import sys
 
-    from gateway import jsonlines, points
+    from gateway import calibrating, jsonlines, points
     from gateway.clock import RealClock
     from gateway.config.override import overridden
     from gateway.progress import Progress
 
-    gas, clock = _gas(args, node), RealClock()
+    node, gas, clock = line.node, _gas(args, line.node), RealClock()
     config = overridden(config, device=args.microphone, ppm=gas.ppm if board.simulated else None)
     known = _conditions(args)
     progress = Progress(sys.stderr, f"reading {gas.ppm:g} ppm", 1.0)
     try:
-        reading, conditions = asyncio.run(points.take(config, board, clock, lock_in, gas, known, progress.at))
+        reading, conditions = asyncio.run(points.take(config, board, clock, line, gas, known, progress.at))
     finally:
         progress.end()
     if args.new:
-        points.begin(args.directory, node, clock)
-    points.remember(args.directory, node, reading, _completed(conditions, config, board.simulated))
+        calibrating.begin(args.directory, node, clock)
+    calibrating.remember(args.directory, node, reading, _completed(conditions, config, board.simulated))
     if args.json:
         print(jsonlines.line({"kind": "point", "node": node, **reading.model_dump(mode="json")}))
     else:
-        phasor = f"{reading.re:+.6g} {reading.im:+.6g}j ± {reading.sigma:.2g} full scale"
-        print(f"{node}: {gas.ppm:g} ppm gives {phasor}, {reading.records} records")
+        print(f"{node}: {calibrating.point_of(reading)}")
 
 
 def _completed(conditions: Conditions, config: Config, simulated: bool) -> Conditions:
@@ -161,26 +160,16 @@ def _completed(conditions: Conditions, config: Config, simulated: bool) -> Condi
 
 
 def _gas(args: argparse.Namespace, node: str) -> Gas:
-    import numpy as np
-
-    from gateway import points
+    """What the command line says is in the cell."""
+    from gateway.calibrating import Gas, with_background, wrong
     from gateway.errors import UsageError
 
-    ppm = args.ppm if args.action == "span" else 0.0
-    if args.action == "span" and not 0.0 < ppm <= 1e6:
-        raise UsageError(f"--ppm {ppm:g}: a span gas has more than 0 and at most 1e6 ppm", "For 0 take calibrate zero")
-    if not 0.0 <= args.sigma_ppm < 1e6:
-        raise UsageError(f"--sigma-ppm {args.sigma_ppm:g}: a standard deviation is 0 or more")
-    if args.seconds is not None and not 0.0 < args.seconds <= 86_400.0:
-        raise UsageError(f"--seconds {args.seconds:g}: more than 0 and at most 86400")
-    if args.action == "zero":
-        return points.Gas(0.0, args.sigma_ppm, args.seconds)
-    if not 0.0 < args.until < 1.0:
-        raise UsageError(f"--until {args.until:g}: more than 0 and less than 1", "0.001 is 0.1 % of the signal")
-    readings = () if args.new else points.session(args.directory, node)[0]
-    zeros = [complex(reading.re, reading.im) for reading in readings if reading.ppm == 0.0]
-    background = complex(np.mean(zeros)) if zeros else 0j
-    return points.Gas(ppm, args.sigma_ppm, args.seconds, args.until, background)
+    span = args.action == "span"
+    gas = Gas(args.ppm, args.sigma_ppm, args.seconds, args.until) if span else Gas(0.0, args.sigma_ppm, args.seconds)
+    if found := wrong(gas, span=span):
+        option, value, why = found
+        raise UsageError(f"--{option.replace('_', '-')} {value:g}: {why}")
+    return with_background(gas, args.directory, node, new=args.new)
 
 
 def _conditions(args: argparse.Namespace) -> Conditions:
@@ -201,7 +190,7 @@ def _conditions(args: argparse.Namespace) -> Conditions:
 def _fit(args: argparse.Namespace, node: str) -> int:
     from datetime import UTC, datetime, timedelta
 
-    from gateway import carried, jsonlines, points
+    from gateway import calibrating, carried, jsonlines
     from gateway.clock import RealClock
 
     clock, until = RealClock(), None
@@ -210,11 +199,11 @@ def _fit(args: argparse.Namespace, node: str) -> int:
         until = datetime.fromtimestamp(clock.utc_ns() // 1_000_000_000, UTC) + timedelta(days=args.valid_days)
     about = {"operator": args.operator, "gas": args.gas, "certificate": args.certificate, "valid_until": until}
     saturating = args.curve == "saturating"
-    made, file = points.calibrate(args.directory, node, clock, saturating=saturating, swept=swept, **about)
+    made, file = calibrating.calibrate(args.directory, node, clock, saturating=saturating, swept=swept, **about)
     if args.json:
         print(jsonlines.line(as_object(made)))
         return 0
-    print(f"{file}: {curve_of(made)}; {checks_of(made)}")
+    print(f"{file}: {calibrating.curve_of(made)}; {checks_of(made)}")
     return 0
 
 
@@ -222,7 +211,7 @@ def _show(args: argparse.Namespace, config: Config) -> int:
     from gateway import calibration, jsonlines, points
     from gateway.clock import RealClock
 
-    node = args.node or points.nodes(config, None)[0]
+    node = args.node or points.line(config, None).node
     file = calibration.current(args.directory, node)
     found = calibration.load(file)
     if args.json:
@@ -237,15 +226,6 @@ def _show(args: argparse.Namespace, config: Config) -> int:
 def as_object(calibration: Calibration) -> dict[str, Any]:
     """A calibration as a JSON object."""
     return {"kind": "calibration", **calibration.model_dump(mode="json", by_alias=True)}
-
-
-def curve_of(calibration: Calibration) -> str:
-    """The curve in a line: "1.2e-05 ± 2e-08 full scale per ppm, 0 to 2000 ppm"."""
-    curve = calibration.curve
-    told = f"{curve.slope:.6g} ± {curve.covariance[1][1] ** 0.5:.2g} full scale per ppm"
-    if curve.type == "saturating" and curve.bend:
-        told += f", saturation at {1.0 / curve.bend:.6g} ppm"
-    return f"{curve.type}, {told}, {curve.min_ppm:g} to {curve.max_ppm:g} ppm"
 
 
 def checks_of(calibration: Calibration) -> str:
@@ -266,6 +246,7 @@ def numbers_of(table: Settings | None) -> str:
 
 def described(calibration: Calibration, utc_ns: int) -> str:
     """A calibration as people read it, points and residuals included."""
+    from gateway.calibrating import curve_of
     from gateway.dsp.calibrate import residuals
 
     background, expiry = calibration.background, calibration.valid_until

@@ -1,20 +1,20 @@
-"""Two microphones become one signal, with the least noise that leaves the signal as it is.
+"""Two microphones become one signal: as the wires mix them, and with the least noise once the gas's steering is known.
 
-The wires (gains, mixes, the difference) read the gas as w s when the gas gives the microphones phasors in proportion
-to the steering s. Of all g that read it the same, g s = w s, generalised least squares has the least noise: with
-S = E n n^H the covariance of the phasors' noise, value = (w s) (s^H S^-1 x) / (s^H S^-1 s) and its variance
-|w s|^2 / (s^H S^-1 s), the Cramer-Rao bound for two sensors (Kay, Fundamentals of Statistical Signal Processing:
-Estimation Theory, 1993, section 4.5 and chapter 15). Noise that the microphones have in common goes out to the last,
-whatever their gains; with the wires' own weights only as far as they match.
-
-The steering here is what the wiring says of matched microphones: s = sign(w). A calibrated one is applied afterwards
-(`recombined`); so no microphone is called faulty for hearing the gas louder or weaker than the other.
+The wires (gains, mixes, the difference) read the microphones' phasors x as w x, and that is the lock_in's signal: it is
+what was asked for, whatever the microphones' gains. Where a calibration knows the steering s, the phasors that the gas
+gives the microphones, every g with g s = w s reads the gas the same, and generalised least squares has the least noise:
+with S = E n n^H the covariance of the phasors' noise, value = (w s) (s^H S^-1 x) / (s^H S^-1 s) and its variance
+|w s|^2 / (s^H S^-1 s), the Cramer-Rao bound for two sensors (Kay, Estimation Theory, 1993, section 4.5 and chapter 15).
+Noise that the microphones have in common goes out to the last, whatever their gains; with the wires' own weights only
+as far as they match. A steering that is wrong by 5 % at one microphone makes an error of 2.5 %, which changes with the
+noise: so it is not done on a guess (`recombined`).
 
 S is learnt: the mean over the records so far, from FORGETTING_S on one that forgets. The record itself is part of it,
 by its share p, so that a burst is met at once. Its noise is then a little less in the direction g than it is in truth,
 for g was chosen to make it so: of K snapshots p (2 - p) / K of its variance is hidden. And g strays from the best: that
-costs q / (K - 1) of variance, q the sum of the squared shares. Both are put right in sigma; with p = q = 1, a record by
-itself, this is exactly Reed, Mallett and Brennan, IEEE Trans. Aerosp. Electron. Syst. 10 (1974) 853, equation 20.
+costs q / (K - 1) of variance, q the sum of the squared shares. Both are put right in the covariance that goes with the
+record, for s = sign(w), which is about what the wires are for; with p = q = 1, a record by itself, this is exactly
+Reed, Mallett and Brennan, IEEE Trans. Aerosp. Electron. Syst. 10 (1974) 853, equation 20.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Combined:
 
     `value`: as the weights say it; `sigma`: one standard deviation of its real or imaginary part, with `dof` degrees of
     freedom; `covariance` complex128 [microphones, microphones] of the phasors' noise (diagonal: variance of the real
-    part), as learnt, and so loud that it gives `sigma` in this record; `left_out`: a microphone was not used;
-    `estimated`: the value rests on clipped sound.
+    part), as learnt, and as loud as this record; `left_out`: a microphone was not used; `estimated`: the value rests on
+    clipped sound.
     """
 
     value: complex
@@ -67,6 +67,7 @@ class Combiner:
     """Combines the microphones of one lock_in from record to record."""
 
     STATE = ("_covariance", "_records", "_spread")
+    LASTING = True
 
     def __init__(self, weights: Reals) -> None:
         """`weights` float64 [microphones], none of them 0: with which the nodes before the lock_in mix them."""
@@ -79,28 +80,19 @@ class Combiner:
         """The signal of a record of `record_s` seconds.
 
         A microphone that is dead, or at full scale where the other is not, is left out: the signal is then the other's,
-        as large as the two would give it, and nothing is learnt. As long as a single snapshot is all that is known of the
-        noise, the wires' own weights are taken: others would hide it all.
+        as large as the two would give it, and nothing is learnt.
         """
         used = self._used(reduced)
         if np.count_nonzero(used) < 2:
             return self._single(reduced, int(used.argmax()))
         count = len(reduced.noise)
         now = reduced.noise.T @ reduced.noise.conj() / count
-        learnt, share = self._learn(now, record_s)
-        loaded = learnt + LOADING * np.diag(np.diag(learnt))
-        hidden = share * (2.0 - share) / count
-        known = hidden <= 0.5
-        gains = _gains(loaded, self._steering, self._weights) if known else self._weights.astype(complex)
-        hidden = hidden if known else 0.0
-        value = complex(gains @ reduced.phasors)
-        power = float((gains @ now @ gains.conj()).real) * (1.0 + self._spread / max(1, count - 1)) / (1.0 - hidden)
-        expected = float((gains @ loaded @ gains.conj()).real)
+        covariance, hidden = self._learn(now, record_s, count)
         return Combined(
-            value,
-            math.sqrt(power / 2.0),
+            complex(self._weights @ reduced.phasors),
+            math.sqrt(float(np.mean(np.abs(reduced.noise @ self._weights) ** 2)) / 2.0),
             max(1, round(2.0 * count * (1.0 - hidden))),
-            loaded * (power / 2.0 / expected) if expected > 0.0 else loaded,
+            covariance,
             False,
             bool(reduced.estimated.any()),
         )
@@ -144,21 +136,30 @@ class Combiner:
             fallen |= noise == 0.0
         return np.asarray(fallen & ((tone < 0.3 * tone[::-1]) | ~clear))
 
-    def _learn(self, now: Phasors, record_s: float) -> tuple[Phasors, float]:
-        """Take this record's covariance in; returns the mean and the record's share of it."""
+    def _learn(self, now: Phasors, record_s: float, count: int) -> tuple[Phasors, float]:
+        """Take this record's covariance in, that of `count` snapshots. Returns the phasors' for `recombined`, and the
+        part of the variance that is hidden from it.
+        """
         self._records += 1
         share = max(1.0 / self._records, min(1.0, record_s / FORGETTING_S))
         before = now if self._covariance is None else self._covariance
-        self._covariance = learnt = before + share * (now - before)
+        self._covariance = before + share * (now - before)
         self._spread = (1.0 - share) ** 2 * self._spread + share**2
-        return learnt, share
+        hidden = share * (2.0 - share) / count
+        if hidden > 0.5:
+            return np.diag(np.diag(now)) / 2.0, 0.0
+        loaded = self._covariance + LOADING * np.diag(np.diag(self._covariance))
+        gains = _gains(loaded, self._steering, self._weights)
+        power = float((gains @ now @ gains.conj()).real) * (1.0 + self._spread / max(1, count - 1)) / (1.0 - hidden)
+        expected = float((gains @ loaded @ gains.conj()).real)
+        return loaded * (power / 2.0 / expected) if expected > 0.0 else loaded, hidden
 
 
 def recombined(pair: Pair, steering: complex) -> tuple[complex, float]:
     """The signal of a lock_in's pair when the gas gives microphone B `steering` times the phasor of A.
 
     Returns the value, in the units of LockInResult's in_phase and quadrature and as the weights read that gas, and its
-    sigma, with the degrees of freedom of the result. With the steering that the wiring says, both are the result's own.
+    sigma, with the degrees of freedom of the result.
     """
     covariance = np.array(pair.covariance)
     gains = _gains(covariance, np.array([1.0, steering]), np.array(pair.weights))

@@ -178,6 +178,7 @@ class Follower:
         "surprises",
         "dwells",
     )
+    LASTING = True
 
     def __init__(
         self,
@@ -213,6 +214,10 @@ class Follower:
         self.presence = 0.0  # running mean of (amplitude / sigma)^2, without the part that noise has in it
         self.surprises = 0
         self.dwells: tuple[Dwell, ...] = ()
+
+    def renewed(self, gap_s: float) -> None:
+        """Times are those of a new stream, which began `gap_s` after the last record."""
+        self.t_s = None if self.t_s is None else -gap_s
 
     @property
     def f0_hz(self) -> float:

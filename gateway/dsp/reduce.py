@@ -45,6 +45,8 @@ WAVED = 240_000
 left leaks little."""
 TAPER = 0.05
 """Part of the record in the flanks of a Tukey window: what is left of a tone leaks less."""
+LEFT_OF_TONES = 2.0
+"""Beside tones a knock has to stand so many times higher: what the fit leaves of them is not quite Gaussian."""
 ROUNDING = 1e-6
 """Float32 sound gives lines and steps of this part of the carrier: they are no tones and no knocks."""
 SILENT = 1e-8
@@ -68,9 +70,11 @@ class Reduced:
     estimated: Bools
 
 
-def reduce(z: Phasors, images: Phasors, clipped: Reals) -> Reduced:
+def reduce(z: Phasors, images: Phasors, clipped: Reals, known: tuple[float, ...] = ()) -> Reduced:
     """`z` complex128 [sub-blocks, microphones], at least 6 sub-blocks, of which a tone A gives A + images A* ;
-    `images` complex128 [sub-blocks]; `clipped` float64 like `z`, the part of the samples at full scale.
+    `images` complex128 [sub-blocks]; `clipped` float64 like `z`, the part of the samples at full scale. `known` are
+    tones that are there by right, other lasers', and their images, in turns per sub-block: they are fitted and not
+    counted. Those too near the carrier to be told from it are left.
 
     Clipped sub-blocks are cut out where every microphone has some and they are the minority. Where clipped sound is
     used, what is heard of a weak tone is the part of the time that is not clipped, E g'(x) of the clipper g (Bussgang,
@@ -78,16 +82,18 @@ def reduce(z: Phasors, images: Phasors, clipped: Reals) -> Reduced:
     """
     estimated, usable = _clipping(clipped)
     heard = ~estimated if estimated.any() and not estimated.all() else slice(None)
-    fit = _plain(len(z))
+    known = tuple(turns for turns in known if abs(turns) * len(z) >= FIRST_BIN)
+    fit = _plain(len(z), known)
     phasors, residual = fit.apart(z, images)
     masked, tones = 0.0, 0
     if usable is not None or _disturbed(residual[:, heard], ROUNDING * float(np.abs(phasors).max())):
-        fit, masked, tones = _pursued(z, images, np.ones(len(z), bool) if usable is None else usable, heard)
+        whole = np.ones(len(z), bool) if usable is None else usable
+        fit, masked, tones = _pursued(z, images, whole, heard, _lasers(known))
         phasors, residual = fit.apart(z, images)
     noise = fit.noise(residual)
     if estimated.any():
-        whole = np.maximum(1.0 - (fit.weights @ clipped) / fit.weights.sum(), 0.05)
-        phasors, noise = phasors / whole, noise / whole
+        part = np.maximum(1.0 - (fit.weights @ clipped) / fit.weights.sum(), 0.05)
+        phasors, noise = phasors / part, noise / part
     return Reduced(phasors, noise, masked, tones, estimated)
 
 
@@ -172,10 +178,15 @@ class _Fit:
         return rows * np.float64(np.linalg.norm(self.row))
 
 
-@lru_cache(maxsize=4)
-def _plain(count: int) -> _Fit:
+def _lasers(known: tuple[float, ...]) -> _Waves:
+    """The tones that are known."""
+    return _Waves(known, (1,) * len(known))
+
+
+@lru_cache(maxsize=16)
+def _plain(count: int, known: tuple[float, ...]) -> _Fit:
     """The fit where nothing interferes."""
-    return _Fit(np.ones(count), _Waves())
+    return _Fit(np.ones(count), _lasers(known))
 
 
 def _disturbed(residual: Phasors, least: float) -> bool:
@@ -285,13 +296,15 @@ def _heights(x: Phasors, least: float) -> Reals:
     return power
 
 
-def _pursued(z: Phasors, images: Phasors, usable: Bools, heard: Bools | slice) -> tuple[_Fit, float, int]:
+def _pursued(
+    z: Phasors, images: Phasors, usable: Bools, heard: Bools | slice, lasers: _Waves
+) -> tuple[_Fit, float, int]:
     """The fit with knocks cut out of the `usable` sub-blocks and tones beside it, as the `heard` microphones say; which
-    part was cut out, and how many tones there are. Knocks that do not stand over chance in the end, with nothing cut
-    out, were none.
+    part was cut out, and how many tones there are beside the `lasers`. Knocks that do not stand over chance in the end,
+    with nothing cut out, were none.
     """
     count = len(z)
-    kept, waves, least = usable, _Waves(), 0.0
+    kept, waves, least = usable, lasers, 0.0
     limits = _chance(count, z[:, heard].shape[1])
     fit = _Fit(usable.astype(float), waves)
     most = max(2, min(WAVES, WAVED // count))
@@ -300,8 +313,9 @@ def _pursued(z: Phasors, images: Phasors, usable: Bools, heard: Bools | slice) -
         least = ROUNDING * float(np.abs(phasors).max())
         heights = _heights(residual, least)
         left = residual * kept[:, None]
-        tops = _tops(_lines(left), least * math.sqrt(count), not waves.total) if waves.total < most else []
-        quiet = usable & ~_knocked(heights, limits, not waves.total)
+        first = waves is lasers
+        tops = _tops(_lines(left), least * math.sqrt(count), first) if waves.total < most else []
+        quiet = usable & ~_knocked(heights, limits, first)
         if 4 * np.count_nonzero(quiet) < count:
             quiet = usable
         if tops and tops[0][0] > heights[kept].max():
@@ -314,9 +328,11 @@ def _pursued(z: Phasors, images: Phasors, usable: Bools, heard: Bools | slice) -
         fit = _Fit(kept.astype(float), waves)
     if not np.array_equal(kept, usable):
         residual = _Fit(usable.astype(np.float64), waves).apart(z[:, heard], images)[1]
-        kept = kept if _heights(residual, least).max() > limits[1] else usable
-    fit = _Fit(kept * (_tukey(count) if waves.total else np.ones(count)), waves)
-    return fit, float(np.count_nonzero(usable & ~kept)) / count, len(waves.turns)
+        sure = limits[1] * (1.0 if waves is lasers else LEFT_OF_TONES)
+        kept = kept if _heights(residual, least).max() > sure else usable
+    fit = _Fit(kept * (np.ones(count) if waves is lasers else _tukey(count)), waves)
+    tones = len(waves.turns) - len(lasers.turns) + (waves.orders[: len(lasers.orders)] != lasers.orders)
+    return fit, float(np.count_nonzero(usable & ~kept)) / count, tones
 
 
 def _knocked(heights: Reals, limits: tuple[float, float, float, float], first: bool) -> Bools:

@@ -100,33 +100,52 @@ class SameCodec:
 
     def align(self, z: Phasors, start_s: float) -> Aligned:
         """See PhaseReference."""
-        line = fit_line(_times(z, start_s, self._sub_block_s), z @ self._mix, self._sub_block_s, self._width_hz)
+        signal, record_s = z @ self._mix, len(z) * self._sub_block_s
+        turn = np.ones(len(z), np.complex128)
+        still = _still(signal)
+        if still is not None and start_s > self._doubted_until_s:
+            self._watch(start_s + record_s / 2.0, still, 0.0, record_s, None)
+            return Aligned(turn, None, None, True, True)
+        line = fit_line(_times(z, start_s, self._sub_block_s), signal, self._sub_block_s, self._width_hz)
         good = line.snr >= self.GOOD
         if good:
-            self._watch(line, len(z) * self._sub_block_s)
+            took_s = self.HALF_TURN / (2.0 * math.pi * abs(line.offset_hz)) if _turning(line, record_s) else None
+            self._watch(line.centre_s, line.phase, line.offset_hz, record_s, took_s)
         else:
             self.restart()
-        turn = np.ones(len(z), np.complex128)
         if line.centre_s > self._doubted_until_s:
             return Aligned(turn, None, None, True, True)
         return Aligned(turn, *_told(line if good else None), False, True)
 
-    def _watch(self, line: Line, record_s: float) -> None:
-        gap = line.centre_s - self._last_s > 1.5 * record_s
-        expected = 0.0 if gap else math.pi * (self._last_hz + line.offset_hz) * (line.centre_s - self._last_s)
-        self._turned += expected + math.remainder(line.phase - self._last_phase - expected, 2.0 * math.pi)
-        self._last_s, self._last_phase, self._last_hz = line.centre_s, line.phase, line.offset_hz
-        slow = line.centre_s - self._since_s > self.HALF_TURN / self.SLOWEST
-        if _turning(line, record_s):
-            self._doubt(line.centre_s, self.HALF_TURN / (2.0 * math.pi * abs(line.offset_hz)))
+    def _watch(self, now_s: float, phase: float, offset_hz: float, record_s: float, took_s: float | None) -> None:
+        """Go on to a record whose middle is `now_s`; `took_s`: how long HALF_TURN takes, where it visibly turns."""
+        gap = now_s - self._last_s > 1.5 * record_s
+        expected = 0.0 if gap else math.pi * (self._last_hz + offset_hz) * (now_s - self._last_s)
+        self._turned += expected + math.remainder(phase - self._last_phase - expected, 2.0 * math.pi)
+        self._last_s, self._last_phase, self._last_hz = now_s, phase, offset_hz
+        slow = now_s - self._since_s > self.HALF_TURN / self.SLOWEST
+        if took_s is not None:
+            self._doubt(now_s, took_s)
         elif not gap and not slow and abs(self._turned) > self.HALF_TURN:
-            self._doubt(line.centre_s, line.centre_s - self._since_s)
+            self._doubt(now_s, now_s - self._since_s)
         elif not gap and not slow:
             return
-        self._since_s, self._turned = line.centre_s, 0.0
+        self._since_s, self._turned = now_s, 0.0
 
     def _doubt(self, now_s: float, took_s: float) -> None:
         self._doubted_until_s = max(self._doubted_until_s, now_s + 3.0 * took_s)
+
+
+def _still(signal: Phasors) -> float | None:
+    """The phase of a record whose quarters agree to a tenth, radians; None where they do not, or it is too short."""
+    quarter = len(signal) // 4
+    if quarter < 2:
+        return None
+    parts = signal[: 4 * quarter].reshape(4, quarter).sum(axis=1).tolist()
+    whole = sum(parts)
+    if not all(abs(4.0 * part - whole) < 0.1 * abs(whole) for part in parts):
+        return None
+    return math.atan2(whole.imag, whole.real)
 
 
 def _turning(line: Line, record_s: float) -> bool:

@@ -55,6 +55,7 @@ class Smoother:
     """Smooths one quantity. What it knows is in the attributes without an underscore."""
 
     STATE = ("mean", "variance", "t_s", "up", "down", "sigma", "lag")
+    LASTING = True
 
     def __init__(self, walk: float | None = None) -> None:
         """`walk`: how far the quantity itself wanders, in its unit per root second (N of an Allan deviation's random
@@ -67,6 +68,10 @@ class Smoother:
         self.up, self.down = Run(), Run()
         self.sigma = 0.0
         self.lag = 0.0  # running mean of z
+
+    def renewed(self, gap_s: float) -> None:
+        """Times are those of a new stream, which began `gap_s` after the last value."""
+        self.t_s = -gap_s
 
     def step(self, value: float | None, sigma: float, t_s: float) -> tuple[float, float] | None:
         """The smoothed value and its standard deviation at `t_s`, None before the first value.

@@ -71,7 +71,7 @@ def answer_payload(result: CommandResult) -> bytes:
 def state_payload(output: OutputFace | None, state: str) -> bytes:
     """An output's state as read back: ON or OFF for switches, a light's JSON for LEDs, the text itself for
     others."""
-    if output is None or output.kind in ("number", "reading"):
+    if output is None or output.kind in ("number", "reading", "procedure"):
         return state.encode()
     if output.kind == "switch":
         return {"on": b"ON", "off": b"OFF"}.get(state, b"None")

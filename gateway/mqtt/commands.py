@@ -1,7 +1,8 @@
 """What comes in on TARGET/set becomes a command, or a refusal with its reason; never an exception.
 
 A switch takes ON or OFF, an LED the light JSON of Home Assistant or a plain word (red, off), a number a
-number. Words are the output's own verbs, in any case. A retained command is refused whatever it says: it may
+number, the calibration a plain word (zero, cancel) or JSON with what it needs to know: {"do": "span", "ppm": 1000}.
+Words are the output's own verbs, in any case. A retained command is refused whatever it says: it may
 be days old, and it would act again at every reconnect.
 """
 
@@ -31,6 +32,15 @@ _COLOURS = {
     "magenta": (255, 0, 255),
     "white": (255, 255, 255),
 }
+
+
+_TAKES: dict[str, dict[str, type]] = {
+    "zero": {"sigma_ppm": float, "seconds": float, "node": str, "new": bool},
+    "span": {"ppm": float, "sigma_ppm": float, "seconds": float, "node": str, "new": bool},
+    "cancel": {},
+}
+"""What may stand beside "do", and of which kind it is."""
+_KINDS = {float: "a number", str: "text", bool: "true or false"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +99,8 @@ def _wish(arrival: Arrival, output: OutputFace) -> tuple[str, dict[str, Any]]:
         raise CommandRefused("the command is not UTF-8 text") from None
     if output.kind == "number":
         return "set", {"value": _number(text)}
+    if output.kind == "procedure":
+        return _procedure(_json(text) if text.startswith("{") else {"do": text}, output)
     if text.startswith("{"):
         return _light(_json(text), output), {}
     return _verb(text.lower(), output), {}
@@ -97,8 +109,30 @@ def _wish(arrival: Arrival, output: OutputFace) -> tuple[str, dict[str, Any]]:
 def _verb(word: str, output: OutputFace) -> str:
     if word in output.verbs:
         return word
-    shown = repr(word) if len(word) <= 40 else repr(word[:40]) + "..."
-    raise CommandRefused(f"{output.target} does not know {shown}", f"It knows: {', '.join(output.verbs)}")
+    raise CommandRefused(f"{output.target} does not know {_shown(word)}", f"It knows: {', '.join(output.verbs)}")
+
+
+def _shown(word: str) -> str:
+    return repr(word) if len(word) <= 40 else repr(word[:40]) + "..."
+
+
+def _procedure(wish: dict[str, Any], output: OutputFace) -> tuple[str, dict[str, Any]]:
+    """The verb for {"do": "span", "ppm": 1000, "node": "co2"}, and what it is told beside."""
+    said = wish.get("do")
+    if not isinstance(said, str):
+        raise CommandRefused('"do" is missing, or no word', f"It may be: {', '.join(output.verbs)}")
+    verb = _verb(said.strip().lower(), output)
+    takes = _TAKES.get(verb, {})
+    args = {name: value for name, value in wish.items() if name != "do"}
+    for name, value in args.items():
+        if name not in takes:
+            known = ", ".join(takes) or "nothing"
+            raise CommandRefused(f"{verb} does not take {_shown(name)}", f"It takes: {known}")
+        if not isinstance(value, takes[name]) or (isinstance(value, float) and not math.isfinite(value)):
+            raise CommandRefused(f'"{name}" is not {_KINDS[takes[name]]}')
+    if "ppm" in takes and "ppm" not in args:
+        raise CommandRefused(f"{verb} needs the concentration of its gas", f'Say {{"do": "{verb}", "ppm": 1000}}')
+    return verb, args
 
 
 def _number(text: str) -> float:

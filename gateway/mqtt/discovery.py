@@ -9,6 +9,7 @@ ammonia and the others have none.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ from gateway.mqtt.topics import Topics
 
 COMMAND_EXPIRY_S = 10
 """How long a broker may keep a command of Home Assistant (2026.6 and later) for a box that is away."""
+LONGEST_STATE = 255
+"""Characters that Home Assistant takes as a state; a longer one is "unknown" there."""
 Component = dict[str, Any]
 
 
@@ -62,7 +65,7 @@ def payload(face: Face, topics: Topics, expire_s: int) -> dict[str, Any]:
     for signal in face.signals:
         components |= _signal(face, signal, topics, expire_s)
     for output in face.outputs:
-        components |= _output(output, topics)
+        components |= _procedure(face, output, topics) if output.kind == "procedure" else _output(output, topics)
     components |= _alarms(face, topics) | _health(topics)
     for key, component in components.items():
         component["uniq_id"] = f"{device_id(face)}_{key}"
@@ -144,6 +147,23 @@ def _output(output: OutputFace, topics: Topics) -> dict[str, Component]:
         return {key: base | {"p": "light", "name": f"LED {name}", "effect": bool(effects), "fx_list": effects}}
     icon = "mdi:laser-pointer" if place == "laser" else "mdi:electric-switch"
     return {key: base | {"p": "switch", "ic": icon}}
+
+
+def _procedure(face: Face, output: OutputFace, topics: Topics) -> dict[str, Component]:
+    """The calibration: how far it is, and buttons for what needs no number."""
+    key, place = output.target, topics.command(output.target)
+    state: Component = {"p": "sensor", "name": key.capitalize(), "stat_t": topics.state(key)}
+    state |= {"val_tpl": f"{{{{ value[:{LONGEST_STATE}] }}}}", "ic": "mdi:tune-vertical"}
+    button: Component = {"p": "button", "cmd_t": place, "msg_exp_int": COMMAND_EXPIRY_S, "ent_cat": "config"}
+    components = {key: _diagnostic(state)}
+    locked = {signal.node for signal in face.signals if signal.kind == "lock_in"}
+    for node in [gas.node for gas in face.gases if gas.source in locked]:
+        alone = len(face.gases) == 1
+        told = "zero" if alone else json.dumps({"do": "zero", "node": node})
+        name = "Calibrate zero" if alone else f"Calibrate zero {node}"
+        components[f"{key}_zero_{node}"] = button | {"name": name, "pl_prs": told}
+    components[f"{key}_cancel"] = button | {"name": "Cancel calibration", "pl_prs": "cancel"}
+    return components
 
 
 def _alarms(face: Face, topics: Topics) -> dict[str, Component]:

@@ -29,6 +29,7 @@ _KEYS = {
     "light": _ANY | _COMMAND | _words("schema sup_clrm effect fx_list flsh trns brightness"),
     "number": _ANY | _COMMAND | _words("dev_cla min max step mode unit_of_meas"),
     "event": _ANY | _words("dev_cla evt_typ"),
+    "button": _ANY - _words("stat_t val_tpl") | _COMMAND | _words("dev_cla pl_prs"),
 }
 _NEEDS = {
     "sensor": ("stat_t",),
@@ -37,6 +38,7 @@ _NEEDS = {
     "light": ("cmd_t", "stat_t"),
     "number": ("cmd_t", "stat_t", "min", "max"),
     "event": ("stat_t", "evt_typ"),
+    "button": ("cmd_t",),
 }
 _UNITS: dict[str, tuple[str, ...]] = {
     "carbon_dioxide": ("ppm",),

@@ -7,6 +7,7 @@ measurement/NODE       a concentration (expires)
 signal/NODE            a lock-in or peak result (expires)
 laser, relay/NAME ...  an output's state, read back (retained)
 laser/set ...          a command
+calibration            how far a reading of zero or span gas is, and what it gave (retained)
 alarm                  an alarm is raised or cleared (event)
 alarm_state/RULE       ON while the alarm is raised (retained)
 problem                ON while values are missing or invalid, and why (retained)

@@ -5,6 +5,8 @@ What the curve does not know, `sigma_calibration_percent`, is joined in squares 
 expanded uncertainty is t_{0.975}(dof) u with the effective degrees of freedom of Welch and Satterthwaite (GUM G.4). The
 limit of detection is three sigma at zero. Values are never clamped: below zero is what noise about zero looks like.
 
+When values stay away, the last one is said to be stale: nobody shall take an old number for a new one.
+
 Beside the raw value stands a smoothed one (dsp/smooth.py), made of valid values only. Smoothing lessens the noise and
 nothing else: what a calibration is uncertain by is in the smoothed value's sigma as well.
 """
@@ -12,6 +14,7 @@ nothing else: what a calibration is uncertain by is in the smoothed value's sigm
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import scipy.special
 
@@ -33,18 +36,22 @@ from gateway.types import (
     SampleBlock,
 )
 
+LATE, LATE_S = 3.0, 2.0
+
 
 class Concentration:
     """A calibration curve."""
 
     Settings = ConcentrationSettings
-    STATE = ("_curve", "_smoother")
+    STATE = ("_curve", "_smoother", "_last", "_told")
 
     def __init__(self, name: str, settings: ConcentrationSettings, place: Place) -> None:
         self.after = place
         self._name, self._source = name, settings.source
         self._curve = _curve(name, settings, place)
         self._smoother = Smoother() if settings.smoothing else None
+        self._last: LockInResult | PeakResult | None = None
+        self._told = False
 
     def process(self, block: SampleBlock, results: list[Result]) -> list[Result]:
         """See ComputingNode."""
@@ -52,10 +59,25 @@ class Concentration:
         for tone in results:
             if isinstance(tone, LockInResult | PeakResult) and tone.node == self._source:
                 read = self._curve.read(tone, block)
+                if read.reading is None:
+                    read = replace(read, flags=read.flags | self._overdue(tone.t_ns))
+                else:
+                    self._last, self._told = tone, False
                 made.append(self._measurement(tone, read, self._expired(tone.t_ns, block)))
                 if read.resonance is not None:
                     made.append(read.resonance)
-        return made
+        if made or self._told or self._last is None or not self._overdue(block.end_ns):
+            return made
+        self._told = True
+        nothing = replace(self._last, t_ns=block.end_ns, flags=NO_FLAGS)
+        return [self._measurement(nothing, Read(None, self._overdue(block.end_ns)), NO_FLAGS)]
+
+    def _overdue(self, t_ns: int) -> Flags:
+        """The flag stale where the last value is older than LATE records and LATE_S seconds."""
+        last = self._last
+        if last is None or t_ns - last.t_ns < 1e9 * max(LATE_S, LATE * last.integration_s):
+            return NO_FLAGS
+        return frozenset({Flag.STALE})
 
     def _measurement(self, tone: LockInResult | PeakResult, read: Read, expired: Flags) -> Measurement:
         reading = read.reading

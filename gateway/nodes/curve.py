@@ -17,7 +17,8 @@ SLACK = 4.5
 once in ten thousand records of 32 degrees of freedom."""
 OFF_RESONANCE = 0.3
 """A detuning beyond which a value is flagged: it weakens the signal by 4 %, and Q counts in first order."""
-_POLYNOMIAL_ONLY = ("min_ppm", "max_ppm", "q", "reference_temperature_c")
+_COMPENSATION_ONLY = ("q", "reference_temperature_c")
+_POLYNOMIAL_ONLY = ("min_ppm", "max_ppm", *_COMPENSATION_ONLY)
 
 
 class ConcentrationSettings(Settings):
@@ -61,6 +62,11 @@ class ConcentrationSettings(Settings):
         given = [name for name in _POLYNOMIAL_ONLY if name in self.model_fields_set]
         if self.calibration is not None and given:
             raise ValueError(f"the calibration file has its own {' and '.join(given)}. Take that out")
+        useless = [name for name in _COMPENSATION_ONLY if name in self.model_fields_set]
+        if useless and not self.temperature_compensation:
+            raise ValueError(
+                f"only temperature_compensation: true makes use of {' and '.join(useless)}. Write it, or take that out"
+            )
         if self.min_ppm >= self.max_ppm:
             raise ValueError("min_ppm must be below max_ppm")
         if coefficients is not None and not any(coefficients[1:]):

@@ -14,24 +14,31 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.dsp.demodulator import Demodulator, Phasors, sub_block_frames
-from gateway.types import Flag, SampleBlock
+from gateway.types import Flag, SampleBlock, Samples
 
 FULL_SCALE = 1.0 - 2.0**-15
 """From here on a sample counts as clipped (drivers/sound.py says why)."""
+STEP = 2.0**-15
+"""Of a 16-bit converter. Coarser ones are not in use, and finer ones lie below every microphone's noise."""
+_FEW = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Baseband:
     """One block at one frequency, in hertz.
 
-    `z` complex128 [sub-blocks, channels], of which the first is number `first` on the grid. `clipped` float64
-    [channels]: the part of the block's samples at full scale, None where there is none. `epoch` counts the changes of
-    the laser's frequency.
+    `z` complex128 [sub-blocks, channels], of which the first is number `first` on the grid. `clipped` float64 [touched
+    sub-blocks, channels]: the part of a sub-block's samples that this block has at full scale, the first of them number
+    `clipped_first`; none where none is. `power`: mean square of the sound
+    per channel, where it has the steps of a 16-bit converter, else None. `epoch` counts the changes of the laser's
+    frequency.
     """
 
     first: int
     z: Phasors
-    clipped: npt.NDArray[np.float64] | None
+    clipped_first: int
+    clipped: npt.NDArray[np.float64]
+    power: tuple[float, ...] | None
     frequency: Fraction
     epoch: int
 
@@ -59,9 +66,11 @@ class FrontEnd:
         self.sub_block = sub_block_frames(rate_hz)
         self._taps: list[Tap] = []
         self._frequencies: list[Fraction] = []
+        self._others: list[tuple[float, ...]] = []
         self._demodulator = Demodulator([], rate_hz, channels)
         self._epoch = 0
         self._block: SampleBlock | None = None
+        self._power: tuple[float, ...] | None = None
         self._first, self._z = 0, np.empty((0, channels, 0), np.complex128)
 
     def tap(self, tap: Tap) -> int:
@@ -75,10 +84,25 @@ class FrontEnd:
     def read(self, block: SampleBlock, number: int) -> Baseband:
         """What tap `number` hears of `block`; blocks come in order, each to be read by any number of taps."""
         self._push(block)
-        clipped = None
-        if Flag.OVERLOAD in block.flags and len(block.samples):
-            clipped = np.asarray(np.mean(np.abs(block.samples) >= FULL_SCALE, axis=0, dtype=np.float64))
-        return Baseband(self._first, self._z[:, :, number], clipped, self._frequencies[number], self._epoch)
+        first, clipped = self._clipped(block)
+        z = self._z[:, :, number]
+        return Baseband(self._first, z, first, clipped, self._power, self._frequencies[number], self._epoch)
+
+    def _clipped(self, block: SampleBlock) -> tuple[int, npt.NDArray[np.float64]]:
+        """See Baseband."""
+        if Flag.OVERLOAD not in block.flags or not len(block.samples):
+            return 0, np.zeros((0, self.channels))
+        first = block.frame // self.sub_block
+        frames, channels = np.nonzero(np.abs(block.samples) >= FULL_SCALE)
+        part = np.zeros(((block.frame + len(block.samples) - 1) // self.sub_block - first + 1, self.channels))
+        np.add.at(part, ((block.frame + frames) // self.sub_block - first, channels), 1.0 / self.sub_block)
+        return first, part
+
+    def others(self, number: int) -> tuple[float, ...]:
+        """Where the tones at the other taps' frequencies, and their images, are in the baseband of tap `number`: turns
+        per sub-block from -1/2 to 1/2.
+        """
+        return self._others[number]
 
     def images(self, number: int, first: int, count: int) -> Phasors:
         """As Demodulator.images, for tap `number`."""
@@ -94,7 +118,24 @@ class FrontEnd:
             self._demodulator.change(self._frequencies, block.frame)
             self._epoch += 1
         self._first, self._z = self._demodulator.push(block.frame, block.samples)
+        self._power = _coarse_power(block.samples)
 
     def restored(self) -> None:
         """Make what follows from the laser's frequency."""
         self._frequencies = [tap.frequency(self.laser) for tap in self._taps]
+        self._others = [self._beside(own) for own in self._frequencies]
+
+    def _beside(self, own: Fraction) -> tuple[float, ...]:
+        each = Fraction(self.sub_block, self.rate_hz)
+        away = [f for other in self._frequencies if other != own for f in (other - own, -other - own)]
+        return tuple(float((f * each + Fraction(1, 2)) % 1) - 0.5 for f in away)
+
+
+def _coarse_power(samples: Samples) -> tuple[float, ...] | None:
+    """Mean square per channel of float32 [frames, channels] in whole steps of STEP; None where there are finer ones, of
+    which a look at _FEW frames tells.
+    """
+    few = samples[:: max(1, len(samples) // _FEW)] / STEP
+    if not len(samples) or not np.array_equal(few, np.rint(few)):
+        return None
+    return tuple((np.einsum("ij,ij->j", samples, samples, dtype=np.float64) / len(samples)).tolist())

@@ -35,6 +35,11 @@ class Level:
         settling = math.ceil(place.settling_s * place.rate_hz)
         self._records = Records(frames, settling, np.float32, columns=(place.channels,))
 
+    @property
+    def due(self) -> int:
+        """See ComputingNode."""
+        return self._records.due
+
     def process(self, block: SampleBlock, results: list[Result]) -> list[Result]:
         """See ComputingNode."""
         return [self._result(record) for record in self._records.push(block.frame, block.samples, block.flags)]

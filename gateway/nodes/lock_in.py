@@ -24,7 +24,7 @@ from gateway.dsp.combine import Combined, Combiner
 from gateway.dsp.demodulator import Phasors, exact
 from gateway.dsp.reduce import Reduced, reduce
 from gateway.dsp.reference import Aligned, Free, Loopback, PhaseReference, SameCodec, debiased
-from gateway.nodes.front import Baseband, Tap
+from gateway.nodes.front import STEP, Baseband, Tap
 from gateway.nodes.place import Channel, NodeFault, Place
 from gateway.nodes.records import Record, Records
 from gateway.types import Flag, Flags, LockInResult, Pair, Result, SampleBlock
@@ -78,7 +78,12 @@ class LockIn:
         self._sub_block_s = place.front.sub_block / place.rate_hz
         length = max(6, round(settings.integration_s / self._sub_block_s))
         self._records = Records(length, 0, np.complex128, columns=(place.front.channels,))
-        self._clipped: list[tuple[int, int, npt.NDArray[np.float64]]] = []
+        self._clipped: list[tuple[int, npt.NDArray[np.float64]]] = []
+
+    @property
+    def due(self) -> int:
+        """See ComputingNode."""
+        return self._records.due * self._front.sub_block
 
     def process(self, block: SampleBlock, results: list[Result]) -> list[Result]:
         """See ComputingNode; `block` is the microphones' own sound."""
@@ -90,8 +95,8 @@ class LockIn:
             found = self._records.restart(heard.first, math.ceil(RING_UP_S / self._sub_block_s))
             self._reference.restart()
         self._epoch, self._dark = heard.epoch, dark
-        if heard.clipped is not None:
-            self._clipped.append((heard.first, heard.first + len(heard.z), heard.clipped))
+        if len(heard.clipped):
+            self._clipped.append((heard.clipped_first, heard.clipped))
         z = heard.z
         if self._loop is not None:
             channel, tap = self._loop
@@ -114,18 +119,24 @@ class LockIn:
             light=block.light,
             climate=block.climate,
         )
-        return result if record.values is None else self._measured(result, record.values, record.first)
+        if record.values is None:
+            return result
+        return self._measured(result, record.values, record.first, heard.power)
 
-    def _measured(self, result: LockInResult, z: npt.NDArray[np.complex128], first: int) -> LockInResult:
-        """The result with what the record says: phasors `z` [sub-blocks, channels] from number `first` on."""
+    def _measured(self, result: LockInResult, z: Phasors, first: int, power: tuple[float, ...] | None) -> LockInResult:
+        """The result with what the record says: phasors `z` [sub-blocks, channels] from number `first` on; `power` of
+        the sound as in Baseband.
+        """
         clipped = self._clipped_in(first, len(z))
         images = self._front.images(self._tap, first, len(z))
         flags = result.flags
         if clipped.any() and not clipped[:, self._microphones].any():
             flags = flags - {Flag.OVERLOAD}
+        if power is not None and self._underdithered(power, z):
+            flags = flags | {Flag.UNDERDITHERED}
         aligned = self._reference.align(self._alone(z, images, first), first * self._sub_block_s)
         turned = z[:, self._microphones] * aligned.turn[:, None]
-        reduced = reduce(turned, images * aligned.turn**2, clipped[:, self._microphones])
+        reduced = reduce(turned, images * aligned.turn**2, clipped[:, self._microphones], self._front.others(self._tap))
         combined = self._combiner.combine(reduced, result.integration_s)
         turn = self._turn if aligned.phase_known else 1.0 + 0.0j
         value = combined.value * turn
@@ -153,12 +164,21 @@ class LockIn:
             every[:, channel] = self._front.images(tap, first, len(z))
         return np.asarray((z - every * z.conj()) / (1.0 - np.abs(every) ** 2))
 
+    def _underdithered(self, power: tuple[float, ...], z: Phasors) -> bool:
+        """Whether a microphone that hears anything has, beside the tone, less than half a step of root mean square:
+        rounding is then no noise (Widrow and Kollar, Quantization Noise, 2008, chapter 5).
+        """
+        tones = np.abs(z.mean(axis=0)) ** 2 / 2.0
+        return any(power[m] > 0.0 and power[m] - float(tones[m]) < (0.5 * STEP) ** 2 for m in self._microphones)
+
     def _clipped_in(self, first: int, count: int) -> npt.NDArray[np.float64]:
         """The part of the samples at full scale, float64 [count, channels], from sub-block `first` on."""
         clipped = np.zeros((count, self._front.channels))
-        for begin, end, part in self._clipped:
-            clipped[max(0, begin - first) : max(0, end - first)] = part
-        self._clipped = [entry for entry in self._clipped if entry[1] > first + count]
+        for begin, part in self._clipped:
+            low, high = max(first, begin), min(first + count, begin + len(part))
+            if low < high:
+                clipped[low - first : high - first] += part[low - begin : high - begin]
+        self._clipped = [(begin, part) for begin, part in self._clipped if begin + len(part) > first + count]
         return clipped
 
 

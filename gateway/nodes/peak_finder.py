@@ -72,6 +72,11 @@ class PeakFinder:
         self._transform = BandTransform(self._frames, self._start, stop)
         self._records = Records(self._frames, 0, np.float32)
 
+    @property
+    def due(self) -> int:
+        """See ComputingNode."""
+        return self._records.due
+
     def process(self, block: SampleBlock, results: list[Result]) -> list[Result]:
         """See ComputingNode; `block` is the microphones' own sound."""
         samples = block.samples @ self._weights

@@ -17,8 +17,7 @@ file.
 from __future__ import annotations
 
 import math
-
-import numpy as np
+from collections.abc import Sequence
 
 from gateway.dsp.compensate import KELVIN, Reading
 from gateway.nodes.curve import OFF_RESONANCE, SLACK, ConcentrationSettings, Read
@@ -33,9 +32,7 @@ class Polynomial:
 
     def __init__(self, settings: ConcentrationSettings, laser_hz: float) -> None:
         self._settings, self._laser_hz = settings, laser_hz
-        self._curve = np.polynomial.Polynomial(settings.polynomial_coefficients or (0.0,))
-        self._slope = self._curve.deriv()
-        self._bend = self._slope.deriv()
+        self._coefficients = tuple(settings.polynomial_coefficients or (0.0,))
 
     def read(self, tone: LockInResult | PeakResult, block: SampleBlock) -> Read:
         """See Curve."""
@@ -48,10 +45,11 @@ class Polynomial:
         x, sigma = _signal(tone, 1.0 + 1j * detuning), tone.sigma * math.hypot(1.0, detuning)
         if x is None or not math.isfinite(x) or not math.isfinite(sigma):
             return Read(None, flags)
-        noise = math.hypot(float(self._slope(x)) * sigma, float(self._bend(x)) * sigma**2 / math.sqrt(2.0))
-        ppm = float(self._curve(x))
+        ppm, slope, bend = _derivatives(self._coefficients, x)
+        noise = math.hypot(slope * sigma, bend * sigma**2 / math.sqrt(2.0))
+        lod = 3.0 * abs(self._coefficients[1] if len(self._coefficients) > 1 else 0.0) * sigma
         terms = {"noise": noise, "calibration": abs(self._settings.sigma_calibration_percent / 100.0 * ppm)}
-        return Read(Reading(ppm, terms, tone.dof, 3.0 * abs(float(self._slope(0.0))) * sigma), flags)
+        return Read(Reading(ppm, terms, tone.dof, lod), flags)
 
     def within(self, ppm: float, sigma: float) -> bool:
         """See Curve."""
@@ -67,6 +65,16 @@ class Polynomial:
         warmer = (climate.temperature_c + KELVIN) / (self._settings.reference_temperature_c + KELVIN)
         f0 = max(1, round(f / self._laser_hz)) * self._laser_hz * math.sqrt(warmer)
         return 2.0 * self._settings.q * (f - f0) / f0
+
+
+def _derivatives(coefficients: Sequence[float], x: float) -> tuple[float, float, float]:
+    """c0 + c1 x + c2 x^2 + ..., its slope and its second derivative, by Horner's rule."""
+    value = slope = half_bend = 0.0
+    for coefficient in reversed(coefficients):
+        half_bend = half_bend * x + slope
+        slope = slope * x + value
+        value = value * x + coefficient
+    return value, slope, 2.0 * half_bend
 
 
 def _signal(tone: LockInResult | PeakResult, ring: complex) -> float | None:

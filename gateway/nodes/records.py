@@ -21,7 +21,7 @@ T = TypeVar("T", bound=np.generic)
 @dataclass(frozen=True, slots=True)
 class Record(Generic[T]):
     """`values` [length] or [length, columns], of which the first has the absolute index `first`; None for a record that
-    a break ended at `end`.
+    a break ended at `end`. Nobody changes them: they may be the sound itself.
     """
 
     first: int
@@ -48,6 +48,11 @@ class Records(Generic[T]):
         self._waited = False
         self._next = start
         self._begin = start + settling
+
+    @property
+    def due(self) -> int:
+        """The index at which the next record is full."""
+        return self._begin + len(self._buffer)
 
     @property
     def _kept(self) -> npt.NDArray[T]:
@@ -85,6 +90,12 @@ class Records(Generic[T]):
         values = values[max(0, self._begin + self._filled - first) :]
         while len(values):
             length = len(self._buffer)
+            if not self._filled and len(values) >= length:
+                whole = Record(self._begin, self._begin + length, values[:length], self._flags | flags)
+                out.append(whole)
+                self._waited, self._flags, self._begin = True, NO_FLAGS, whole.end
+                values = values[length:]
+                continue
             take = min(len(values), length - self._filled)
             self._buffer[self._filled : self._filled + take] = values[:take]
             self._filled += take

@@ -31,6 +31,9 @@ class SpectrumSettings(Settings):
         4096, description="samples per segment"
     )
     averages: int = Field(20, ge=1, le=1000, description="segments that are averaged")
+    interval_s: float = Field(
+        0.0, ge=0, le=3600, description="shortest time from one spectrum to the next; segments are the newest of it"
+    )
     overlap: Literal["none", "half"] = Field(
         "none", description="of one segment with the next; half finds more in noise, for twice the work"
     )
@@ -54,8 +57,14 @@ class SpectrumNode:
         self._window = scipy.signal.get_window(settings.window, self._size).astype(np.float32)
         self._enbw_bins = float(self._size * np.sum(self._window**2) / np.sum(self._window) ** 2)
         self._step = self._size // 2 if settings.overlap == "half" else self._size
-        frames = self._step * (self._averages - 1) + self._size
+        self._needed = self._step * (self._averages - 1) + self._size
+        frames = max(self._needed, round(settings.interval_s * place.rate_hz))
         self._records = Records(frames, math.ceil(place.settling_s * place.rate_hz), np.float32)
+
+    @property
+    def due(self) -> int:
+        """See ComputingNode."""
+        return self._records.due
 
     def process(self, block: SampleBlock, results: list[Result]) -> list[Result]:
         """See ComputingNode."""
@@ -65,7 +74,9 @@ class SpectrumNode:
     def _result(self, record: Record[np.float32]) -> Spectrum:
         power = np.full(self._size // 2 + 1, math.nan)
         if record.values is not None:
-            power = self._power(record.values) * (2.0 / float(np.sum(self._window)) ** 2 / self._averages)
+            power = self._power(record.values[-self._needed :]) * (
+                2.0 / float(np.sum(self._window)) ** 2 / self._averages
+            )
             power[0] /= 2.0
             power[-1] /= 2.0
         power.flags.writeable = False

@@ -42,13 +42,15 @@ def run(noise: Phasors, records: int, record_s: float, anew: bool = False, snaps
     """How much the variance is above the bound, dB, and what sigma^2 says of it; the coverage is checked."""
     generator = np.random.default_rng(1)
     combiner = Combiner(WIRES)
-    found: list[Combined] = []
+    found: list[tuple[complex, float, int]] = []
     for _ in range(records):
         combiner = Combiner(WIRES) if anew else combiner
-        found.append(combiner.combine(record(generator, noise, [5.0, -5.0], snapshots), record_s))
-    errors = np.array([combined.value - 10.0 for combined in found])
-    sigma = np.array([combined.sigma for combined in found])
-    limit = scipy.stats.t.ppf(0.975, [combined.dof for combined in found]) * sigma
+        heard = record(generator, noise, [5.0, -5.0], snapshots)
+        combined = combiner.combine(heard, record_s)
+        found.append((*recombined(pair(heard, combined), -1.0), combined.dof))
+    errors = np.array([value - 10.0 for value, _, _ in found])
+    sigma = np.array([sigma for _, sigma, _ in found])
+    limit = scipy.stats.t.ppf(0.975, [dof for _, _, dof in found]) * sigma
     inside = np.concatenate((np.abs(errors.real) < limit, np.abs(errors.imag) < limit))
     low, high = scipy.stats.binom.ppf([1e-4, 1.0 - 1e-4], len(inside), 0.95) / len(inside)
     variance = float(np.mean(np.abs(errors) ** 2)) / 2.0
@@ -178,15 +180,20 @@ def pair(reduced: Reduced, combined: Combined) -> Pair:
     return Pair((a, b), ((aa, ab), (ba, bb)), (1.0, -1.0))
 
 
-def test_a_pair_read_with_the_wires_steering_is_the_result() -> None:
+def test_the_result_is_as_the_wires_mix_it() -> None:
+    """Whatever the noise in common: nobody has said what the steering is."""
     generator = np.random.default_rng(7)
     combiner = Combiner(WIRES)
-    for _ in range(5):
-        reduced = record(generator, covariance(30, 1.2, 5), [5.0, -5.0])
+    found, heard = [], 5.0 * np.array([1.0, -0.9])
+    for _ in range(1000):
+        reduced = record(generator, covariance(20, 1.2, 5), heard)
         combined = combiner.combine(reduced, 1.0)
-        value, sigma = recombined(pair(reduced, combined), -1.0)
-        assert value == pytest.approx(combined.value, rel=1e-9)
-        assert sigma == pytest.approx(combined.sigma, rel=1e-9)
+        assert combined.value == pytest.approx(complex(WIRES @ reduced.phasors), rel=1e-12)
+        found.append((combined.value, combined.sigma))
+    errors = np.array([value for value, _ in found]) - complex(WIRES @ heard)
+    variance = float((WIRES @ covariance(20, 1.2, 5) @ WIRES).real) / 2.0
+    assert abs(errors.mean()) < 4.5 * math.sqrt(2.0 * variance / 1000.0)
+    assert np.mean([sigma**2 for _, sigma in found]) == pytest.approx(variance, rel=4.5 / math.sqrt(16_000.0))
 
 
 def test_a_calibrated_steering_takes_the_bias_out() -> None:

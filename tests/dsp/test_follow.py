@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gateway.dsp.air import speed_of_sound
-from gateway.dsp.follow import Followed, Follower, Mode
+from gateway.dsp.follow import WALK, Followed, Follower, Mode
 from gateway.types import Climate
 
 F0, Q = 2012.5, 50.0
@@ -223,3 +223,23 @@ def test_the_first_air_is_the_reference_where_none_was_noted() -> None:
     assert first.f0_hz == F0
     assert first.sigma_f0_hz == pytest.approx(0.01 * F0, rel=0.01)
     assert later.f0_hz == pytest.approx(F0 + 3.6, abs=0.1)
+
+
+def test_a_new_stream_goes_on_with_what_was_learnt_as_uncertain_as_the_pause_made_it() -> None:
+    """Of the offset's random walk, WALK half-widths per root second."""
+    fresh = Cell("pll", 100.0).follower
+    fresh.renewed(100.0)
+    assert fresh.t_s is None
+    sigmas = []
+    for gap_s in (0.0, 3600.0):
+        cell = Cell("pll", 100.0)
+        for _ in range(300):
+            cell.record(resonance(25.0, 0.9), Climate(25.0, 40.0, 101_325.0))
+        learnt = cell.follower.f0_hz
+        cell.follower.renewed(gap_s)
+        found = cell.follower.step(1.0, 1.0, cell.laser_hz, None, math.inf, Climate(25.0, 40.0, 101_325.0))
+        assert found.f0_hz == learnt
+        sigmas.append(found.sigma_f0_hz)
+    grown = math.sqrt(sigmas[1] ** 2 - sigmas[0] ** 2)
+    assert grown > WALK * HALF_WIDTH * math.sqrt(3600.0) * 0.999
+    assert grown < 2.0 * WALK * HALF_WIDTH * math.sqrt(3600.0)

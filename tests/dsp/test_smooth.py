@@ -134,3 +134,19 @@ def test_scale_and_offset_go_through(scale: float, offset: float) -> None:
     assert second is not None
     assert second[0] == pytest.approx(scale * (first[0] + offset), abs=1e-6 * scale)
     assert second[1] == pytest.approx(scale * first[1], rel=1e-6)
+
+
+@pytest.mark.parametrize("gap_s", [0.0, 1000.0])
+def test_a_new_stream_goes_on_with_the_old_value_as_uncertain_as_the_pause_made_it(gap_s: float) -> None:
+    """After 1000 values the next one of a new stream, a second on, finds the variance p + q (gap + 1)."""
+    walk = 0.02
+    smoother = Smoother(walk)
+    for i, value in enumerate(400.0 + noise(1000, 3)):
+        smoother.step(float(value), SIGMA, float(i))
+    before = smoother.variance
+    smoother.renewed(gap_s)
+    predicted = before + walk**2 * (gap_s + 1.0)
+    found = smoother.step(None, SIGMA, 1.0)
+    assert found is not None
+    assert smoother.variance == pytest.approx(predicted)
+    assert abs(found[0] - 400.0) < 4.5 * math.sqrt(predicted)

@@ -197,7 +197,7 @@ class Scene:
         """Entities that are missing, unavailable, or unknown where something should be known."""
         states = self.home.states()
         shown = {self.entity(k): states.get(self.entity(k), {}).get("state") for k in self.components}
-        fine = [e for e, s in shown.items() if s == "unknown" and (e.startswith("event.") or e in but)]
+        fine = [e for e, s in shown.items() if s == "unknown" and (e.startswith(("event.", "button.")) or e in but)]
         return [f"{e} is {s}" for e, s in shown.items() if s in (None, "unavailable", "unknown") and e not in fine]
 
     def all_alive(self, what: str) -> None:

@@ -17,9 +17,9 @@ from drivers.air import Air
 from drivers.cell import AMPLITUDE_PER_PPM, Cell
 from drivers.laser import SimulatedLaser
 from gateway import build, calibration
+from gateway.calibrating import Mean
 from gateway.carried import alone
 from gateway.dsp.calibrate import fit
-from gateway.points import Mean
 from gateway.tables import Reading
 from gateway.types import Climate, Command, Flag, Light, LockInResult, Measurement, ResonanceResult, Result, SampleBlock
 
@@ -199,6 +199,13 @@ def test_a_polynomial_with_temperature_compensation(tmp_path: Path) -> None:
             "calibration: {file}, q: 20",
             "processing.default_graph.nodes[2].parameters",
             "the calibration file has its own q",
+        ),
+        (
+            "",
+            "off",
+            "polynomial_coefficients: [0, 1], q: 20",
+            "processing.default_graph.nodes[2].parameters",
+            "only temperature_compensation: true makes use of q",
         ),
     ],
 )

@@ -18,6 +18,7 @@ from drivers.sound import condition
 from gateway.calibration import CurveShape
 from gateway.dsp.calibrate import Curve, Point, fit
 from gateway.errors import CalibrationError
+from gateway.nodes.place import LaserPhase
 from gateway.types import (
     INVALIDATING,
     Flag,
@@ -44,6 +45,10 @@ TWO_WAYS = (
     ("concentration", {"source": "lock_in1", "polynomial_coefficients": [0, 41000]}),
 )
 """Two microphones, each with its own lock_in."""
+ONE_WAY = tuple(
+    (kind, {**settings, "channel": "A"} if "channel" in settings else settings) for kind, settings in TWO_WAYS
+)
+"""The same at one microphone, for the other channel is the laser's."""
 DIFFERENCE = (
     ("differential", {}),
     ("lock_in", {"integration_s": 0.2}),
@@ -92,13 +97,22 @@ def cut(samples: np.ndarray, at: int, gap: tuple[int, int], sizes: list[int]) ->
     ]
 
 
-@given(st.lists(st.integers(1, 9000), max_size=12), frames, frames, st.integers(0, 3000))
-@settings(deadline=None, max_examples=25)
-def test_any_split_gives_the_same_through_gaps_and_retunes(sizes: list[int], at: int, first: int, lost: int) -> None:
-    samples = retuned(at, 48_000)
+@given(
+    st.lists(st.integers(1, 9000), max_size=12),
+    frames,
+    frames,
+    st.integers(0, 3000),
+    st.sampled_from(["same_codec", "loopback", "free"]),
+)
+@settings(deadline=None, max_examples=40)
+def test_any_split_gives_the_same_through_gaps_and_retunes(
+    sizes: list[int], at: int, first: int, lost: int, kind: Any
+) -> None:
+    samples, phase = retuned(at, 48_000), LaserPhase(kind)
+    nodes = ONE_WAY if kind == "loopback" else TWO_WAYS
     whole, parts = (
         [r for block in cut(samples, at, (first, lost), s) for r in chain.process(block)]
-        for s, chain in (([], graph(*TWO_WAYS)), (sizes, graph(*TWO_WAYS)))
+        for s, chain in (([], graph(*nodes, phase=phase)), (sizes, graph(*nodes, phase=phase)))
     )
     for node in {r.node for r in whole + parts}:
         ours, theirs = ([r for r in found if r.node == node] for found in (whole, parts))
@@ -263,18 +277,21 @@ FAULTS = (math.nan, math.inf, -math.inf, 1.0, -1.0, 0.0, 1e-42)
 @given(
     st.lists(st.tuples(st.sampled_from(FAULTS), frames, st.integers(1, 20_000), st.integers(0, 2)), max_size=6),
     st.sampled_from([0.0, 1e-42, 1e-3]),
-    st.sampled_from([TWO_WAYS, DIFFERENCE]),
+    st.sampled_from(
+        [(TWO_WAYS, "same_codec"), (DIFFERENCE, "free"), (DIFFERENCE, "same_codec"), (ONE_WAY, "loopback")]
+    ),
 )
-@settings(deadline=None, max_examples=30)
-def test_no_sound_makes_a_node_raise_or_say_nan_and_mean_it(faults: Any, loudness: float, chain: Any) -> None:
+@settings(deadline=None, max_examples=40)
+def test_no_sound_makes_a_node_raise_or_say_nan_and_mean_it(faults: Any, loudness: float, box: Any) -> None:
     wave = stereo(tone(2012.5, loudness, 0.9, RATE)) + 1e3 * loudness * hiss(0.9)
     sound = wave.astype(np.float32)
     for value, first, length, channel in faults:
         sound[first : first + length, slice(channel, channel + 1) if channel < 2 else slice(None)] = value
-    box = graph(*chain)
+    nodes, kind = box
+    chain = graph(*nodes, phase=LaserPhase(kind))
     for index in range(9):
         samples, flags = condition(sound[4800 * index : 4800 * (index + 1)].copy())
-        for result in box.process(SampleBlock(index, 4800 * index, RATE, samples, flags=flags)):
+        for result in chain.process(SampleBlock(index, 4800 * index, RATE, samples, flags=flags)):
             meant(result)
 
 

@@ -42,6 +42,9 @@ def results(
     return [result for block in blocks(samples, rate_hz, sizes, **more) for result in chain.process(block)]
 
 
+_APART = ("source", "pair", "clock_offset_ppm")
+
+
 def same(one: Result, other: Result) -> bool:
     """Whether two results differ by no more than the order in which float32 numbers are added."""
     if isinstance(one, Spectrum):
@@ -51,7 +54,9 @@ def same(one: Result, other: Result) -> bool:
         assert isinstance(other, LockInResult)
         pairs = [(*pair.phasors, *np.ravel(pair.covariance)) for r in (one, other) if (pair := r.pair)]
         assert not pairs or np.allclose(*pairs, rtol=1e-5, atol=1e-9)
-    left, right = ({k: getattr(r, k) for k in r.__slots__ if k not in ("source", "pair")} for r in (one, other))
+        clocks = [r.clock_offset_ppm or 0.0 for r in (one, other)]  # a small difference of large numbers
+        assert math.isclose(*clocks, rel_tol=0.0, abs_tol=1e-4 * (one.sigma_clock_offset_ppm or 0.0))
+    left, right = ({k: getattr(r, k) for k in r.__slots__ if k not in _APART} for r in (one, other))
     return all(_alike(value, right[key]) for key, value in left.items())
 
 

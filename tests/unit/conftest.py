@@ -73,6 +73,7 @@ class Spectrum(Settings):
 
     fft_size: int = Field(4096, ge=64)
     averages: int = Field(1, ge=1)
+    interval_s: float = Field(0.0, ge=0)
     window: Literal["hann", "flattop", "rectangular"] = "hann"
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from gateway import board as boards
 from gateway import build
+from gateway.calibrating import GasLine
 from gateway.config.sections import Cell
 from gateway.errors import ConfigError
 from gateway.mqtt.face import OutputFace
@@ -27,7 +28,7 @@ def test_every_board_takes_the_built_in_configuration(name: str, tmp_path: Path)
     told = build.verbs(board)
     assert all(f"relay/{relay}" in told for relay in board.relays)
     face = build.face(config, board)
-    assert {output.target for output in face.outputs} == set(told)
+    assert {output.target for output in face.outputs} == {*told, "calibration"}
 
 
 def test_the_verbs_that_are_checked_are_those_that_the_outputs_have(tmp_path: Path) -> None:
@@ -41,8 +42,43 @@ def test_the_verbs_that_are_checked_are_those_that_the_outputs_have(tmp_path: Pa
     outcome = parts.outputs.apply([Command("cell", "set", {"value": 7.0})], 0)
     assert outcome.results[0].done
     assert outcome.states["cell"] == "7.0"
-    assert set(outcome.states) == set(build.verbs(board))
+    assert set(outcome.states) == {*build.verbs(board), "calibration"}
+    assert parts.face.output("calibration") == OutputFace("calibration", ("zero", "span", "cancel"))
     parts.outputs.close()
+
+
+LINES = """
+processing:
+  default_graph:
+    nodes:
+      - {id: quiet, type: gain, parameters: {gain_db: %s}}
+      - {id: level, type: level}
+      - {id: differential, type: differential}
+      - {id: peak, type: peak_finder, parameters: {frequency_min: 1800, frequency_max: 2200}}
+      - {id: ch4, type: concentration, parameters: {source: peak, polynomial_coefficients: [0, %s]}}
+%s
+"""
+LOCK = """\
+      - {id: lock, type: lock_in, parameters: {integration_s: 0.5}}
+      - {id: co2, type: concentration, parameters: {source: lock, polynomial_coefficients: [0, 1]}}
+"""
+
+
+def test_gas_lines_are_told_apart_by_what_stands_before_them(tmp_path: Path) -> None:
+    def told(gain_db: int, slope: int, rest: str) -> tuple[GasLine, ...]:
+        file = tmp_path / "box.yaml"
+        file.write_text(LINES % (gain_db, slope, rest))
+        config, board = build.accepted(build.prepare(file, {}))
+        calibrates = build.calibrator(config, FakeClock()) is not None
+        assert calibrates == (build.face(config, board).output("calibration") is not None) == (rest == LOCK)
+        return build.gas_lines(config)
+
+    assert [line.node for line in told(0, 1, "")] == ["ch4"]
+    ch4, co2 = told(0, 1, LOCK)
+    assert (ch4.source, ch4.kind) == ("peak", "peak_finder")
+    assert (co2.source, co2.kind, co2.integration_s, co2.file) == ("lock", "lock_in", 0.5, None)
+    assert told(0, 2, LOCK)[1] == co2
+    assert told(3, 1, LOCK)[1] != co2
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gateway.calibrating import Mean
 from gateway.calibration import Calibration
-from gateway.carried import alone, swept, tables
+from gateway.carried import alone, in_one_light, swept, tables
 from gateway.errors import CalibrationError, UsageError
-from gateway.points import Mean
 from gateway.tables import Conditions, Drift, GasLaw, Light, Reading, Resonance, Water
 from gateway.types import LockInResult, Pair
 
@@ -43,6 +43,17 @@ def test_backgrounds_and_steering_of_two_microphones() -> None:
         off.append((complex(steering.re, steering.im) - STEERING) / steering.sigma)
     parts = np.array([(z.real, z.imag) for z in off])
     assert parts.std() == pytest.approx(1.0, abs=5.0 / np.sqrt(2 * 400))
+
+
+def test_points_in_other_light_are_brought_to_that_of_the_last() -> None:
+    first, last = (Reading(ppm=0.0, re=1.0, im=2.0, sigma=0.1, a=(1.0, 0.0, 0.1), b=(0.0, -2.0, 0.1)) for _ in "12")
+    bright, dim = Conditions(power_w=0.02, duty=0.5), Conditions(power_w=0.02, duty=1.0 / 6.0)
+    brought, same = in_one_light([(first, bright), (last, dim)])
+    assert (brought.re, brought.im, brought.sigma) == pytest.approx((0.5, 1.0, 0.05))
+    assert (brought.a, brought.b) == (pytest.approx((0.5, 0.0, 0.05)), pytest.approx((0.0, -1.0, 0.05)))
+    assert same == last
+    assert in_one_light([(first, Conditions()), (last, dim)]) == (first, last)
+    assert in_one_light([]) == ()
 
 
 def test_without_both_microphones_in_every_point_neither_is_told() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.nodes.place import LaserPhase, NodeFault
-from gateway.types import Flag, LevelResult, LockInResult, Measurement, PeakResult, Result, Spectrum
+from gateway.nodes import SETTINGS
+from gateway.nodes.concentration import Concentration
+from gateway.nodes.place import LaserPhase, NodeFault, start
+from gateway.types import Flag, LevelResult, LockInResult, Measurement, PeakResult, Result, SampleBlock, Spectrum
 from tests.support.graphs import RATE, graph, results, same
 from tests.support.sound import noise, stereo, tone
 
@@ -363,3 +366,42 @@ def test_every_break_is_told_even_between_two_records() -> None:
     for kind in (LockInResult, LevelResult):
         told = [(r.t_ns, Flag.LOST_SAMPLES in r.flags) for r in found if isinstance(r, kind)]
         assert told == [(10**9, False), (2 * 10**9, False), (2 * 10**9, True), (4 * 10**9, False)]
+
+
+@pytest.mark.parametrize(("rms_steps", "doubted"), [(0.1, True), (0.3, True), (0.7, False), (2.0, False)])
+def test_a_converter_without_noise_is_told(rms_steps: float, doubted: bool) -> None:
+    """A tone of 40 steps of a 16-bit converter and a little noise; rounding adds its own 0.29 steps."""
+    step = 2.0**-15
+    wave = tone(2012.5, 40 * step, 1.0, RATE) + noise(rms_steps * step / math.sqrt(RATE / 2), 1.0, RATE, 1)
+    rounded = (np.rint(wave / step) * step).astype(np.float32)[:, None]
+    (sixteen,) = results(graph(("lock_in", {}), channels=1), rounded)
+    assert (Flag.UNDERDITHERED in sixteen.flags) is doubted
+    finer = (np.rint(wave / step * 256) * step / 256).astype(np.float32)[:, None]
+    (twenty_four,) = results(graph(("lock_in", {}), channels=1), finer)
+    assert Flag.UNDERDITHERED not in twenty_four.flags
+
+
+def test_a_value_that_stays_away_is_stale() -> None:
+    """A microphone that stalls: time goes on, sound does not come."""
+    chain = graph(("lock_in", {}), ("concentration", {"source": "lock_in0", "polynomial_coefficients": [0, 1e5]}))
+    found = results(chain, stereo(tone(2012.5, 1e-2, 1.0, RATE)))
+    for second in range(1, 7):
+        found += chain.process(SampleBlock(second, second * RATE, RATE, np.zeros((0, 2), np.float32)))
+    found += results(chain, stereo(tone(2012.5, 1e-2, 1.0, RATE)), first_frame=7 * RATE)
+    told = [(r.t_ns // 10**9, r.value is None, Flag.STALE in r.flags) for r in found if isinstance(r, Measurement)]
+    assert told[0] == (1, False, False)
+    assert told[-1] == (8, False, False)
+    assert {stale for second, gone, stale in told if gone and second < 4} == {False}
+    assert {stale for second, gone, stale in told if gone and second >= 4} == {True}
+
+
+def test_a_source_that_falls_silent_makes_the_value_stale_once() -> None:
+    settings_of = SETTINGS["concentration"].model_validate({"source": "lock", "polynomial_coefficients": [0, 1e5]})
+    node = Concentration("ppm", settings_of, start(RATE, 2, Fraction(2000)))
+    block = SampleBlock(0, 0, RATE, np.zeros((RATE, 2), np.float32))
+    tone_of = LockInResult("lock", 10**9, 2000.0, 1e-3, 0.0, 1e-6, 32, 1.0)
+    found = [*node.process(block, [tone_of])]
+    for second in range(1, 8):
+        found += node.process(SampleBlock(second, second * RATE, RATE, block.samples), [])
+    told = [(r.t_ns // 10**9, r.flags) for r in found if isinstance(r, Measurement)]
+    assert told == [(1, frozenset()), (4, frozenset({Flag.STALE}))]

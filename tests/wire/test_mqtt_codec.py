@@ -104,6 +104,7 @@ def test_an_alert_is_an_event_of_home_assistant():
         ("led/status", "red", b'{"state":"ON","effect":"red"}'),
         ("led/status", "on", b'{"state":"ON"}'),
         ("cell", "400.0", b"400.0"),
+        ("calibration", "span 1000 ppm 13 %", b"span 1000 ppm 13 %"),
         ("something/else", "7", b"7"),
     ],
 )
@@ -135,5 +136,6 @@ def test_kinds_of_outputs():
     kinds = {o.target: o.kind for o in FACE.outputs}
     assert kinds["cell"] == "number"
     assert kinds["led/status"] == "light"
+    assert kinds["calibration"] == "procedure"
     assert OutputFace("valve", ("on", "off")).kind == "switch"
     assert frozenset() == NO_FLAGS

@@ -53,8 +53,51 @@ def test_numbers(payload, value):
 
 
 @pytest.mark.parametrize(
+    ("payload", "verb", "args"),
+    [
+        ("zero", "zero", {}),
+        (" Cancel\n", "cancel", {}),
+        ('{"do": "zero"}', "zero", {}),
+        (
+            '{"do": "ZERO", "seconds": 10, "new": true, "node": "co2"}',
+            "zero",
+            {"seconds": 10, "new": True, "node": "co2"},
+        ),
+        ('{"do": "span", "ppm": 1000, "sigma_ppm": 5.5}', "span", {"ppm": 1000.0, "sigma_ppm": 5.5}),
+        ('{"ppm": 1e3, "do": "span"}', "span", {"ppm": 1000.0}),
+        ('{"do": "cancel"}', "cancel", {}),
+    ],
+)
+def test_calibrations(payload, verb, args):
+    command = ask("calibration", payload)
+    assert isinstance(command, Command)
+    assert (command.verb, dict(command.args)) == (verb, args)
+
+
+@pytest.mark.parametrize(
     ("target", "payload", "reason"),
     [
+        ("calibration", "", "calibration does not know ''. It knows: zero, span, cancel"),
+        ("calibration", "configure", "does not know 'configure'"),
+        ("calibration", "span", 'needs the concentration of its gas. Say {"do": "span", "ppm": 1000}'),
+        ("calibration", "5", "does not know '5'"),
+        ("calibration", "[]", "does not know '[]'"),
+        ("calibration", "{}", '"do" is missing'),
+        ("calibration", '{"do": 1}', '"do" is missing, or no word'),
+        ("calibration", '{"do": "configure", "lines": []}', "does not know 'configure'"),
+        ("calibration", '{"do": "span"}', "needs the concentration"),
+        ("calibration", '{"do": "span", "ppm": "1000"}', '"ppm" is not a number'),
+        ("calibration", '{"do": "span", "ppm": true}', '"ppm" is not a number'),
+        ("calibration", '{"do": "span", "ppm": null}', '"ppm" is not a number'),
+        ("calibration", '{"do": "span", "ppm": 1e999}', '"ppm" is not a number'),
+        ("calibration", '{"do": "span", "ppm": NaN}', "not JSON"),
+        ("calibration", '{"do": "span", "ppm": 5, "new": 1}', '"new" is not true or false'),
+        ("calibration", '{"do": "span", "ppm": 5, "node": 7}', '"node" is not text'),
+        ("calibration", '{"do": "span", "ppm": 5, "speed": 7}', "span does not take 'speed'. It takes: ppm, sigma_ppm"),
+        ("calibration", '{"do": "span", "ppm": 5, "%s": 7}' % ("x" * 999), "span does not take 'xxx"),
+        ("calibration", '{"do": "zero", "ppm": 5}', "zero does not take 'ppm'"),
+        ("calibration", '{"do": "cancel", "node": "co2"}', "cancel does not take 'node'. It takes: nothing"),
+        ("calibration", '{"do": "zero"', "not JSON"),
         ("pump", "ON", "there is no pump"),
         ("relay/pump", "ON", "there is no relay/pump"),
         ("measurement/co2", "5", "can only be read"),
@@ -95,9 +138,10 @@ def test_refusals(target, payload, reason):
 
 
 def test_a_retained_command_never_acts_and_its_deletion_is_no_command():
-    result = ask("laser", "ON", retained=True)
-    assert isinstance(result, CommandResult)
-    assert "retained" in result.reason
+    for target, payload in (("laser", "ON"), ("calibration", '{"do": "zero"}')):
+        result = ask(target, payload, retained=True)
+        assert isinstance(result, CommandResult)
+        assert "retained" in result.reason
     assert ask("laser", "", retained=True) is None
 
 
@@ -116,9 +160,9 @@ def test_foreign_topics_are_nobodys_command():
         assert decode(Arrival(topic, b"ON"), FACE, TOPICS) is None
 
 
-KEYS = ["state", "effect", "color", "r", "g", "b"]
+KEYS = ["state", "effect", "color", "r", "g", "b", "do", "ppm", "sigma_ppm", "seconds", "node", "new"]
 jsonish = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.text(max_size=5),
+    st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.sampled_from(["zero", "span", "cancel"]),
     lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(KEYS), inner),
 )
 texts = st.text(max_size=50) | jsonish.map(json.dumps)

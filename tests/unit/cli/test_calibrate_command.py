@@ -10,7 +10,7 @@ import pytest
 
 from gateway import calibration
 from gateway.__main__ import main
-from gateway.points import MOST, Gas, Mean, session
+from gateway.calibrating import MOST, Gas, Mean, session
 from gateway.types import NO_FLAGS, Flag, LockInResult
 from tests.recordings import tone, write_wav
 

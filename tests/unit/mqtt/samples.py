@@ -41,6 +41,7 @@ FACE = Face(
         OutputFace("relay/stuck", ()),
         OutputFace("led/status", ("off", "red", "green", "yellow")),
         OutputFace("cell", ("set",)),
+        OutputFace("calibration", ("zero", "span", "cancel")),
     ),
 )
 STATES = {"laser": "on", "relay/fan": "off", "led/status": "green", "cell": "400.0"}

@@ -33,6 +33,9 @@ def test_every_part_of_the_box_has_its_entity():
         "relay_stuck": "sensor",
         "led_status": "light",
         "cell": "number",
+        "calibration": "sensor",
+        "calibration_zero_co2": "button",
+        "calibration_cancel": "button",
         "alarm_co2_high": "binary_sensor",
         "alarm_quiet": "binary_sensor",
         "alarm": "event",
@@ -51,6 +54,33 @@ def test_co2_has_its_class_and_expires():
 def test_alarms_of_a_concentration_are_of_class_gas():
     assert PAYLOAD["cmps"]["alarm_co2_high"]["dev_cla"] == "gas"
     assert PAYLOAD["cmps"]["alarm_quiet"]["dev_cla"] == "problem"
+
+
+def test_the_calibration_has_a_state_that_fits_and_buttons_for_what_needs_no_number():
+    parts = PAYLOAD["cmps"]
+    assert (parts["calibration"]["stat_t"], parts["calibration"]["ent_cat"]) == (
+        "spectrophone/box1/calibration",
+        "diagnostic",
+    )
+    assert parts["calibration"]["val_tpl"] == "{{ value[:255] }}"
+    zero, cancel = parts["calibration_zero_co2"], parts["calibration_cancel"]
+    assert (zero["name"], zero["pl_prs"]) == ("Calibrate zero", "zero")
+    assert (cancel["name"], cancel["pl_prs"]) == ("Cancel calibration", "cancel")
+    assert zero["cmd_t"] == cancel["cmd_t"] == "spectrophone/box1/calibration/set"
+    assert "stat_t" not in zero
+
+
+def test_every_gas_of_a_lock_in_has_its_zero():
+    two = (GasFace("co2", "tone"), GasFace("ch4", "tone"), GasFace("nh3", "peak"))
+    face = Face("box1", "Gas box", "1", "co2", two, FACE.signals, (), FACE.outputs)
+    message = discovery.payload(face, TOPICS, 30)
+    pressed = {c["name"]: c["pl_prs"] for c in message["cmps"].values() if c["p"] == "button"}
+    assert pressed.pop("Cancel calibration") == "cancel"
+    assert {name: json.loads(told) for name, told in pressed.items()} == {
+        "Calibrate zero co2": {"do": "zero", "node": "co2"},
+        "Calibrate zero ch4": {"do": "zero", "node": "ch4"},
+    }
+    assert lint(message) == []
 
 
 GASES = ["co2", "co", "ch4", "nh3", "h2o", "n2o", "no", "no2", "o3", "so2", "c2h2", "x-1"]
@@ -110,6 +140,8 @@ def breach(**paths):
         ({"cmps__gas_co2__ent_cat": "config"}, "category of a sensor"),
         ({"cmps__gas_co2__def_ent_id": "co2"}, "not an entity id"),
         ({"cmps__gas_co2__stat_cla": "mean"}, "no state class"),
+        ({"cmps__calibration_cancel__stat_t": "a/b"}, "unknown key stat_t"),
+        ({"cmps__calibration_cancel__cmd_t": None}, "cmd_t is missing"),
         ({"cmps__problem__dev_cla": "methane"}, "no class for a binary_sensor"),
         ({"cmps__problem__avty": [{}]}, "not a list"),
     ],
