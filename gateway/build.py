@@ -13,17 +13,12 @@ from pathlib import Path as File
 
 import numpy as np
 
-from drivers.air import Air
 from drivers.alsa import Playback
 from drivers.cell import Cell, SimulatedCellOutput
 from drivers.climate import FixedClimate, SimulatedClimate
-from drivers.course import Courses, Ramp, Swing
-from drivers.gas import Line, Relaxation
 from drivers.laser import SimulatedLaser
 from drivers.led import GpioLed, SimulatedLed
 from drivers.microphone import AlsaMicrophone, FileMicrophone, SimulatedMicrophone
-from drivers.noise import Disturbances
-from drivers.pickup import Gaps, Loopback, Pickup
 from drivers.playback import PlaybackLaser, buffer_frames, period_frames
 from drivers.relay import GpioRelay, SimulatedRelay
 from gateway import board as boards
@@ -50,6 +45,7 @@ from gateway.outputs import Outputs
 from gateway.path import Path
 from gateway.ports import ClimateSensor, Microphone, Output
 from gateway.rules import ParsedRule, RuleFault, parse
+from gateway.simulation import simulated_cell
 from gateway.types import Climate, Light
 from gateway.watch import Watch
 
@@ -259,58 +255,6 @@ def verbs(board: Board) -> dict[str, tuple[str, ...]]:
     return told
 
 
-def simulated_cell(config: Config, heard: Sound) -> Cell:
-    """The simulated cell as configured."""
-    c = config.cell
-    return Cell(
-        heard.rate_hz,
-        heard.channels,
-        ppm=c.ppm,
-        seed=c.seed,
-        air=Air(c.temperature_c, c.humidity_percent, c.pressure_pa),
-        clock_offset_ppm=c.clock_offset_ppm,
-        clock_wander_ppm=c.clock_wander_ppm,
-        noise_density=c.noise_density,
-        bits=None if c.bits == "float" else c.bits,
-        quality=c.quality,
-        background=complex(c.background_re, c.background_im),
-        saturation_ppm=c.saturation_ppm or math.inf,
-        exchange_s=c.exchange_s or 0.0,
-        co2_detunes=c.co2_detunes,
-        losses=c.losses,
-        line=None if c.line_energy_cm is None else Line(c.line_energy_cm),
-        relaxation=Relaxation() if c.relaxation else None,
-        shape=c.light,
-        courses=Courses(
-            temperature_k=(Swing(c.temperature_swing_k, c.swing_period_s),) if c.temperature_swing_k else (),
-            ppm=(Ramp(0.0, 3600.0, c.ppm_per_hour),) if c.ppm_per_hour else (),
-            power=(Ramp(0.0, 3600.0, c.power_drift_percent / 100.0),) if c.power_drift_percent else (),
-        ),
-        disturbances=Disturbances(
-            hum=c.hum,
-            mains_hz=c.mains_hz,
-            speech_rms=c.speech_rms,
-            knock_amplitude=c.knock_amplitude,
-            knocks_per_s=c.knock_rate_hz,
-            common_density=c.common_density,
-            tones=((c.tone_hz, c.tone_amplitude),) if c.tone_amplitude else (),
-        ),
-        pickup=Pickup(
-            gain_b=c.gain_b,
-            phase_b_deg=c.phase_b_deg,
-            flicker_hz=c.flicker_hz,
-            coupling_hz=c.coupling_hz,
-            delay_frames=c.delay_frames,
-            offset=c.offset,
-            dead=c.dead_microphone,
-            stuck_at=c.stuck_at,
-            dither=c.dither,
-        ),
-        loopback=Loopback(c.loopback_amplitude, c.loopback_shape, c.loopback_channel) if c.loopback_amplitude else None,
-        gaps=Gaps(c.gap_rate_hz, c.gap_s),
-    )
-
-
 def microphone(config: Config, board: Board, clock: Clock, cell: Cell | None) -> Microphone:
     """The configured microphone, opened. Raises DeviceError or RecordingError."""
     listening = acquisition(config, board)
@@ -398,7 +342,7 @@ def box_id(config: Config) -> str:
 def parts(config: Config, board: Board, clock: Clock) -> Parts:
     """Everything, put together. Raises DeviceError, RecordingError or ConfigError."""
     heard = sound(config, board)
-    cell = simulated_cell(config, heard) if board.simulated else None
+    cell = simulated_cell(config, heard.rate_hz, heard.channels) if board.simulated else None
     listening = microphone(config, board, clock, cell)
     computing = path(config, board, Sound(listening.rate_hz, listening.channels))
     calibrating = calibrator(config, clock)

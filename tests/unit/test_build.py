@@ -14,6 +14,7 @@ from gateway.calibrating import GasLine
 from gateway.config.sections import Cell
 from gateway.errors import ConfigError
 from gateway.mqtt.face import OutputFace
+from gateway.simulation import simulated_cell
 from gateway.types import Command, Flag, LockInResult, SampleBlock
 from tests.support.clock import FakeClock
 
@@ -189,8 +190,8 @@ def test_every_option_of_the_cell_is_heard(option: str, tmp_path: Path) -> None:
     def heard(text: str) -> tuple[bytes, list[int]]:
         file = tmp_path / "box.yaml"
         file.write_text(f"cell: {{{text}}}\n")
-        config, board = build.accepted(build.prepare(file, {}))
-        cell = build.simulated_cell(config, build.sound(config, board))
+        config, _ = build.accepted(build.prepare(file, {}))
+        cell = simulated_cell(config, 48_000, 2)
         cell.drive(Fraction(4025, 2), 0.5, 0.02)
         return cell.sound(0, 48_000).tobytes(), [cell.lost(frame, 4800) for frame in range(0, 480_000, 4800)]
 
