@@ -33,7 +33,7 @@ def test_zero_and_span_over_mqtt(tmp_path: Path) -> None:
                 return json.loads(ear.payload(f"{ROOT}/measurement/co2") or b"{}").get("value")
 
             box.wait(lambda: state() == "idle", "the calibrator")
-            box.wait(ppm, "a value")
+            box.wait(lambda: ear.payload(f"{ROOT}/measurement/co2"), "a measurement")
             ear.publish(f"{ROOT}/calibration/set", '{"do": "span", "ppm": "much"}')
             box.wait(lambda: answer() == '"ppm" is not a number', "the refusal")
             ear.publish(f"{ROOT}/calibration/set", '{"do": "zero", "seconds": 2}')
