@@ -251,8 +251,9 @@ def _background(found: Resonance) -> str:
     """How large the background is against the sound at resonance."""
     if found.background is None:
         return "no background was fitted: if there is one, f0 and Q are off"
-    part, sigma = (100.0 * value / abs(found.peak) for value in (abs(found.background), found.sigma_background))
-    return f"background {part:.2g} ± {sigma:.2g} % of the sound at resonance"
+    percent = 100.0 / abs(found.peak)
+    part, sigma = _plus_minus(percent * abs(found.background), percent * found.sigma_background)
+    return f"background {part} ± {sigma} % of the sound at resonance"
 
 
 def _plus_minus(value: float, sigma: float) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
@@ -114,8 +115,9 @@ def test_a_background_is_fitted_and_told(background: complex) -> None:
     assert found is not None
     assert abs(found - heard) < 5.3 * made.resonance.sigma_background
     assert made.fields()["background"] == [found.real, found.imag]
-    part = 100.0 * abs(found) / abs(made.resonance.peak)
-    assert f"background {part:.2g} ±" in lines(made)[-3]
+    told = re.fullmatch(r"background ([\d.]+) ± ([\d.]+) % of the sound at resonance", lines(made)[-3])
+    assert told
+    assert float(told[1]) == pytest.approx(100.0 * abs(found) / abs(made.resonance.peak), abs=float(told[2]))
 
 
 def test_few_points_have_no_background() -> None:
@@ -278,6 +280,22 @@ def test_a_box_that_cannot_sweep_says_so(text: str, words: str, tmp_path: Path) 
     file = tmp_path / "box.yaml"
     file.write_text(text)
     config, board = build.accepted(build.prepare(file, {}))
+    with pytest.raises(SpectrophoneError, match=words):
+        asyncio.run(sweep(config, board, FakeClock(), Plan(), told=lambda note: None, seen=lambda part: None))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "nobody knows at which frame the laser of board 'rpi4-codec-zero' begins a new frequency"),
+        ("acquisition: {device: sim}\n", "'sim' does not hear the laser of board 'rpi4-codec-zero'"),
+    ],
+)
+def test_a_real_laser_needs_a_loopback(text: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "box.yaml"
+    file.write_text(f"board: rpi4-codec-zero\n{text}")
+    config, board = build.accepted(build.prepare(file, {}))
+    monkeypatch.setattr(build, "verbs", lambda board: {"laser": ("on", "off")})
     with pytest.raises(SpectrophoneError, match=words):
         asyncio.run(sweep(config, board, FakeClock(), Plan(), told=lambda note: None, seen=lambda part: None))
 
