@@ -27,13 +27,22 @@ _SWEPT = ("f0_hz", "sigma_f0_hz", "q", "sigma_q")
 
 
 def swept(file: Path) -> dict[str, float]:
-    """The resonance in a file of `spectrophone sweep --out`. Raises UsageError for any other file."""
+    """The resonance in a file of `spectrophone sweep --out`. Raises UsageError for any other file, and for a sweep
+    whose fit is not good.
+    """
     try:
         data = json.loads(file.read_text("utf-8"))
         found = {name: float(data[name]) for name in _SWEPT}
+        whole = data["kind"] == "sweep" and all(0.0 < value < math.inf for value in found.values())
+        good = data["good"]
     except (OSError, ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
         remedy = "Name what `spectrophone sweep --out FILE` has written"
-        raise UsageError(f"--resonance {file}: this is no sweep", remedy) from None
+        raise UsageError(f"--resonance {file}: this is no sweep", remedy)
+    if good is not True:
+        remedy = "Sweep again: it says what is wrong. With more gas, longer --seconds or --points 21 it may be better"
+        raise UsageError(f"--resonance {file}: the fit of this sweep is not good", remedy)
     return found
 
 

@@ -1,13 +1,13 @@
 """`sweep`: the laser's modulation frequency is stepped across the cell's resonance, and a resonance is fitted.
 
-At each step the laser is told its frequency through the ordinary door, the sound rings up for 10 time constants,
-exp(-10) = 5e-5 of the step is left then, and the phasor of what follows is taken at exactly that frequency. The laser
-goes on with its phase from step to step; it has turned by sum_i f_i n_i / fs when it has made n_i frames at f_i, which
-is counted in fractions, so that all phasors have the laser for their reference. Time is frames; no clock is read.
+The phasors come from gateway.stepper, where it is said how the laser's phase is known. What windows and walls add is
+fitted beside the resonance wherever there are 6 points or more (gateway.dsp.resonance says why), and f0 and Q hold
+with it. Two clocks turn the phasors. So little that it is not seen, this is a background too; where it is seen, no
+background is fitted, the fit is not good, and the user is told of the clocks.
 
-Laser and microphone must share one clock, as they do in a box where one codec makes both, and in the simulated cell
-with clock_offset_ppm 0: at an offset d the phasors turn by 2 pi f d t while the sweep lasts, which no resonance does.
-Then the fit is not good, and the user is told of the clocks if the loudest point is seen to turn.
+All frequencies, f0 with them, are those that the laser says it has: they are told in the laser's clock, whichever way
+the phase is known, as everything is that is told to the laser later. The microphone's clock would tell f0 larger by the
+offset of the two, 0.2 Hz at 100 ppm.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from __future__ import annotations
 import cmath
 import json
 import math
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -28,23 +27,15 @@ from gateway.board import Board
 from gateway.check import acquisition
 from gateway.clock import Clock
 from gateway.config.config import Config
-from gateway.dsp.demodulator import Demodulator, Phasors, exact, sub_block_frames
-from gateway.dsp.phasor import Phasor, refine
-from gateway.dsp.reduce import reduce
-from gateway.dsp.resonance import NoResonance, Resonance, fit_resonance
-from gateway.errors import DeviceError, SpectrophoneError, UsageError
-from gateway.inputs import Inputs
+from gateway.dsp.resonance import FEWEST_WITH_BACKGROUND, NoResonance, Resonance, fit_resonance
+from gateway.errors import SpectrophoneError, UsageError
 from gateway.outputs import Outputs
 from gateway.ports import Microphone
 from gateway.service import until_told
-from gateway.types import INVALIDATING, Command, Flag, SampleBlock, Samples
+from gateway.stepper import Point, Stepper
 
 EXPECTED_Q = 50.0
 """Sets the half-width f / (2 Q) that spans are counted in."""
-LARGEST_Q = 200.0
-"""The largest Q that the ring-up is waited for."""
-RING_UPS = 10.0
-LEAST_WAIT_S = 0.1
 COARSE_PART = 0.05
 """Part of the frequency that is searched on either side where the resonance is not near it."""
 
@@ -68,25 +59,6 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """The phasor at one frequency, full scale, peak, against the laser; `sigma` as in gateway.dsp.phasor.Phasor."""
-
-    frequency_hz: float
-    value: complex
-    sigma: float
-
-    def fields(self) -> dict[str, Any]:
-        """The object of kind sweep_point."""
-        return {
-            "kind": "sweep_point",
-            "frequency_hz": self.frequency_hz,
-            "in_phase": self.value.real,
-            "quadrature": self.value.imag,
-            "sigma": self.sigma,
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class Sweep:
     """The points of the last pass, and the resonance in them."""
 
@@ -96,12 +68,15 @@ class Sweep:
     def fields(self) -> dict[str, Any]:
         """The object of kind sweep."""
         found = self.resonance
+        b = found.background
         return {
             "kind": "sweep",
             "f0_hz": found.f0_hz,
             "sigma_f0_hz": found.sigma_f0_hz,
             "q": found.q,
             "sigma_q": found.sigma_q,
+            "background": None if b is None else [b.real, b.imag],
+            "sigma_background": None if b is None else found.sigma_background,
             "chi2": found.chi2,
             "dof": found.dof,
             "p_value": found.p_value,
@@ -122,12 +97,13 @@ async def sweep(
 
     Raises SpectrophoneError where the box cannot sweep, or no resonance is found.
     """
-    _check(config, board)
+    loopback = _loopback(config, board)
     parts = build.parts(config.model_copy(update={"mqtt": None}), board, clock)
     made: list[Sweep] = []
 
     async def take() -> None:
-        made.append(await measure(parts.inputs.microphone, parts.outputs, config.laser.frequency_hz, plan, told, seen))
+        heard, doors, hertz = parts.inputs.microphone, parts.outputs, config.laser.frequency_hz
+        made.append(await measure(heard, doors, hertz, plan, told, seen, loopback))
 
     try:
         await until_told(take())
@@ -144,13 +120,15 @@ async def measure(
     plan: Plan,
     told: Callable[[str], None] = lambda note: None,
     seen: Callable[[float], None] = lambda part: None,
+    loopback: int | None = None,
 ) -> Sweep:
     """Find the resonance near `frequency_hz`; the outputs are safe afterwards, whatever happens.
 
-    `told` is called with what the user should know, in sentences; `seen` with the part of a pass that is done. Raises
-    SpectrophoneError where no resonance is found, sound is lost or the laser goes dark.
+    `told` is called with what the user should know, in sentences; `seen` with the part of a pass that is done;
+    `loopback` is the channel that the modulation comes in on, None for one clock. Raises SpectrophoneError where no
+    resonance is found, sound or modulation is lost, or the laser goes dark.
     """
-    stepper = _Stepper(microphone, outputs, plan.seconds)
+    stepper = Stepper(microphone, outputs, plan.seconds, loopback)
     try:
         made = await _search(stepper, frequency_hz, plan, told, seen)
     except NoResonance as reason:
@@ -165,7 +143,7 @@ async def measure(
 
 
 async def _search(
-    stepper: _Stepper, frequency_hz: float, plan: Plan, told: Callable[[str], None], seen: Callable[[float], None]
+    stepper: Stepper, frequency_hz: float, plan: Plan, told: Callable[[str], None], seen: Callable[[float], None]
 ) -> Sweep:
     """A pass at `frequency_hz`; if the resonance is not there, a coarse one and a fine one where that finds it.
 
@@ -214,19 +192,31 @@ def write(path: Path, made: Sweep, about: dict[str, Any]) -> None:
         raise SpectrophoneError(f"{path} cannot be written: {error.strerror}", "Give another --out") from None
 
 
-def _check(config: Config, board: Board) -> None:
-    """Raises SpectrophoneError where sound and laser do not belong together."""
-    if not board.simulated:
-        raise SpectrophoneError(
-            f"this version does not drive the laser of board '{board.name}', so it cannot sweep it",
-            "Take board: sim",
-        )
-    device = acquisition(config, board).device
-    if device != "sim":
-        raise SpectrophoneError(f"microphone '{device}' does not hear the simulated laser", "Leave the device out")
+def _loopback(config: Config, board: Board) -> int | None:
+    """The channel that the laser's modulation comes in on, None where its phase is counted. Raises SpectrophoneError
+    where sound and laser do not belong together, or nothing tells the laser's phase.
+    """
+    if "laser" not in build.verbs(board):
+        message = f"this version does not drive the laser of board '{board.name}', so it cannot sweep it"
+        raise SpectrophoneError(message, "Take board: sim")
+    heard, laser = acquisition(config, board), config.laser
+    device = heard.device or "default"
+    if (device == "sim") != board.simulated or device.startswith("file:"):
+        other = "the simulated laser" if board.simulated else f"the laser of board '{board.name}'"
+        raise SpectrophoneError(f"microphone '{device}' does not hear {other}", "Leave the device out")
+    if laser.reference != "loopback":
+        if board.simulated:
+            return None
+        message = f"nobody knows at which frame the laser of board '{board.name}' begins a new frequency"
+        raise SpectrophoneError(message, "Lead its modulation to a channel, and write laser.reference: loopback")
+    channel = "AB".index(laser.reference_channel)
+    if heard.channels < 2:
+        message = f"the laser's modulation should come in on channel {laser.reference_channel}, but the sound is mono"
+        raise SpectrophoneError(message, "Set acquisition.channels: 2")
+    return channel
 
 
-async def _pass(stepper: _Stepper, steps: Sequence[float], seen: Callable[[float], None]) -> Sweep:
+async def _pass(stepper: Stepper, steps: Sequence[float], seen: Callable[[float], None]) -> Sweep:
     """One pass over the frequencies. Raises NoResonance where there is no resonance among them."""
     points = []
     for frequency_hz in steps:
@@ -234,113 +224,8 @@ async def _pass(stepper: _Stepper, steps: Sequence[float], seen: Callable[[float
         seen(len(points) / len(steps))
     columns = zip(*((point.frequency_hz, point.value, point.sigma) for point in points), strict=True)
     f, z, sigma = (np.array(column) for column in columns)
-    return Sweep(tuple(points), fit_resonance(f, z, sigma))
-
-
-class _Stepper:
-    """Steps the laser and listens; keeps account of frames, and of the laser's phase in exact turns."""
-
-    def __init__(self, microphone: Microphone, outputs: Outputs, seconds: float) -> None:
-        self._rate_hz, self._outputs = microphone.rate_hz, outputs
-        self._blocks: AsyncGenerator[SampleBlock] = Inputs(microphone, outputs).blocks()
-        self._sub_block = sub_block_frames(self._rate_hz)
-        self._count = max(6, round(seconds * self._rate_hz / self._sub_block))
-        self._frequency, self._turns, self._frame = Fraction(0), Fraction(0), 0
-        self._loudest, self._offset = 0.0, (0.0, 0.0)
-        self._just_lit = False
-
-    async def point(self, frequency_hz: float) -> Point:
-        """The phasor at `frequency_hz`."""
-        ahead = self._tune(exact(frequency_hz))
-        wait_s = max(LEAST_WAIT_S, RING_UPS * LARGEST_Q / (math.pi * frequency_hz))
-        first = math.ceil((self._frame + wait_s * self._rate_hz) / self._sub_block)
-        z, images = await self._listen(first)
-        found = _phasor(z, images)
-        if abs(found.value) > self._loudest:
-            self._loudest = abs(found.value)
-            self._offset = self._clock_offset(z, images)
-        return Point(frequency_hz, found.value * cmath.exp(-2j * math.pi * ahead), found.sigma)
-
-    def two_clocks(self) -> str:
-        """A sentence about the clocks, if the strongest sound so far was not at the laser's frequency, else nothing.
-
-        Cramer-Rao bound of a tone's frequency: Rife and Boorstyn, IEEE Trans. Inf. Theory 20 (1974) 591.
-        """
-        offset, sigma = self._offset
-        if abs(offset) <= 5.0 * sigma:
-            return ""
-        return "The sound is not quite at the laser's frequency: a sweep needs one clock for laser and microphone"
-
-    def _clock_offset(self, z: Phasors, images: Phasors) -> tuple[float, float]:
-        """How much faster the tone in `z` turns than the laser was told to, as a part of its frequency, and sigma."""
-        turns = refine(z, self._sub_block)
-        turn = np.exp(-2j * np.pi * turns * self._sub_block * np.arange(len(z)))
-        found = _phasor(z * turn, images * turn**2)
-        frames = len(z) * self._sub_block
-        sigma = math.sqrt(3.0) / (math.pi * frames) * found.sigma / max(abs(found.value), 1e-300)
-        return turns / self._turns_per_frame, sigma / self._turns_per_frame
-
-    @property
-    def _turns_per_frame(self) -> float:
-        return float(self._frequency / self._rate_hz % 1)
-
-    async def close(self) -> None:
-        """Give the microphone's blocks back."""
-        await self._blocks.aclose()
-
-    def _tune(self, frequency: Fraction) -> float:
-        """Tune and light the laser from the next frame on; how many turns it is ahead of frequency * frame / rate."""
-        hertz = float(frequency)
-        told = [Command("laser", "tune", {"frequency_hz": hertz}, "cli"), Command("laser", "on", origin="cli")]
-        outcome = self._outputs.apply(told, self._frame * 1_000_000_000 // self._rate_hz)
-        for result in outcome.results:
-            if not result.done:
-                raise SpectrophoneError(f"the laser refused: {result.reason}")
-        turns = self._turns + self._frequency * self._frame / self._rate_hz
-        self._turns = (turns - frequency * self._frame / self._rate_hz) % 1
-        self._frequency, self._just_lit = frequency, True
-        return float(self._turns)
-
-    async def _listen(self, first: int) -> tuple[Phasors, Phasors]:
-        """The phasors of the sub-blocks from number `first` on, complex128 [sub-blocks], and their images."""
-        demodulator = Demodulator([self._frequency], self._rate_hz)
-        begin, parts, count = first * self._sub_block, [], 0
-        while count < self._count:
-            samples = await self._next()
-            frame = self._frame - len(samples)
-            if self._frame > begin:
-                late = max(0, begin - frame)
-                _, z = demodulator.push(frame + late, samples[late:])
-                parts.append(z[:, 0, 0])
-                count += len(z)
-        return np.concatenate(parts)[: self._count], demodulator.images(0, first, self._count)
-
-    async def _next(self) -> Samples:
-        """The sound of the next block, the two channels' difference where there are two: float32 [frames, 1]."""
-        try:
-            block = await anext(self._blocks)
-        except StopAsyncIteration:
-            raise DeviceError("the sound ended before the sweep did", "Sweep with a microphone") from None
-        just_lit, self._just_lit = self._just_lit, False
-        if Flag.LASER_OFF in block.flags and not just_lit:
-            raise SpectrophoneError("the laser went dark during the sweep", "Is laser.max_on_s shorter than a point?")
-        if not len(block.samples):
-            raise DeviceError("the microphone is silent", "Look after it and sweep again")
-        spoilt = block.flags & INVALIDATING - {Flag.LASER_OFF}
-        if block.lost_frames or spoilt:
-            words = ", ".join(sorted(spoilt)) or "lost_samples"
-            raise SpectrophoneError(f"the sound was not whole ({words}), and its phase is not known", "Sweep again")
-        self._frame = block.frame + len(block.samples)
-        self._outputs.apply((), block.end_ns)
-        sound = block.samples
-        return sound if sound.shape[1] == 1 else sound[:, :1] - sound[:, 1:]
-
-
-def _phasor(z: Phasors, images: Phasors) -> Phasor:
-    """The tone in sub-blocks of one signal, complex128 [sub-blocks]."""
-    found = reduce(z[:, None], images, np.zeros((len(z), 1)))
-    sigma = math.sqrt(float(np.mean(np.abs(found.noise) ** 2)) / 2.0)
-    return Phasor(complex(found.phasors[0]), sigma, 2 * len(found.noise))
+    background = len(points) >= FEWEST_WITH_BACKGROUND and not stepper.two_clocks()
+    return Sweep(tuple(points), fit_resonance(f, z, sigma, background=background))
 
 
 def lines(made: Sweep) -> list[str]:
@@ -359,7 +244,16 @@ def lines(made: Sweep) -> list[str]:
     else:
         verdict = f"the fit is NOT good: {fit}; the uncertainties are multiplied by {found.scale:.1f}"
     f0, q = _plus_minus(found.f0_hz, found.sigma_f0_hz), _plus_minus(found.q, found.sigma_q)
-    return [*table, verdict, f"f0 {f0[0]} ± {f0[1]} Hz, Q {q[0]} ± {q[1]}"]
+    return [*table, _background(found), verdict, f"f0 {f0[0]} ± {f0[1]} Hz, Q {q[0]} ± {q[1]}"]
+
+
+def _background(found: Resonance) -> str:
+    """How large the background is against the sound at resonance."""
+    if found.background is None:
+        return "no background was fitted: if there is one, f0 and Q are off"
+    percent = 100.0 / abs(found.peak)
+    part, sigma = _plus_minus(percent * abs(found.background), percent * found.sigma_background)
+    return f"background {part} ± {sigma} % of the sound at resonance"
 
 
 def _plus_minus(value: float, sigma: float) -> tuple[str, str]:

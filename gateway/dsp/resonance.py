@@ -7,6 +7,12 @@ One mode of a cell, driven close to its resonance with constant light, answers w
 (Miklos, Hess and Bozoki, Rev. Sci. Instrum. 72 (2001) 1937, section III), S the answer at resonance and b what does
 not ring (windows, walls, pick-up); b is fitted only if it is asked for.
 
+Without b the fit tells a wrong f0 long before its chi2 is seen to be too large, for a small b does nearly what a change
+of S, f0 and Q does: at 11 points over 1.5 half-widths to either side, a b that passes as chance every other time moves
+f0 or Q by 7 sigmas. With b the sigmas are 1.7 times as large, and nothing is assumed. Whether to fit b is therefore no
+question to put to the data. What turns Z evenly with f, by a small angle a (f - f0), as a slow clock or a short delay
+does, is a b too, to first order, and moves neither f0 nor Q: j a (f - f0) Z = a S f0 / (2 Q) (1 - 1 / (1 + j x)).
+
 Without b the inverse is a straight line in f,
 
     1 / Z = alpha + beta f,    -alpha / beta = f0 + j f0 / (2 Q),
@@ -37,7 +43,8 @@ FALSE_ALARM = 1e-6
 """How often noise alone may pass for sound."""
 WEAKEST = 1.0 / 3.0
 """A Q that is uncertain by more than this part of itself is none: the covariance holds for small errors only."""
-FEWEST = 4
+FEWEST, FEWEST_WITH_BACKGROUND = 4, 6
+"""Points that a fit needs, without b and with b: twice as many numbers as there are parameters."""
 FARTHEST = 2.0
 """A resonance above this multiple of the highest frequency is not one that the sweep has seen."""
 _EPS = float(np.finfo(np.float64).eps)
@@ -51,8 +58,9 @@ class NoResonance(ValueError):
 class Resonance:
     """A fitted resonance; sigmas are one standard deviation, already multiplied by `scale`.
 
-    `peak` is S and `background` b, in the unit of Z; `p_value` is how often chance gives a larger `chi2` with `dof`
-    degrees of freedom; `scale` is 1 where the fit is good.
+    `peak` is S and `background` b, in the unit of Z, b None where it was not fitted; `sigma_background` is that of
+    either part of b; `p_value` is how often chance gives a larger `chi2` with `dof` degrees of freedom; `scale` is 1
+    where the fit is good.
     """
 
     f0_hz: float
@@ -60,7 +68,8 @@ class Resonance:
     q: float
     sigma_q: float
     peak: complex
-    background: complex
+    background: complex | None
+    sigma_background: float
     chi2: float
     dof: int
     p_value: float
@@ -73,15 +82,15 @@ class Resonance:
 
     def at(self, frequency_hz: Reals) -> Phasors:
         """The fitted curve, complex128 like `frequency_hz` [n], hertz."""
-        return _curve(np.array(_packed(self.peak, self.f0_hz, self.q, self.background)), frequency_hz)
+        return _curve(np.array(_packed(self.peak, self.f0_hz, self.q, self.background or 0j)), frequency_hz)
 
 
 def fit_resonance(frequency_hz: Reals, z: Phasors, sigma: Reals, *, background: bool = False) -> Resonance:
     """The resonance in phasors `z`, complex128 [n], at `frequency_hz`, float64 [n]; `sigma`, float64 [n], is one
     standard deviation of the real, and of the imaginary part of each.
 
-    Raises NoResonance with the reason: fewer than 4 points, values that are not finite, no signal above the noise, no
-    resonance, a resonance outside the sweep, or one too weak to tell its Q.
+    Raises NoResonance with the reason: fewer than 4 points, or 6 with background, values that are not finite, no signal
+    above the noise, no resonance, a resonance outside the sweep, or one too weak to tell its Q.
     """
     _check(frequency_hz, z, sigma, background)
     size = float(np.abs(z).max())
@@ -102,18 +111,20 @@ def fit_resonance(frequency_hz: Reals, z: Phasors, sigma: Reals, *, background: 
     chi2, dof = 2.0 * float(found.cost), 2 * len(z) - count
     p_value = float(chi_square.sf(chi2, dof))
     scale = math.sqrt(chi2 / dof) if p_value < GOOD else 1.0
-    sigma_f0_hz, sigma_q = scale * _deviations(derivatives(found.x))[2:4]
+    _, _, sigma_f0_hz, sigma_q, *rest = (scale * _deviations(derivatives(found.x))).tolist()
     if sigma_q > WEAKEST * q:
         raise NoResonance(f"the sound is too weak to tell a resonance: Q is {q:.3g} +- {sigma_q:.2g}")
     peak = complex(found.x[0], found.x[1]) * size
-    rest = complex(found.x[4], found.x[5]) * size if background else 0j
-    return Resonance(f0_hz, float(sigma_f0_hz), q, float(sigma_q), peak, rest, chi2, dof, p_value, scale)
+    b = complex(found.x[4], found.x[5]) * size if background else None
+    sigma_b = rest[0] * size if background else 0.0
+    return Resonance(f0_hz, sigma_f0_hz, q, sigma_q, peak, b, sigma_b, chi2, dof, p_value, scale)
 
 
 def _check(frequency_hz: Reals, z: Phasors, sigma: Reals, background: bool) -> None:
     """Raises NoResonance for points that no resonance can be found in."""
-    if len(z) < FEWEST:
-        raise NoResonance(f"{len(z)} points are too few for a resonance: {FEWEST} are the fewest")
+    fewest = FEWEST_WITH_BACKGROUND if background else FEWEST
+    if len(z) < fewest:
+        raise NoResonance(f"{len(z)} points are too few for a resonance: {fewest} are the fewest")
     if not (np.isfinite(frequency_hz).all() and np.isfinite(z).all() and np.isfinite(sigma).all() and sigma.min() > 0):
         raise NoResonance("every point needs a finite phasor and a sigma above 0")
     weights = sigma**-2

@@ -32,7 +32,10 @@ def test_exact_data_give_exact_values(f0: float, q: float, size: float, backgrou
     assert found.f0_hz == pytest.approx(f0, rel=1e-9)
     assert found.q == pytest.approx(q, rel=1e-9)
     assert found.peak == pytest.approx(size * (0.6 - 0.8j), rel=1e-9)
-    assert abs(found.background - size * (background or 0j)) < 1e-9 * size
+    if background is None:
+        assert found.background is None
+    else:
+        assert found.background == pytest.approx(size * background, abs=1e-9 * size)
     assert np.abs(found.at(SWEEP) - z).max() < 1e-9 * size
     assert found.good
     assert found.dof == (18 if background is None else 16)
@@ -54,6 +57,8 @@ def test_pulls_are_standard_normal(background: complex | None) -> None:
         "f0": np.array([(fit.f0_hz - 2015.0) / fit.sigma_f0_hz for fit in found]),
         "Q": np.array([(fit.q - 50.0) / fit.sigma_q for fit in found]),
     }
+    if background is not None:
+        pulls["b"] = np.array([(fit.background - background).imag / fit.sigma_background for fit in found])
     for name, pull in pulls.items():
         bias, square = abs(pull.mean()) * math.sqrt(TRIALS), float((pull**2).sum())
         print(f"{name}: bias {bias:.2f} (limit 4.5), sum of squares {square:.0f} (limits {low:.0f} {high:.0f})")
@@ -86,6 +91,33 @@ def test_a_background_that_is_not_fitted_makes_the_fit_bad() -> None:
     assert fit_resonance(SWEEP, z, np.full(11, 1e-3), background=True).good
 
 
+def test_a_small_background_moves_f0_before_it_is_seen() -> None:
+    """As the module says: 4.2 sigmas of b across S are missed every other time, and move f0 by 6.9 sigmas; with b the
+    sigma is 1.7 times as large.
+    """
+    f, sigma = 2012.5 + 20.125 * np.linspace(-1.5, 1.5, 11), np.full(11, 3e-4)
+    z = answer(f, 2012.5, 50.0, 1.0)
+    noise = [noisy(z + 4.19 * 3e-4j, sigma, seed) for seed in range(TRIALS)]
+    without = [fit_resonance(f, points, sigma) for points in noise]
+    beside = [fit_resonance(f, points, sigma, background=True) for points in noise]
+    assert scipy.stats.binomtest(sum(fit.good for fit in without), TRIALS, 0.5).pvalue > 1e-5
+    good = [fit for fit in without if fit.good]
+    shift = np.mean([(fit.f0_hz - 2012.5) / fit.sigma_f0_hz for fit in good])
+    assert abs(shift) == pytest.approx(6.9, abs=0.05 + 4.5 / math.sqrt(len(good)))
+    assert np.mean([fit.f0_hz for fit in beside]) == pytest.approx(2012.5, abs=4.5 * 0.0087 / math.sqrt(TRIALS))
+    assert beside[0].sigma_f0_hz / good[0].sigma_f0_hz == pytest.approx(1.70, rel=0.01)
+
+
+def test_an_even_turn_is_a_background_and_moves_nothing() -> None:
+    turn = 1e-4 * (SWEEP - 2012.5)
+    z = answer(SWEEP, 2015.0, 50.0, 1.0 + 0.5j) * np.exp(1j * turn)
+    found = fit_resonance(SWEEP, z, np.full(11, 1e-5), background=True)
+    assert found.background == pytest.approx((1.0 + 0.5j) * 1e-4 * 2015.0 / 100.0, rel=0.02)
+    second = float(np.max(turn**2)) / 2.0  # of Z, which is off by as much of half a width
+    assert abs(found.f0_hz - 2015.0) < second * 2015.0 / 50.0
+    assert abs(found.q - 50.0) < second * 50.0
+
+
 @pytest.mark.parametrize("f0", [1960.0, 2060.0])
 def test_a_resonance_outside_is_refused_and_told(f0: float) -> None:
     z = noisy(answer(SWEEP, f0, 50.0, 1.0), np.full(11, 1e-3), 3)
@@ -110,6 +142,8 @@ def test_what_cannot_be_a_resonance_is_refused() -> None:
         fit_resonance(SWEEP, z * np.nan, sigma)
     with pytest.raises(NoResonance, match="do not lie on a resonance"):
         fit_resonance(SWEEP, z.conj(), sigma)
+    with pytest.raises(NoResonance, match="5 points are too few for a resonance: 6"):
+        fit_resonance(SWEEP[:5], z[:5], sigma[:5], background=True)
     top = 2012.5 + (SWEEP - 2012.5) / 20.0
     z_top = noisy(answer(top, 2012.5, 50.0, 10.0), np.ones(11), 1)
     with pytest.raises(NoResonance, match="too weak"):

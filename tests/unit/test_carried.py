@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cmath
 import json
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -120,12 +121,27 @@ def test_a_sweep_in_unknown_air_is_of_no_use() -> None:
         tables(None, Conditions(frequency_hz=2012.5), SWEPT)
 
 
-@pytest.mark.parametrize("text", [None, "{", "[]", '{"f0_hz": 2000}', '{"f0_hz": [], "sigma_f0_hz": 1, "q": 2}'])
+def written(file: Path, **changed: object) -> Path:
+    file.write_text(json.dumps({"kind": "sweep", **SWEPT, "good": True, "points": [], **changed}))
+    return file
+
+
+def test_a_sweep_is_read_if_its_fit_is_good(tmp_path: Path) -> None:
+    assert swept(written(tmp_path / "sweep.json")) == SWEPT
+    with pytest.raises(UsageError, match=r"the fit of this sweep is not good\. Sweep again"):
+        swept(written(tmp_path / "sweep.json", good=False))
+
+
+@pytest.mark.parametrize("changed", [{"kind": "lock_in"}, {"q": -1.0}, {"f0_hz": math.nan}, {"sigma_q": math.inf}])
+def test_what_looks_like_a_sweep(changed: dict[str, object], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="this is no sweep"):
+        swept(written(tmp_path / "sweep.json", **changed))
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", json.dumps(SWEPT), '{"f0_hz": [], "sigma_f0_hz": 1, "q": 2}'])
 def test_what_is_no_sweep(text: str | None, tmp_path: Path) -> None:
     file = tmp_path / "sweep.json"
     if text is not None:
         file.write_text(text)
     with pytest.raises(UsageError, match="this is no sweep"):
         swept(file)
-    file.write_text(json.dumps({**SWEPT, "kind": "sweep", "points": []}))
-    assert swept(file) == SWEPT

@@ -84,7 +84,8 @@ def test_the_tables_of_a_calibration(box: Path, capsys: pytest.CaptureFixture[st
     assert abs(complex(made.steering.re, made.steering.im) + 1.0) < 4.5 * 1.5 * made.steering.sigma
     assert made.background.microphones is not None
     assert all(abs(background) < 1e-5 for background in made.background.microphones)
-    (box / "resonance.json").write_text('{"f0_hz": 2010.0, "sigma_f0_hz": 0.1, "q": 48.0, "sigma_q": 0.5}')
+    found = {"kind": "sweep", "f0_hz": 2010.0, "sigma_f0_hz": 0.1, "q": 48.0, "sigma_q": 0.5, "good": True}
+    (box / "resonance.json").write_text(json.dumps(found))
     run(capsys, "fit", "--resonance", "resonance.json")
     swept = calibration.load(box / "calibration" / "co2.toml").resonance
     assert swept is not None
