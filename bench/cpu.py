@@ -27,6 +27,7 @@ from gateway.inputs import Inputs
 from gateway.nodes.place import start
 from gateway.outputs import Outputs
 from gateway.readings import JsonReadings
+from gateway.simulation import simulated_cell
 from gateway.types import SampleBlock
 from gateway.watch import Watch
 
@@ -106,7 +107,7 @@ def main() -> None:
     """Measure and print."""
     config, board = build.accepted(build.prepare(None))
     heard = build.sound(config, board)
-    samples = build.simulated_cell(config, heard).sound(0, RATE * SECONDS)
+    samples = simulated_cell(config, heard.rate_hz, heard.channels).sound(0, RATE * SECONDS)
     raw = (samples * 32767).astype(np.int16)
     print(f"microseconds of CPU per second of {RATE} Hz stereo (times the floor)")
     print(f"{'':22}" + "".join(f"{ms:>8} ms blocks " for ms in (10, 100, 1000)))

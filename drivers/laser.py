@@ -36,7 +36,7 @@ class SimulatedLaser:
         for another verb, and for a frequency outside 1 Hz to 100 kHz.
         """
         if command.verb == "tune":
-            self._told = replace(self._told, frequency=_tunable(command.args.get("frequency_hz")))
+            self._told = replace(self._told, frequency=tunable(command.args.get("frequency_hz")))
             self._drive(self._lit)
         elif command.verb in self.verbs:
             self._drive(command.verb == "on")
@@ -65,7 +65,7 @@ class SimulatedLaser:
         self._cell.drive(self._told.frequency, self._told.duty, self._told.power_w if lit else 0.0)
 
 
-def _tunable(value: Any) -> Fraction:
+def tunable(value: Any) -> Fraction:
     """The decimal number `value` prints as, if the laser can be modulated with it."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise CommandRefused(f"laser tune wants a number of hertz, not {value!r}", 'Send {"frequency_hz": 2012.5}')

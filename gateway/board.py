@@ -40,14 +40,24 @@ class MicrophoneLine(Settings):
 
 
 class LaserLine(Settings):
-    """The hardware PWM that modulates the laser."""
+    """What modulates the laser: an output of the codec that listens (`playback`), or a hardware PWM."""
 
-    line: Line = Field(description="the line that carries the PWM")
-    pwm_chip: int = Field(ge=0, description="N of the kernel's pwmchipN")
-    pwm_channel: int = Field(ge=0, description="channel on it")
-    clock_hz: int = Field(gt=0, description="clock of the PWM, of which the period is a whole number of ticks")
-    active_high: bool = Field(True, description="true: lit on a high level")
+    playback: str | None = Field(None, min_length=1, description="ALSA device that plays the modulation")
+    channel: Literal["A", "B"] = Field("A", description="playback: the channel that the laser hangs on")
+    amplitude: float = Field(1.0, gt=0, le=1, description="playback: amplitude of the sine, full scale 1")
+    line: Line | None = Field(None, description="the line that carries the PWM")
+    pwm_chip: int | None = Field(None, ge=0, description="N of the kernel's pwmchipN")
+    pwm_channel: int | None = Field(None, ge=0, description="channel on it")
+    clock_hz: int | None = Field(
+        None, gt=0, description="clock of the PWM, of which the period is a whole number of ticks"
+    )
+    active_high: bool = Field(True, description="PWM: true: lit on a high level")
     safe: Literal["off"] = Field(description="the laser's safe state: off")
+
+    @property
+    def pwm(self) -> tuple[int | None, ...]:
+        """What a PWM needs: line, chip, channel and clock."""
+        return self.line, self.pwm_chip, self.pwm_channel, self.clock_hz
 
 
 class RelayLine(Settings):
@@ -97,13 +107,13 @@ class Board(Settings):
     boot_gpio: tuple[str, ...] = Field((), description="gpio= lines of config.txt: levels held before Linux runs")
     pins: tuple[Pin, ...] = Field((), description="what the HAT occupies")
     microphone: MicrophoneLine = Field(description="the codec that listens")
-    laser: LaserLine | None = Field(None, description="the laser's PWM; none on a simulated board")
+    laser: LaserLine | None = Field(None, description="what modulates the laser; none on a simulated board")
     relays: dict[Name, RelayLine] = Field(default_factory=dict, description="relays by name")
     leds: dict[Name, LedLine] = Field(default_factory=dict, description="LEDs by name")
 
     def claims(self) -> Iterator[tuple[int, str, Loc]]:
         """Every line that an output claims: its number, the claimant in words, and where the file says so."""
-        if self.laser:
+        if self.laser and self.laser.line is not None:
             yield self.laser.line, "the laser", ("laser", "line")
         for name, relay in self.relays.items():
             yield relay.line, f"relay '{name}'", ("relays", name, "line")
@@ -164,6 +174,9 @@ def _faults(board: Board, document: Document) -> Iterator[Fault]:
         if not led.lines or ("line" in led.lines and len(led.lines) > 1):
             remedy = "Give either `line`, or some of `red`, `green` and `blue`"
             yield document.fault(("leds", name), f"LED '{name}' has no clear lines", remedy)
+    if board.laser and not _one_way(board.laser):
+        remedy = "Give either `playback`, or all of `line`, `pwm_chip`, `pwm_channel` and `clock_hz`"
+        yield document.fault(("laser",), "it is not clear what modulates the laser", remedy)
     if board.microphone.format not in board.microphone.formats:
         message = f"{board.microphone.format} is not among the codec's formats"
         yield document.fault(("microphone", "format"), message, f"Take one of {', '.join(board.microphone.formats)}")
@@ -171,3 +184,10 @@ def _faults(board: Board, document: Document) -> Iterator[Fault]:
         message = f"{board.microphone.rate_hz} Hz is more than the codec does"
         remedy = f"Give at most {board.microphone.rate_max_hz} Hz"
         yield document.fault(("microphone", "rate_hz"), message, remedy)
+
+
+def _one_way(laser: LaserLine) -> bool:
+    """Whether the laser is modulated in one way, and that is all there."""
+    if laser.playback is None:
+        return None not in laser.pwm
+    return laser.pwm == (None,) * len(laser.pwm)

@@ -13,19 +13,16 @@ from pathlib import Path as File
 
 import numpy as np
 
-from drivers.air import Air
+from drivers.alsa import Playback
 from drivers.cell import Cell, SimulatedCellOutput
 from drivers.climate import FixedClimate, SimulatedClimate
-from drivers.course import Courses, Ramp, Swing
-from drivers.gas import Line, Relaxation
 from drivers.laser import SimulatedLaser
 from drivers.led import GpioLed, SimulatedLed
 from drivers.microphone import AlsaMicrophone, FileMicrophone, SimulatedMicrophone
-from drivers.noise import Disturbances
-from drivers.pickup import Gaps, Loopback, Pickup
+from drivers.playback import PlaybackLaser, buffer_frames, period_frames
 from drivers.relay import GpioRelay, SimulatedRelay
 from gateway import board as boards
-from gateway.board import Board
+from gateway.board import Board, LaserLine
 from gateway.calibrating import GasLine
 from gateway.calibrator import ASKED, CALIBRATION, CalibrationOutput, Calibrator
 from gateway.check import Checked, acquisition, check
@@ -48,6 +45,7 @@ from gateway.outputs import Outputs
 from gateway.path import Path
 from gateway.ports import ClimateSensor, Microphone, Output
 from gateway.rules import ParsedRule, RuleFault, parse
+from gateway.simulation import simulated_cell
 from gateway.types import Climate, Light
 from gateway.watch import Watch
 
@@ -81,7 +79,13 @@ class Parts:
 
 def prepare(path: File | None, environ: Mapping[str, str] = os.environ) -> Checked:
     """The configuration in `path` (None: the built-in one) and all its faults. Touches no hardware and no network."""
-    return check(path, SETTINGS, environ, (graph_faults, rule_faults, expiry_faults, track_faults), default_board())
+    return check(
+        path,
+        SETTINGS,
+        environ,
+        (graph_faults, rule_faults, expiry_faults, track_faults, playback_faults),
+        default_board(),
+    )
 
 
 def accepted(checked: Checked) -> tuple[Config, Board]:
@@ -166,7 +170,7 @@ def shape(config: Config) -> tuple[tuple[str, str, str | None], ...]:
 def graph_faults(config: Config, board: Board) -> Iterator[Fault]:
     """Settings that are right by themselves and cannot work where their node stands."""
     index = {node.id: i for i, node in enumerate(config.processing.default_graph.nodes)}
-    for found in _fitted(config, sound(config, board)):
+    for found in _fitted(config, board, sound(config, board)):
         if isinstance(found, Fitted):
             continue
         step, fault = found
@@ -188,6 +192,14 @@ def track_faults(config: Config, board: Board) -> Iterator[Fault]:
         message = f"{', '.join(telling)} would each send the laser to its own resonance"
         remedy = "Leave the table [resonance] in the calibration of one of them"
         yield Fault(("laser", "track"), message, remedy)
+
+
+def playback_faults(config: Config, board: Board) -> Iterator[Fault]:
+    """A laser on channel B of a codec's output that plays mono, as its input does."""
+    laser = board.laser
+    if laser and laser.playback and laser.channel == "B" and acquisition(config, board).channels == 1:
+        message = "the board's laser hangs on channel B of the codec, and mono has none"
+        yield Fault(("acquisition", "channels"), message, "Write 2")
 
 
 def expiry_faults(config: Config, board: Board) -> Iterator[Fault]:
@@ -215,7 +227,7 @@ def rule_faults(config: Config, board: Board) -> Iterator[Fault]:
 def path(config: Config, board: Board, heard: Sound) -> Path:
     """The computation of a checked configuration for that sound. Raises ConfigError where a node cannot hear it."""
     fitted = []
-    for found in _fitted(config, heard):
+    for found in _fitted(config, board, heard):
         if not isinstance(found, Fitted):
             step, fault = found
             raise ConfigError((Fault((step.id, fault.option), fault.message, fault.remedy),))
@@ -234,64 +246,13 @@ def verbs(board: Board) -> dict[str, tuple[str, ...]]:
     for procedures (gateway/sweep.py) and is not among it.
     """
     told: dict[str, tuple[str, ...]] = {}
+    if board.simulated or (board.laser and board.laser.playback):
+        told["laser"] = tuple(verb for verb in SimulatedLaser.verbs if verb != "tune")
     if board.simulated:
-        laser = tuple(verb for verb in SimulatedLaser.verbs if verb != "tune")
-        told.update({"laser": laser, "cell": SimulatedCellOutput.verbs})
+        told["cell"] = SimulatedCellOutput.verbs
     told.update({f"relay/{name}": SimulatedRelay.verbs for name in board.relays})
     told.update({f"led/{name}": SimulatedLed(name, _colours(led.lines)).verbs for name, led in board.leds.items()})
     return told
-
-
-def simulated_cell(config: Config, heard: Sound) -> Cell:
-    """The simulated cell as configured."""
-    c = config.cell
-    return Cell(
-        heard.rate_hz,
-        heard.channels,
-        ppm=c.ppm,
-        seed=c.seed,
-        air=Air(c.temperature_c, c.humidity_percent, c.pressure_pa),
-        clock_offset_ppm=c.clock_offset_ppm,
-        clock_wander_ppm=c.clock_wander_ppm,
-        noise_density=c.noise_density,
-        bits=None if c.bits == "float" else c.bits,
-        quality=c.quality,
-        background=complex(c.background_re, c.background_im),
-        saturation_ppm=c.saturation_ppm or math.inf,
-        exchange_s=c.exchange_s or 0.0,
-        co2_detunes=c.co2_detunes,
-        losses=c.losses,
-        line=None if c.line_energy_cm is None else Line(c.line_energy_cm),
-        relaxation=Relaxation() if c.relaxation else None,
-        shape=c.light,
-        courses=Courses(
-            temperature_k=(Swing(c.temperature_swing_k, c.swing_period_s),) if c.temperature_swing_k else (),
-            ppm=(Ramp(0.0, 3600.0, c.ppm_per_hour),) if c.ppm_per_hour else (),
-            power=(Ramp(0.0, 3600.0, c.power_drift_percent / 100.0),) if c.power_drift_percent else (),
-        ),
-        disturbances=Disturbances(
-            hum=c.hum,
-            mains_hz=c.mains_hz,
-            speech_rms=c.speech_rms,
-            knock_amplitude=c.knock_amplitude,
-            knocks_per_s=c.knock_rate_hz,
-            common_density=c.common_density,
-            tones=((c.tone_hz, c.tone_amplitude),) if c.tone_amplitude else (),
-        ),
-        pickup=Pickup(
-            gain_b=c.gain_b,
-            phase_b_deg=c.phase_b_deg,
-            flicker_hz=c.flicker_hz,
-            coupling_hz=c.coupling_hz,
-            delay_frames=c.delay_frames,
-            offset=c.offset,
-            dead=c.dead_microphone,
-            stuck_at=c.stuck_at,
-            dither=c.dither,
-        ),
-        loopback=Loopback(c.loopback_amplitude, c.loopback_shape, c.loopback_channel) if c.loopback_amplitude else None,
-        gaps=Gaps(c.gap_rate_hz, c.gap_s),
-    )
 
 
 def microphone(config: Config, board: Board, clock: Clock, cell: Cell | None) -> Microphone:
@@ -331,11 +292,22 @@ def outputs(config: Config, board: Board, cell: Cell | None) -> list[Output]:
         made += [SimulatedRelay(name, safe=relay.safe) for name, relay in board.relays.items()]
         made += [SimulatedLed(name, _colours(led.lines), safe=led.safe) for name, led in board.leds.items()]
         return made
+    if board.laser and board.laser.playback:
+        made.append(_playback_laser(config, board, board.laser, board.laser.playback))
     for name, relay in board.relays.items():
         made.append(GpioRelay(name, relay.line, active_high=relay.active_high, safe=relay.safe))
     for name, led in board.leds.items():
         made.append(GpioLed(name, led.lines, active_high=led.active_high, safe=led.safe))
     return made
+
+
+def _playback_laser(config: Config, board: Board, line: LaserLine, device: str) -> PlaybackLaser:
+    """The laser on the codec's output, which has one frame clock, format and number of channels with its input."""
+    heard = acquisition(config, board)
+    rate_hz, channels = heard.rate_hz, heard.channels
+    gains = [line.amplitude if channel == line.channel else 0.0 for channel in "AB"[:channels]]
+    player = Playback(device, rate_hz, heard.format, channels, period_frames(rate_hz), buffer_frames(rate_hz))
+    return PlaybackLaser(player, rate_hz, gains, light(config), 2e-3 * heard.block_ms)
 
 
 def face(config: Config, board: Board) -> Face:
@@ -370,7 +342,7 @@ def box_id(config: Config) -> str:
 def parts(config: Config, board: Board, clock: Clock) -> Parts:
     """Everything, put together. Raises DeviceError, RecordingError or ConfigError."""
     heard = sound(config, board)
-    cell = simulated_cell(config, heard) if board.simulated else None
+    cell = simulated_cell(config, heard.rate_hz, heard.channels) if board.simulated else None
     listening = microphone(config, board, clock, cell)
     computing = path(config, board, Sound(listening.rate_hz, listening.channels))
     calibrating = calibrator(config, clock)
@@ -387,9 +359,12 @@ def parts(config: Config, board: Board, clock: Clock) -> Parts:
     return Parts(inputs, computing, door, inbox, Watch(clock, door.forbid, door.allow), link, shown, calibrating)
 
 
-def _fitted(config: Config, heard: Sound) -> Iterator[Fitted | tuple[Step, NodeFault]]:
+def _fitted(config: Config, board: Board, heard: Sound) -> Iterator[Fitted | tuple[Step, NodeFault]]:
     laser = config.laser
-    phase = LaserPhase(laser.reference, laser.reference_channel, laser.track)
+    known = laser.reference
+    if known == "same_codec" and board.laser and board.laser.playback:
+        known = "free"  # one clock, but another phase each time the laser is lit: docs/decisions/0007-playback.md
+    phase = LaserPhase(known, laser.reference_channel, laser.track)
     place = start(heard.rate_hz, heard.channels, exact(laser.frequency_hz), phase)
     placed = steps(config)
     named = kinds(placed)

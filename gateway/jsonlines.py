@@ -101,6 +101,7 @@ FLAGS: dict[Flag, str] = {
     Flag.IMPULSE: "knocks or clicks were cut out of the record",
     Flag.TONE: "an interfering tone beside the carrier was taken out",
     Flag.MICROPHONE: "one of two microphones is left out: dead, or at full scale",
+    Flag.PHASE: "the signal's phase is over 20 degrees off the calibration's: another clock, or resonance",
     Flag.ESTIMATED: "restored from overloaded sound",
     Flag.UNDERDITHERED: "so little noise that the converter's steps show",
     Flag.CLIMATE_UNKNOWN: "a correction wants a temperature, pressure or humidity that nobody knows",

@@ -38,6 +38,7 @@ class Flag(StrEnum):
     IMPULSE = "impulse"  # knocks or clicks were cut out of the record
     TONE = "tone"  # an interfering tone beside the carrier was taken out
     MICROPHONE = "microphone"  # one of two microphones is left out: dead, or at full scale
+    PHASE = "phase"  # the signal's phase is not that of the calibration
     ESTIMATED = "estimated"  # restored from overloaded sound
     UNDERDITHERED = "underdithered"  # so little noise that the converter's steps show
     CLIMATE_UNKNOWN = "climate_unknown"  # a correction wants a temperature, pressure or humidity that nobody knows
@@ -46,7 +47,7 @@ class Flag(StrEnum):
 Flags = frozenset[Flag]
 NO_FLAGS: Flags = frozenset()
 INVALIDATING: Flags = frozenset(
-    {Flag.OVERLOAD, Flag.UNLOCKED, Flag.LASER_OFF, Flag.LOST_SAMPLES, Flag.STALE, Flag.NOT_FINITE}
+    {Flag.OVERLOAD, Flag.UNLOCKED, Flag.LASER_OFF, Flag.LOST_SAMPLES, Flag.STALE, Flag.NOT_FINITE, Flag.PHASE}
 )
 """With one of these a value is never published as valid."""
 

@@ -71,8 +71,10 @@ def described(board: Board) -> str:
     ]
     if board.laser:
         laser = board.laser
-        place = f"line {laser.line}, pwmchip{laser.pwm_chip} channel {laser.pwm_channel}"
-        facts.append(("laser", f"{place}, clock {laser.clock_hz} Hz, safe {laser.safe}"))
+        place = f"line {laser.line}, pwmchip{laser.pwm_chip} channel {laser.pwm_channel}, clock {laser.clock_hz} Hz"
+        if laser.playback:
+            place = f"{laser.playback}, channel {laser.channel}, amplitude {laser.amplitude:g}"
+        facts.append(("laser", f"{place}, safe {laser.safe}"))
     for name, relay in board.relays.items():
         level = "high" if relay.active_high else "low"
         facts.append((f"relay {name}", f"line {relay.line}, on when {level}, safe {relay.safe}"))

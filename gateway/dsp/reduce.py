@@ -45,6 +45,8 @@ WAVED = 240_000
 left leaks little."""
 TAPER = 0.05
 """Part of the record in the flanks of a Tukey window: what is left of a tone leaks less."""
+LEFT_OF_TONES = 2.0
+"""Beside tones a knock has to stand so many times higher: what the fit leaves of them is not quite Gaussian."""
 ROUNDING = 1e-6
 """Float32 sound gives lines and steps of this part of the carrier: they are no tones and no knocks."""
 SILENT = 1e-8
@@ -326,7 +328,8 @@ def _pursued(
         fit = _Fit(kept.astype(float), waves)
     if not np.array_equal(kept, usable):
         residual = _Fit(usable.astype(np.float64), waves).apart(z[:, heard], images)[1]
-        kept = kept if _heights(residual, least).max() > limits[1] else usable
+        sure = limits[1] * (1.0 if waves is lasers else LEFT_OF_TONES)
+        kept = kept if _heights(residual, least).max() > sure else usable
     fit = _Fit(kept * (np.ones(count) if waves is lasers else _tukey(count)), waves)
     tones = len(waves.turns) - len(lasers.turns) + (waves.orders[: len(lasers.orders)] != lasers.orders)
     return fit, float(np.count_nonzero(usable & ~kept)) / count, tones

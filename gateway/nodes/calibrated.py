@@ -11,6 +11,7 @@ if laser.track says so.
 
 from __future__ import annotations
 
+import cmath
 import math
 from dataclasses import replace
 
@@ -28,6 +29,10 @@ from gateway.tables import Drift
 from gateway.types import NO_FLAGS, Climate, Flag, Flags, LockInResult, PeakResult, SampleBlock
 
 _DAY_NS = 86_400e9
+OUT_OF_PHASE = math.radians(20.0)
+"""A phase error of which the projection loses 6 %: a resonance that moved, and nobody follows, or a drifting clock."""
+STRONG = 0.05
+"""Part of the calibrated range below which a phase is that of what walls and windows have gained since."""
 
 
 def calibrated(name: str, settings: ConcentrationSettings, place: Place) -> Calibrated:
@@ -92,8 +97,19 @@ class Calibrated:
             resonance, flags = found.result, flags | found.flags
         if not there:
             return Read(None, flags, resonance)
+        if self._out_of_phase(compensate.gas(self._curve, heard, change), change):
+            flags = flags | {Flag.PHASE}
         reading = compensate.read(self._curve, heard, change, self._doubt)
         return Read(reading, flags if reading else flags | {Flag.EXTRAPOLATED}, resonance)
+
+    def _out_of_phase(self, gas: Tone, change: Change) -> bool:
+        """Whether a strong signal is off the calibrated phase by more than OUT_OF_PHASE, and by more than noise is."""
+        if not gas.phase_known:
+            return False
+        ring = (1.0 + 1j * change.detuning) / (1.0 + 1j * change.detuning_then)
+        signal, sigma = gas.phasor * ring, gas.sigma * abs(ring)
+        strong = abs(signal) > STRONG * self._curve.k * self._calibration.curve.max_ppm
+        return strong and abs(signal.imag) > 5.0 * sigma and abs(cmath.phase(signal)) > OUT_OF_PHASE
 
     def within(self, ppm: float, sigma: float) -> bool:
         """See Curve."""

@@ -269,3 +269,14 @@ def test_two_unlike_microphones_from_gases_to_ppm(tmp_path: Path) -> None:
     right(found, 300.0)
     noise = 3e-4 * math.sqrt(2 / 48_000) / 5.6e-6  # of A - B, in which 0.3 of the room is left
     assert np.std([m.value for m in found]) < 0.2 * noise
+
+
+@pytest.mark.parametrize("cell", [{"clock_offset_ppm": 10.0}, {"air": Air(temperature_c=24.0)}])
+def test_a_value_that_its_phase_makes_wrong_is_not_valid(tmp_path: Path, cell: dict[str, Any]) -> None:
+    """A drifting clock, and a resonance that moved while the file knows of none: the projection loses 1 - cos."""
+    air = cell.pop("air", Air())
+    found = measurements(run(box(tmp_path, ""), air, seconds=8, **cell))
+    wrong = [m for m in found if m.value is None or abs(m.value - PPM) > 0.07 * PPM]
+    assert len(wrong) >= 3
+    assert not any(m.valid for m in wrong)
+    assert all(m.flags & {Flag.PHASE, Flag.UNLOCKED} for m in wrong)

@@ -10,6 +10,7 @@ import pytest
 from drivers.cell import Cell
 from drivers.laser import SimulatedLaser
 from gateway import build
+from gateway.simulation import simulated_cell
 from gateway.types import Command, Measurement, SampleBlock, Tick
 
 RULES = """
@@ -36,7 +37,7 @@ def run(directory: Path, rules: str, start_ppm: float, script: Script, seconds: 
     file.write_text(RULES.format(rules=rules))
     config, board = build.accepted(build.prepare(file, {}))
     heard = build.sound(config, board)
-    cell = build.simulated_cell(config, heard)
+    cell = simulated_cell(config, heard.rate_hz, heard.channels)
     cell.set_ppm(start_ppm)
     laser = SimulatedLaser(cell, 2012.5, 0.5, 0.02)
     laser.apply(Command("laser", "on"))

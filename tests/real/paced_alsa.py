@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,27 +59,33 @@ def paced_device(
     (its reads are no multiple of them), so 24-bit words are fed as S32_LE; every format can be captured from
     it.
     """
+    fifo = directory / "sound.fifo"
+    source = (
+        f"module-pipe-source source_name=paced file={fifo} rate={rate_hz} channels={channels}"
+        f" format={PULSE_SAMPLES[sample_format]}"
+    )
+    with sound_server(directory, CONFIGURATION, source) as (environment, server):
+        _wait_for(fifo.is_fifo, server, directory / "pulse.log")
+        yield Paced(DEVICE, environment, server, fifo, BYTES[sample_format] * channels, rate_hz)
+
+
+@contextmanager
+def sound_server(
+    directory: Path, configuration: str, module: str
+) -> Iterator[tuple[dict[str, str], subprocess.Popen[bytes]]]:
+    """A PulseAudio with that module, alone in `directory`: the environment in which ALSA, configured so, finds it."""
     if not shutil.which("pulseaudio"):
         raise RuntimeError("pulseaudio is missing: sudo apt-get install pulseaudio libasound2-plugins")
-    configuration, socket, fifo = (
-        directory / "asound.conf",
-        directory / "pulse.sock",
-        directory / "sound.fifo",
-    )
-    configuration.write_text(CONFIGURATION)
-    home = directory / "home"
+    file, socket, home = directory / "asound.conf", directory / "pulse.sock", directory / "home"
+    file.write_text(configuration)
     home.mkdir()
     own = {
         "HOME": str(home),
         "XDG_RUNTIME_DIR": str(home),
-        "ALSA_CONFIG_PATH": str(configuration),
+        "ALSA_CONFIG_PATH": str(file),
         "PULSE_SERVER": f"unix:{socket}",
     }
-    modules = (
-        f"module-native-protocol-unix auth-anonymous=1 socket={socket}",
-        f"module-pipe-source source_name=paced file={fifo} rate={rate_hz} channels={channels}"
-        f" format={PULSE_SAMPLES[sample_format]}",
-    )
+    modules = (f"module-native-protocol-unix auth-anonymous=1 socket={socket}", module)
     arguments = [
         "pulseaudio",
         "-n",
@@ -92,8 +98,8 @@ def paced_device(
     with (directory / "pulse.log").open("wb") as log:
         server = subprocess.Popen(arguments, env={**os.environ, **own}, stdout=log, stderr=log)
     try:
-        _wait_for(socket, fifo, server, directory / "pulse.log")
-        yield Paced(DEVICE, {**os.environ, **own}, server, fifo, BYTES[sample_format] * channels, rate_hz)
+        _wait_for(socket.is_socket, server, directory / "pulse.log")
+        yield {**os.environ, **own}, server
     finally:
         server.terminate()
         try:
@@ -103,9 +109,9 @@ def paced_device(
             server.wait()
 
 
-def _wait_for(socket: Path, fifo: Path, server: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_for(there: Callable[[], bool], server: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + 30.0
-    while not (socket.is_socket() and fifo.is_fifo()):
+    while not there():
         if server.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"pulseaudio did not start: {log.read_text()}")
         time.sleep(0.02)

@@ -108,6 +108,24 @@ def test_a_laser_is_safe_only_when_off(tmp_path: Path) -> None:
     assert "line 17 is claimed by both the laser and relay 'fan'" in faults(tmp_path, GOOD + taken)[0]
 
 
+@pytest.mark.parametrize(
+    ("laser", "fault"),
+    [
+        ('playback = "hw:1"', ""),
+        ('playback = "hw:1"\nchannel = "B"\namplitude = 0.5', ""),
+        ('playback = "hw:1"\namplitude = 1.5', "laser.amplitude: 1.5 is too high"),
+        ('playback = "hw:1"\nchannel = "C"', "laser.channel: "),
+        ('playbck = "hw:1"', "laser.playbck: unknown option 'playbck'. Did you mean 'playback'?"),
+        ('playback = "hw:1"\npwm_chip = 0', "laser: it is not clear what modulates the laser"),
+        ("line = 12\npwm_chip = 0", "laser: it is not clear what modulates the laser"),
+        ("", "laser: it is not clear what modulates the laser"),
+    ],
+)
+def test_a_laser_is_modulated_in_one_way(tmp_path: Path, laser: str, fault: str) -> None:
+    found = faults(tmp_path, f'{GOOD}\n[laser]\nsafe = "off"\n{laser}\n')
+    assert (len(found) == 1 and fault in found[0]) if fault else not found
+
+
 def test_all_faults_of_a_board_come_together(tmp_path: Path) -> None:
     found = faults(tmp_path, GOOD.replace("line = 17", "line = 99").replace("red = 24", "rde = 24"))
     assert len(found) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gateway import board as boards
@@ -13,7 +14,8 @@ from gateway.calibrating import GasLine
 from gateway.config.sections import Cell
 from gateway.errors import ConfigError
 from gateway.mqtt.face import OutputFace
-from gateway.types import Command
+from gateway.simulation import simulated_cell
+from gateway.types import Command, Flag, LockInResult, SampleBlock
 from tests.support.clock import FakeClock
 
 
@@ -188,9 +190,51 @@ def test_every_option_of_the_cell_is_heard(option: str, tmp_path: Path) -> None:
     def heard(text: str) -> tuple[bytes, list[int]]:
         file = tmp_path / "box.yaml"
         file.write_text(f"cell: {{{text}}}\n")
-        config, board = build.accepted(build.prepare(file, {}))
-        cell = build.simulated_cell(config, build.sound(config, board))
+        config, _ = build.accepted(build.prepare(file, {}))
+        cell = simulated_cell(config, 48_000, 2)
         cell.drive(Fraction(4025, 2), 0.5, 0.02)
         return cell.sound(0, 48_000).tobytes(), [cell.lost(frame, 4800) for frame in range(0, 480_000, 4800)]
 
     assert heard(f"{option}: {CELL[option]}") != heard(others)
+
+
+PLAYBACK = """\
+title = "A codec"
+[microphone]
+device = "default"
+formats = ["S32_LE"]
+[laser]
+playback = "default"
+channel = "B"
+safe = "off"
+"""
+
+
+@pytest.fixture
+def codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration of a board whose laser hangs on a codec's output."""
+    (tmp_path / "codec.toml").write_text(PLAYBACK)
+    monkeypatch.setattr(boards, "directory", lambda: tmp_path)
+    return tmp_path / "box.yaml"
+
+
+def test_a_laser_on_a_codecs_output_is_switched_and_its_phase_is_learnt(codec: Path) -> None:
+    codec.write_text("board: codec\nprocessing: {default_graph: {nodes: [{id: lock, type: lock_in}]}}\n")
+    config, board = build.accepted(build.prepare(codec, {}))
+    assert build.verbs(board)["laser"] == ("on", "off")
+    path = build.path(config, board, build.sound(config, board))
+    turns = np.arange(48_000) * 2012.5 / 48_000
+    sound = np.repeat(np.sin(2 * np.pi * turns)[:, None], 2, axis=1).astype(np.float32)
+    path.tick(SampleBlock(0, 0, 48_000, sound, 0, 0), ())
+    lock = path.state.results["lock"]
+    assert isinstance(lock, LockInResult)
+    assert not lock.phase_known
+    assert Flag.UNLOCKED in lock.flags
+
+
+def test_a_codec_that_plays_mono_has_no_channel_b(codec: Path) -> None:
+    codec.write_text(
+        "board: codec\nprocessing: {default_graph: {nodes: [{id: level, type: level}]}}\nacquisition: {channels: 1}\n"
+    )
+    (found,) = build.prepare(codec, {}).faults
+    assert "acquisition.channels: the board's laser hangs on channel B of the codec" in str(found)

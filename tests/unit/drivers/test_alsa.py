@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from drivers.alsa import BITS, capture_devices, decode
+from drivers.alsa import BITS, capture_devices, decode, encode
 from drivers.sound import condition
 from gateway.types import Flag
 from tests.recordings import words
@@ -18,6 +18,21 @@ def test_every_format_decodes_to_full_scale(sample_format: str, channels: int) -
     assert out.dtype == np.float32
     expected = np.rint(samples * 2**15) / 2**15 if sample_format == "S16_LE" else samples
     assert np.array_equal(out, expected.astype(np.float32))
+
+
+@pytest.mark.parametrize("sample_format", BITS)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_what_is_encoded_decodes_to_itself(sample_format: str, channels: int) -> None:
+    values = np.array([0.0, 0.5, -0.5, 2.0**-15, -(2.0**-15), -1.0, 1.0 - 2.0**-15, 0.25 + 2.0**-15], np.float32)
+    samples = np.repeat(values[:, None], channels, axis=1) * np.array([1.0, -0.5], np.float32)[:channels]
+    coarse = np.rint(samples * 2**15) / 2**15 if sample_format == "S16_LE" else samples
+    assert np.array_equal(decode(encode(samples, sample_format), sample_format, channels), coarse)
+
+
+@pytest.mark.parametrize("sample_format", ["S16_LE", "S24_3LE", "S32_LE"])
+def test_what_is_too_loud_to_encode_is_clipped(sample_format: str) -> None:
+    loud = decode(encode(np.array([[1.0], [3.0], [-3.0]], np.float32), sample_format), sample_format, 1)
+    assert loud[:, 0].tolist() == pytest.approx([1.0, 1.0, -1.0], abs=2.0**-15)
 
 
 @pytest.mark.parametrize(
