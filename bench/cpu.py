@@ -64,6 +64,11 @@ class Timed:
     def __init__(self, node: Any) -> None:
         self._node, self.spent_ns = node, 0
 
+    @property
+    def due(self) -> int:
+        """As the node says."""
+        return int(self._node.due)
+
     def process(self, *arguments: Any) -> Any:
         """What the node makes of it."""
         begin = cpu_ns()

@@ -72,7 +72,7 @@ def main() -> None:
         print(f" ({resident / bare_mb:.1f} x)")
     runs = [first_measurement() for _ in range(3)]
     first = statistics.median(run[0] for run in runs)
-    print(f"start to first measurement {first:.2f} s, of which 1.06 s are the record and the filter's settling")
+    print(f"start to first measurement {first:.2f} s, of which 1.2 s are a dark block, the ring-up and the record")
     print(f"resident memory while running {statistics.median(run[1] for run in runs):.1f} MB")
 
 

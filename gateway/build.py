@@ -242,8 +242,8 @@ def rules(config: Config, board: Board) -> tuple[ParsedRule, ...]:
 
 
 def verbs(board: Board) -> dict[str, tuple[str, ...]]:
-    """What each output of the board can be told by rules and over MQTT, without opening any. The laser's "tune" is
-    for procedures (gateway/sweep.py) and is not among it.
+    """What each output of the board can be told by rules and over MQTT, without opening any. The laser's "tune" is for
+    sweeps and for following the resonance, and is not among it.
     """
     told: dict[str, tuple[str, ...]] = {}
     if board.simulated or (board.laser and board.laser.playback):

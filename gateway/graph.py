@@ -138,7 +138,7 @@ def _joined(blocks: Sequence[SampleBlock]) -> SampleBlock:
 
 
 def _heard(fitted: Sequence[Fitted]) -> set[str | None]:
-    """The nodes whose sound somebody listens to: a filter that feeds lock_ins only need not filter."""
+    """The nodes whose sound somebody listens to: a filter that feeds lock_ins and peak_finders only need not filter."""
     heard: set[str | None] = set()
     for one in reversed(fitted):
         listens = one.computing and one.step.kind not in (*AT_THE_MICROPHONE, *WITHOUT_SOUND)

@@ -48,19 +48,6 @@ def exact(frequency_hz: float) -> Fraction:
     return Fraction(repr(float(frequency_hz)))
 
 
-def table(turns_per_frame: float, frames: int, channels: int) -> Samples:
-    """The demodulation table, float32 [frames * channels, 2 * channels], for interleaved sound.
-
-    Columns 2c and 2c+1 give real and imaginary part of channel c; rows of other channels are zero.
-    """
-    phase = np.exp(-2j * np.pi * ((turns_per_frame * np.arange(frames)) % 1.0)) * (2.0 / frames)
-    out = np.zeros((frames, channels, channels, 2), np.float32)
-    for channel in range(channels):
-        out[:, channel, channel, 0] = phase.real
-        out[:, channel, channel, 1] = phase.imag
-    return out.reshape(frames * channels, 2 * channels)
-
-
 @dataclass(frozen=True, slots=True)
 class Reference:
     """The phase that a tone is compared with: `turns` at frame `origin`, and `step` turns more for every frame."""

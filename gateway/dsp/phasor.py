@@ -1,15 +1,4 @@
-"""One phasor, with its uncertainty, from a record of baseband phasors.
-
-The mean Z of M sub-block phasors is A + eps A*, where eps is what the boxcar leaves of the tone's image at -2f;
-solving the two real equations for A is the three-parameter sine fit (IEEE Std 1057, annex on sine fits) written at
-baseband:
-
-    A = (Z - eps Z*) / (1 - |eps|^2),    eps = e0 mean_i r_i^2,    e0 = (1/D) sum_{k<D} exp(-2j w k),
-
-r_i the rotation of sub-block i. The noise is taken from the residual after removing tone and image, in the bins
-beside the tone (2 to 9 record bins away on either side), so that coloured noise and drift do not fool it. Sub-blocks do
-not overlap, so white noise is white among them, and each bin holds 2 sigma^2 with two degrees of freedom.
-"""
+"""A phasor with its uncertainty, and how far a tone is from the frequency that it was demodulated at."""
 
 from __future__ import annotations
 
@@ -17,11 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.fft
 
 from gateway.dsp.demodulator import Phasors
-
-FIRST_BIN, LAST_BIN = 2, 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,29 +19,6 @@ class Phasor:
     value: complex
     sigma: float
     dof: int
-
-
-def estimate(z: Phasors, turns_per_frame: float, sub_block: int, first: int = 0) -> Phasor:
-    """The tone in `z`, complex128 [sub-blocks], at least 6 of them, demodulated at `turns_per_frame` (f / fs).
-
-    `first` is the number of the first sub-block on the absolute grid, which sets the phase of the image.
-    """
-    image = _image(len(z), turns_per_frame, sub_block, first)
-    epsilon = complex(image.mean())
-    mean = complex(z.mean())
-    value = (mean - epsilon * mean.conjugate()) / (1.0 - abs(epsilon) ** 2)
-    residual = z - value - value.conjugate() * image
-    bins = np.arange(FIRST_BIN, min(LAST_BIN, (len(z) - 1) // 2) + 1)
-    power = np.abs(scipy.fft.fft(residual)) ** 2 / len(z) ** 2
-    noise = np.concatenate((power[bins], power[-bins]))
-    return Phasor(value, math.sqrt(float(noise.mean()) / 2.0), 2 * len(noise))
-
-
-def _image(count: int, turns_per_frame: float, sub_block: int, first: int) -> Phasors:
-    """What a unit tone's conjugate leaves in each sub-block, complex128 [count]."""
-    e0 = np.exp(-4j * np.pi * turns_per_frame * np.arange(sub_block)).mean()
-    turns = (2.0 * (turns_per_frame * sub_block % 1.0)) % 1.0
-    return np.asarray(e0 * np.exp(-2j * np.pi * (turns * (first + np.arange(count)) % 1.0)))
 
 
 def refine(z: Phasors, sub_block: int, iterations: int = 3) -> float:

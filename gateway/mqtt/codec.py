@@ -114,6 +114,8 @@ def _measurement(m: Measurement) -> dict[str, Any]:
         "sigma": number(m.sigma) if valid else None,
         "u95": number(m.u95) if valid else None,
         "lod": number(m.lod),
+        "smoothed": number(m.smoothed) if valid else None,
+        "sigma_smoothed": number(m.sigma_smoothed) if valid else None,
         "valid": valid,
         "flags": sorted(m.flags),
     }

@@ -1,8 +1,8 @@
 """filter: causal IIR filtering in second-order sections, state carried from block to block.
 
-Gain 1 and no phase at the middle of the band (dsp/filters.py), so that a lock-in behind it reads the same amplitude;
-away from the middle its response is told to the nodes behind it, and a lock-in undoes it. Lost frames leave a break
-in the sound: the state is dropped there, and the records behind wait until the filter has settled again.
+Gain 1 and no phase at the middle of the band (dsp/filters.py). It is for nodes that listen to sound, such as level and
+spectrum; lock_in and peak_finder listen at the microphones, and where nobody else does it does not run. Lost frames
+leave a break in the sound: the state is dropped there, and the records behind wait until the filter has settled again.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 A record of `integration_s` goes through four steps, each a file: the front end demodulates at the laser's exact
 frequency (nodes/front.py); the phase reference turns the phasors to the laser's phase (dsp/reference.py); knocks, tones
 and the image are taken out and one phasor per microphone remains, with the noise beside it (dsp/reduce.py); the
-microphones are combined with the least noise that leaves the signal as it is (dsp/combine.py). Filters before the node
-do not touch its tone, for it listens at the microphones. The phasor is turned by the calibrated phase: `in_phase` is
-the signal, unbiased at every signal-to-noise ratio because it is signed, `quadrature` what should be only noise.
+microphones are mixed as the nodes before it say, and what both said goes along (dsp/combine.py). Filters before the
+node do not touch its tone, for it listens at the microphones. The phasor is turned by the calibrated phase: `in_phase`
+is the signal, unbiased at every signal-to-noise ratio because it is signed, `quadrature` what should be only noise.
 """
 
 from __future__ import annotations

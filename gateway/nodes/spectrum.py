@@ -1,7 +1,8 @@
 """spectrum: averaged power spectrum for eyes and other nodes (Welch, IEEE Trans. Audio Electroacoust. 15, 1967).
 
-Segments of `fft_size` samples overlap by half. A sine of amplitude a that lies on a bin shows as a^2 / 2 in it; noise
-of density S (full scale squared per hertz) as S x enbw_bins x bin_hz. Nothing that is measured depends on this node.
+Segments of `fft_size` samples stand side by side, or overlap by half. A sine of amplitude a that lies on a bin shows as
+a^2 / 2 in it; noise of density S (full scale squared per hertz) as S x enbw_bins x bin_hz. Nothing that is measured
+depends on this node.
 """
 
 from __future__ import annotations

@@ -34,6 +34,8 @@ def test_a_measurement_says_value_uncertainty_time_and_place():
         "unit": "ppm",
         "sigma": 1.5,
         "u95": 3.1,
+        "smoothed": None,
+        "sigma_smoothed": None,
         "lod": 4.5,
         "valid": True,
         "flags": [],
