@@ -9,9 +9,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import scipy.signal
@@ -27,7 +29,9 @@ Magnitude = Callable[[Wave, World], float]
 
 SPAN_PPM = 400.0
 FRAME = 4096
-ULIA = "ulia 2023.2.1 is not here, so its column is left out: pip install ulia==2023.2.1 (it brings numba)"
+ULIA = "ulia 2023.2.1 is not here, so its column is left out: bench/speed/need installs it"
+_PEERS = Path(__file__).parents[2] / ".venv" / "peers"
+"""Where bench/speed/need installs packages to compare with."""
 
 
 def last_frame(sound: Wave, world: World) -> float:
@@ -67,6 +71,7 @@ def ulia(sound: Wave, world: World) -> float:
 
 def available() -> Mapping[str, Magnitude]:
     """The estimators by the names of their columns; ulia only where it is installed."""
+    sys.path += [str(place) for place in _PEERS.glob("lib/python*/site-packages") if str(place) not in sys.path]
     always: dict[str, Magnitude] = {"last frame": last_frame, "averaged": averaged, "4-pole RC": four_poles}
     return {**always, "ulia": ulia} if importlib.util.find_spec("ulia") else always
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.dsp.demodulator import Demodulator, Phasors, sub_block_frames
-from gateway.types import Flag, SampleBlock, Samples
+from gateway.types import Flag, SampleBlock
 
 FULL_SCALE = 1.0 - 2.0**-15
 """From here on a sample counts as clipped (drivers/sound.py says why)."""
@@ -29,16 +29,13 @@ class Baseband:
 
     `z` complex128 [sub-blocks, channels], of which the first is number `first` on the grid. `clipped` float64 [touched
     sub-blocks, channels]: the part of a sub-block's samples that this block has at full scale, the first of them number
-    `clipped_first`; none where none is. `power`: mean square of the sound
-    per channel, where it has the steps of a 16-bit converter, else None. `epoch` counts the changes of the laser's
-    frequency.
+    `clipped_first`; none where none is. `epoch` counts the changes of the laser's frequency.
     """
 
     first: int
     z: Phasors
     clipped_first: int
     clipped: npt.NDArray[np.float64]
-    power: tuple[float, ...] | None
     frequency: Fraction
     epoch: int
 
@@ -70,7 +67,6 @@ class FrontEnd:
         self._demodulator = Demodulator([], rate_hz, channels)
         self._epoch = 0
         self._block: SampleBlock | None = None
-        self._power: tuple[float, ...] | None = None
         self._first, self._z = 0, np.empty((0, channels, 0), np.complex128)
 
     def tap(self, tap: Tap) -> int:
@@ -86,7 +82,17 @@ class FrontEnd:
         self._push(block)
         first, clipped = self._clipped(block)
         z = self._z[:, :, number]
-        return Baseband(self._first, z, first, clipped, self._power, self._frequencies[number], self._epoch)
+        return Baseband(self._first, z, first, clipped, self._frequencies[number], self._epoch)
+
+    def coarse_power(self) -> tuple[float, ...] | None:
+        """Mean square per channel of the newest sound, where it has the steps of a 16-bit converter, as a look at _FEW
+        frames tells; else None.
+        """
+        samples = np.empty((0, self.channels), np.float32) if self._block is None else self._block.samples
+        few = samples[:: max(1, len(samples) // _FEW)] / STEP
+        if not len(samples) or not np.array_equal(few, np.rint(few)):
+            return None
+        return tuple(np.mean(samples.astype(np.float64) ** 2, axis=0).tolist())
 
     def _clipped(self, block: SampleBlock) -> tuple[int, npt.NDArray[np.float64]]:
         """See Baseband."""
@@ -118,7 +124,6 @@ class FrontEnd:
             self._demodulator.change(self._frequencies, block.frame)
             self._epoch += 1
         self._first, self._z = self._demodulator.push(block.frame, block.samples)
-        self._power = _coarse_power(block.samples)
 
     def restored(self) -> None:
         """Make what follows from the laser's frequency."""
@@ -129,13 +134,3 @@ class FrontEnd:
         each = Fraction(self.sub_block, self.rate_hz)
         away = [f for other in self._frequencies if other != own for f in (other - own, -other - own)]
         return tuple(float((f * each + Fraction(1, 2)) % 1) - 0.5 for f in away)
-
-
-def _coarse_power(samples: Samples) -> tuple[float, ...] | None:
-    """Mean square per channel of float32 [frames, channels] in whole steps of STEP; None where there are finer ones, of
-    which a look at _FEW frames tells.
-    """
-    few = samples[:: max(1, len(samples) // _FEW)] / STEP
-    if not len(samples) or not np.array_equal(few, np.rint(few)):
-        return None
-    return tuple((np.einsum("ij,ij->j", samples, samples, dtype=np.float64) / len(samples)).tolist())

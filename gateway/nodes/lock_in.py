@@ -121,23 +121,21 @@ class LockIn:
         )
         if record.values is None:
             return result
-        return self._measured(result, record.values, record.first, heard.power)
+        return self._measured(result, record.values, record.first)
 
-    def _measured(self, result: LockInResult, z: Phasors, first: int, power: tuple[float, ...] | None) -> LockInResult:
-        """The result with what the record says: phasors `z` [sub-blocks, channels] from number `first` on; `power` of
-        the sound as in Baseband.
-        """
+    def _measured(self, result: LockInResult, z: Phasors, first: int) -> LockInResult:
+        """The result with what the record says: phasors `z` [sub-blocks, channels] from number `first` on."""
         clipped = self._clipped_in(first, len(z))
         images = self._front.images(self._tap, first, len(z))
         flags = result.flags
         if clipped.any() and not clipped[:, self._microphones].any():
             flags = flags - {Flag.OVERLOAD}
-        if power is not None and self._underdithered(power, z):
-            flags = flags | {Flag.UNDERDITHERED}
         aligned = self._reference.align(self._alone(z, images, first), first * self._sub_block_s)
         turned = z[:, self._microphones] * aligned.turn[:, None]
         reduced = reduce(turned, images * aligned.turn**2, clipped[:, self._microphones], self._front.others(self._tap))
         combined = self._combiner.combine(reduced, result.integration_s)
+        if self._underdithered(reduced, result.integration_s):
+            flags = flags | {Flag.UNDERDITHERED}
         turn = self._turn if aligned.phase_known else 1.0 + 0.0j
         value = combined.value * turn
         if not aligned.phase_known and not aligned.locked:
@@ -164,12 +162,18 @@ class LockIn:
             every[:, channel] = self._front.images(tap, first, len(z))
         return np.asarray((z - every * z.conj()) / (1.0 - np.abs(every) ** 2))
 
-    def _underdithered(self, power: tuple[float, ...], z: Phasors) -> bool:
+    def _underdithered(self, reduced: Reduced, record_s: float) -> bool:
         """Whether a microphone that hears anything has, beside the tone, less than half a step of root mean square:
-        rounding is then no noise (Widrow and Kollar, Quantization Noise, 2008, chapter 5).
+        rounding is then no noise (Widrow and Kollar, Quantization Noise, 2008, chapter 5). As much noise beside the
+        tone alone makes a look at the sound unnecessary.
         """
-        tones = np.abs(z.mean(axis=0)) ** 2 / 2.0
-        return any(power[m] > 0.0 and power[m] - float(tones[m]) < (0.5 * STEP) ** 2 for m in self._microphones)
+        beside = np.mean(np.abs(reduced.noise) ** 2, axis=0) / 4.0 * record_s * self._front.rate_hz
+        if float(beside.min()) > STEP**2:
+            return False
+        power = self._front.coarse_power()
+        tones = np.abs(reduced.phasors) ** 2 / 2.0
+        heard = [] if power is None else [power[m] for m in self._microphones]
+        return any(p > 0.0 and p - float(t) < (0.5 * STEP) ** 2 for p, t in zip(heard, tones, strict=False))
 
     def _clipped_in(self, first: int, count: int) -> npt.NDArray[np.float64]:
         """The part of the samples at full scale, float64 [count, channels], from sub-block `first` on."""
