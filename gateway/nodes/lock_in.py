@@ -31,6 +31,8 @@ from gateway.types import Flag, Flags, LockInResult, Pair, Result, SampleBlock
 
 SAME_CLOCK_PPM, TWO_CLOCKS_PPM = 250.0, 1000.0
 """How far apart two clocks are looked for: sound cards are off by 20 to 100 ppm, poor ones by more."""
+FEW_STEPS = 64.0
+"""A tone of fewer steps of a 16-bit converter may be read wrong where noise does not blur them."""
 RING_UP_S = 0.1
 """When the laser is lit or its frequency changes, the cell needs 10 time constants Q / (pi f): 80 ms for Q 50."""
 
@@ -164,16 +166,17 @@ class LockIn:
 
     def _underdithered(self, reduced: Reduced, record_s: float) -> bool:
         """Whether a microphone that hears anything has, beside the tone, less than half a step of root mean square:
-        rounding is then no noise (Widrow and Kollar, Quantization Noise, 2008, chapter 5). As much noise beside the
-        tone alone makes a look at the sound unnecessary.
+        rounding is then no noise (Widrow and Kollar, Quantization Noise, 2008, chapter 5). A tone of many steps does
+        not mind, and as much noise beside the tone alone makes a look at the sound unnecessary.
         """
         beside = np.mean(np.abs(reduced.noise) ** 2, axis=0) / 4.0 * record_s * self._front.rate_hz
-        if float(beside.min()) > STEP**2:
-            return False
-        power = self._front.coarse_power()
         tones = np.abs(reduced.phasors) ** 2 / 2.0
-        heard = [] if power is None else [power[m] for m in self._microphones]
-        return any(p > 0.0 and p - float(t) < (0.5 * STEP) ** 2 for p, t in zip(heard, tones, strict=False))
+        doubtful = (beside < STEP**2) & (tones < (FEW_STEPS * STEP) ** 2 / 2.0)
+        power = self._front.coarse_power() if doubtful.any() else None
+        if power is None:
+            return False
+        heard = np.array([power[m] for m in self._microphones])
+        return bool((doubtful & (heard > 0.0) & (heard - tones < (0.5 * STEP) ** 2)).any())
 
     def _clipped_in(self, first: int, count: int) -> npt.NDArray[np.float64]:
         """The part of the samples at full scale, float64 [count, channels], from sub-block `first` on."""
