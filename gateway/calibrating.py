@@ -228,6 +228,21 @@ def remember(directory: Path, node: str, reading: Reading, conditions: Condition
     _append(session_file(directory, node), point)
 
 
+def note(directory: Path, node: str, said: Mapping[str, Any]) -> None:
+    """Keep what was said of the calibration for when the session's points give one."""
+    _append(session_file(directory, node), {"note": dict(said)})
+
+
+def notes(directory: Path, node: str) -> dict[str, Any]:
+    """What was said in the newest session, the latest last; session() tells of bad lines."""
+    file = session_file(directory, node)
+    said: dict[str, Any] = {}
+    for line in file.read_text("utf-8").splitlines() if file.exists() else ():
+        data = json.loads(line)
+        said = {} if "session" in data else {**said, **data.get("note", {})}
+    return said
+
+
 def session(directory: Path, node: str) -> tuple[tuple[Reading, ...], Conditions]:
     """The points of the newest session in the light of the last one, and its conditions. Raises CalibrationError for a
     bad line.
@@ -240,6 +255,7 @@ def session(directory: Path, node: str) -> tuple[tuple[Reading, ...], Conditions
             data: dict[str, Any] = json.loads(line)
             if "session" in data:
                 points.clear()
+            if "session" in data or "note" in data:
                 continue
             conditions = Conditions.model_validate(data.pop("conditions", {}))
             points.append((Reading.model_validate(data), conditions))
@@ -254,12 +270,10 @@ def calibrate(
     clock: Clock,
     *,
     saturating: bool | None = None,
-    swept: Mapping[str, float] | None = None,
-    **about: Any,
 ) -> tuple[Calibration, Path]:
-    """Fit the session's points and save a new version; what `about` does not say is taken from the one before. `swept`
-    is the resonance that a sweep has found in the air of the last point: f0_hz, sigma_f0_hz, q, sigma_q.
-    `saturating` tells the curve; None: the one before it was.
+    """Fit the session's points and save a new version. What the session's notes do not say of it is taken from the one
+    before. Their `swept` is the resonance that a sweep has found in the air of the last point: f0_hz, sigma_f0_hz, q,
+    sigma_q. `saturating` tells the curve; None: the one before it was.
 
     Raises CalibrationError where the points give no calibration, or nobody knows the air of the sweep.
     """
@@ -270,7 +284,8 @@ def calibrate(
         saturating = before is not None and before.curve.type == "saturating"
     fitted = fit([reading.point for reading in readings], saturating=saturating)
     kept = {} if before is None else {name: getattr(before, name) for name in ("operator", "gas", "certificate")}
-    given = {name: value for name, value in about.items() if value is not None}
+    said = notes(directory, node)
+    swept = said.pop("swept", None)
     backgrounds, steering = alone(readings)
     made = calibration.made(
         fitted,
@@ -282,7 +297,7 @@ def calibrate(
         previous=before.id if before else "",
         steering=steering,
         **tables(before, conditions, swept),
-        **{**kept, **given},
+        **{**kept, **said},
     )
     return made, calibration.save(directory, made)
 

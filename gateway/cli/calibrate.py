@@ -196,10 +196,13 @@ def _fit(args: argparse.Namespace, node: str) -> int:
     clock, until = RealClock(), None
     swept = None if args.resonance is None else carried.swept(args.resonance)
     if args.valid_days is not None:
-        until = datetime.fromtimestamp(clock.utc_ns() // 1_000_000_000, UTC) + timedelta(days=args.valid_days)
+        now = datetime.fromtimestamp(clock.utc_ns() // 1_000_000_000, UTC)
+        until = (now + timedelta(days=args.valid_days)).isoformat()
     about = {"operator": args.operator, "gas": args.gas, "certificate": args.certificate, "valid_until": until}
-    saturating = args.curve == "saturating"
-    made, file = calibrating.calibrate(args.directory, node, clock, saturating=saturating, swept=swept, **about)
+    said = {name: value for name, value in {**about, "swept": swept}.items() if value is not None}
+    if said:
+        calibrating.note(args.directory, node, said)
+    made, file = calibrating.calibrate(args.directory, node, clock, saturating=args.curve == "saturating")
     if args.json:
         print(jsonlines.line(as_object(made)))
         return 0

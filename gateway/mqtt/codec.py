@@ -128,6 +128,6 @@ def _signal(r: LockInResult | PeakResult) -> dict[str, Any]:
     if isinstance(r, PeakResult):
         numbers["sigma_frequency_hz"] = r.sigma_frequency_hz
     else:
-        numbers |= {"in_phase": r.in_phase, "quadrature": r.quadrature}
+        numbers |= {"in_phase": r.in_phase, "quadrature": r.quadrature, "clock_offset_ppm": r.clock_offset_ppm}
     body |= {name: number(value) if valid else None for name, value in numbers.items()}
     return body | {"integration_s": r.integration_s, "valid": valid, "flags": sorted(r.flags)}

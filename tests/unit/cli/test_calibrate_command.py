@@ -181,3 +181,21 @@ def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["calibrate", "span", "--help"])
     assert "example:\n  spectrophone calibrate zero" in capsys.readouterr().out
+
+
+def test_what_is_said_with_the_zero_is_in_the_calibration_that_the_span_makes(
+    box: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    swept = {"kind": "sweep", "f0_hz": 2012.4, "sigma_f0_hz": 0.01, "q": 50.0, "sigma_q": 0.1, "good": True}
+    (box / "r.json").write_text(json.dumps(swept))
+    about = ("--operator", "Ada", "--valid-days", "30", "--resonance", "r.json", "--temperature", "21")
+    run(capsys, "zero", "--seconds", "0.1", "--new", *about)
+    run(capsys, "span", "--ppm", "100", "--seconds", "0.1", "--temperature", "21", "--certificate", "bottle 7")
+    made = calibration.load(box / "calibration" / "co2.toml")
+    assert (made.operator, made.certificate) == ("Ada", "bottle 7")
+    assert made.valid_until is not None
+    assert made.resonance is not None
+    assert made.resonance.f0_hz == 2012.4
+    run(capsys, "zero", "--seconds", "0.1", "--new")
+    run(capsys, "span", "--ppm", "100", "--seconds", "0.1")
+    assert calibration.load(box / "calibration" / "co2.toml").valid_until is None  # said of the other session
