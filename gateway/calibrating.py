@@ -34,6 +34,8 @@ from gateway.types import LockInResult
 
 LEAST, MOST = 3, 30
 """Records of a point, unless --seconds says how long."""
+_SAID = {"operator": str, "gas": str, "certificate": str, "valid_until": str, "swept": dict}
+"""What a note may say."""
 _AIR = ("temperature_c", "humidity_percent", "pressure_pa")
 
 
@@ -191,7 +193,7 @@ def with_background(gas: Gas, directory: Path, node: str, *, new: bool) -> Gas:
     """
     if new or gas.ppm == 0.0:
         return gas
-    zeros = [complex(reading.re, reading.im) for reading in session(directory, node)[0] if reading.ppm == 0.0]
+    zeros = [complex(reading.re, reading.im) for reading in session(directory, node).readings if reading.ppm == 0.0]
     return replace(gas, background=complex(np.mean(zeros))) if zeros else gas
 
 
@@ -233,35 +235,44 @@ def note(directory: Path, node: str, said: Mapping[str, Any]) -> None:
     _append(session_file(directory, node), {"note": dict(said)})
 
 
-def notes(directory: Path, node: str) -> dict[str, Any]:
-    """What was said in the newest session, the latest last; session() tells of bad lines."""
-    file = session_file(directory, node)
-    said: dict[str, Any] = {}
-    for line in file.read_text("utf-8").splitlines() if file.exists() else ():
-        data = json.loads(line)
-        said = {} if "session" in data else {**said, **data.get("note", {})}
-    return said
-
-
-def session(directory: Path, node: str) -> tuple[tuple[Reading, ...], Conditions]:
-    """The points of the newest session in the light of the last one, and its conditions. Raises CalibrationError for a
-    bad line.
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What was taken since the newest beginning: points in the light of the last one, its conditions, and what was said
+    of the calibration, by the names of its options; `swept` is a resonance beside them.
     """
+
+    readings: tuple[Reading, ...]
+    conditions: Conditions
+    said: Mapping[str, Any]
+
+
+def session(directory: Path, node: str) -> Session:
+    """The newest session of a node. Raises CalibrationError for a bad line."""
     file = session_file(directory, node)
     points: list[tuple[Reading, Conditions]] = []
+    said: dict[str, Any] = {}
     conditions = Conditions()
     for number, line in enumerate(file.read_text("utf-8").splitlines() if file.exists() else (), 1):
         try:
             data: dict[str, Any] = json.loads(line)
             if "session" in data:
-                points.clear()
-            if "session" in data or "note" in data:
-                continue
-            conditions = Conditions.model_validate(data.pop("conditions", {}))
-            points.append((Reading.model_validate(data), conditions))
+                points, said = [], {}
+            elif "note" in data:
+                said |= _said(data["note"])
+            else:
+                conditions = Conditions.model_validate(data.pop("conditions", {}))
+                points.append((Reading.model_validate(data), conditions))
         except (ValueError, AttributeError, TypeError, ValidationError):
             raise CalibrationError(f"{file}:{number}: this line is no point", "Take it out") from None
-    return in_one_light(points), conditions
+    return Session(in_one_light(points), conditions, said)
+
+
+def _said(note: dict[str, Any]) -> dict[str, Any]:
+    """A note, if it is one. Raises ValueError or AttributeError where it is not."""
+    for name, value in note.items():
+        if not isinstance(value, _SAID.get(name, ())):
+            raise ValueError(name)
+    return note
 
 
 def calibrate(
@@ -271,32 +282,31 @@ def calibrate(
     *,
     saturating: bool | None = None,
 ) -> tuple[Calibration, Path]:
-    """Fit the session's points and save a new version. What the session's notes do not say of it is taken from the one
-    before. Their `swept` is the resonance that a sweep has found in the air of the last point: f0_hz, sigma_f0_hz, q,
+    """Fit the session's points and save a new version. What was not said of it in the session is taken from the one
+    before. `swept` there is the resonance that a sweep has found in the air of the last point: f0_hz, sigma_f0_hz, q,
     sigma_q. `saturating` tells the curve; None: the one before it was.
 
     Raises CalibrationError where the points give no calibration, or nobody knows the air of the sweep.
     """
-    readings, conditions = session(directory, node)
+    taken = session(directory, node)
     now = calibration.current(directory, node)
     before = calibration.load(now) if now.exists() else None
     if saturating is None:
         saturating = before is not None and before.curve.type == "saturating"
-    fitted = fit([reading.point for reading in readings], saturating=saturating)
+    fitted = fit([reading.point for reading in taken.readings], saturating=saturating)
     kept = {} if before is None else {name: getattr(before, name) for name in ("operator", "gas", "certificate")}
-    said = notes(directory, node)
-    swept = said.pop("swept", None)
-    backgrounds, steering = alone(readings)
+    said = {name: value for name, value in taken.said.items() if name != "swept"}
+    backgrounds, steering = alone(taken.readings)
     made = calibration.made(
         fitted,
-        readings,
+        taken.readings,
         backgrounds,
         node=node,
         created=_now(clock),
-        conditions=conditions,
+        conditions=taken.conditions,
         previous=before.id if before else "",
         steering=steering,
-        **tables(before, conditions, swept),
+        **tables(before, taken.conditions, taken.said.get("swept")),
         **{**kept, **said},
     )
     return made, calibration.save(directory, made)

@@ -27,7 +27,7 @@ def test_half_a_line_is_never_left(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert session_file(tmp_path, "co2").read_bytes() == before
-    assert len(session(tmp_path, "co2")[0]) == 1
+    assert len(session(tmp_path, "co2").readings) == 1
 
 
 def test_the_background_is_that_of_the_sessions_zeros(tmp_path: Path) -> None:

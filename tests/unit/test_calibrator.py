@@ -103,7 +103,7 @@ def test_zero_and_span_give_a_calibration(here: Path) -> None:
         assert made.light is not None
         assert (made.light.power_w, made.conditions.temperature_c) == (0.02, 21.0)
         await box.read("zero", 1e-3j, seconds=2.0, new=True)
-        assert [reading.records for reading in session(here, "co2")[0]] == [2]
+        assert [reading.records for reading in session(here, "co2").readings] == [2]
 
     play(scene)
 
@@ -159,7 +159,7 @@ def test_progress_is_told_and_records_from_before_are_not_taken(here: Path) -> N
         box.hear(5.0, ends_s=0.5)  # of the gas before
         assert int(box.state.split()[-2]) == part
         await box.until(lambda: box.state.startswith("done"), 0.01)
-        (reading,) = session(here, "co2")[0]
+        (reading,) = session(here, "co2").readings
         assert (reading.records, reading.re) == (8, pytest.approx(0.01, abs=SIGMA))
 
     play(scene)
@@ -205,7 +205,7 @@ def test_one_gas_at_a_time_until_it_is_cancelled(here: Path) -> None:
         assert (await box.read("zero", 0.0, seconds=1.0)).startswith("done")
 
     play(scene)
-    assert [reading.records for reading in session(here, "co2")[0]] == [1]
+    assert [reading.records for reading in session(here, "co2").readings] == [1]
 
 
 def test_sound_that_is_not_good_ends_it_in_words(here: Path) -> None:

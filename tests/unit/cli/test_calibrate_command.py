@@ -102,9 +102,9 @@ def test_the_tables_of_a_calibration(box: Path, capsys: pytest.CaptureFixture[st
 def test_a_new_session_begins_without_the_old_points(box: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, "zero", "--seconds", "0.1")
     run(capsys, "zero", "--seconds", "0.2")
-    assert len(session(box / "calibration", "co2")[0]) == 2
+    assert len(session(box / "calibration", "co2").readings) == 2
     run(capsys, "zero", "--seconds", "0.1", "--new")
-    assert len(session(box / "calibration", "co2")[0]) == 1
+    assert len(session(box / "calibration", "co2").readings) == 1
     assert len((box / "calibration" / "co2.points.jsonl").read_text().splitlines()) == 4
     _, err = run(capsys, "fit", status=1)
     assert "there is only 0 ppm" in err
@@ -130,6 +130,13 @@ def test_what_cannot_be(
     out, err = run(capsys, *arguments, status=status)
     assert out == ""
     assert part in err
+
+
+@pytest.mark.parametrize("note", ["3", "[]", '{"swept": 3}', '{"operator": 5}', '{"slope": "1"}'])
+def test_a_note_that_is_none(box: Path, capsys: pytest.CaptureFixture[str], note: str) -> None:
+    (box / "calibration").mkdir()
+    (box / "calibration" / "co2.points.jsonl").write_text(f'{{"session": "x"}}\n{{"note": {note}}}\n')
+    assert "co2.points.jsonl:2: this line is no point" in run(capsys, "fit", status=1)[1]
 
 
 def test_a_line_that_is_no_point(box: Path, capsys: pytest.CaptureFixture[str]) -> None:
