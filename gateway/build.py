@@ -119,10 +119,15 @@ def steps(config: Config) -> tuple[Step, ...]:
     return tuple(Step(node.id, node.type, node.parameters, fed[node.id], _digest(node.parameters)) for node in ordered)
 
 
-def calibration_files(config: Config) -> tuple[File, ...]:
-    """The calibration files that the configuration names."""
-    parameters = (node.parameters for node in config.processing.default_graph.nodes)
-    return tuple(p.calibration for p in parameters if isinstance(p, ConcentrationSettings) and p.calibration)
+def calibration_files(config: Config) -> dict[str, File]:
+    """The calibration files that the configuration names, by node."""
+    found = {node.id: _calibration(node.parameters) for node in config.processing.default_graph.nodes}
+    return {name: file for name, file in found.items() if file is not None}
+
+
+def _calibration(parameters: Settings) -> File | None:
+    """The calibration file that a node's settings name."""
+    return parameters.calibration if isinstance(parameters, ConcentrationSettings) else None
 
 
 def gas_lines(config: Config) -> tuple[GasLine, ...]:
@@ -154,10 +159,9 @@ def calibrator(config: Config, clock: Clock) -> Calibrator | None:
 
 def _digest(parameters: Settings) -> str:
     """A digest of the calibration file that a node's settings name, "" where there is none."""
-    if not isinstance(parameters, ConcentrationSettings) or parameters.calibration is None:
-        return ""
+    file = _calibration(parameters)
     try:
-        return hashlib.sha256(parameters.calibration.read_bytes()).hexdigest()
+        return "" if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError:
         return ""
 

@@ -16,7 +16,6 @@ from gateway.check import Checked
 from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.config.redact import redact
-from gateway.nodes.curve import ConcentrationSettings
 from gateway.service import light, until_told
 
 
@@ -27,11 +26,7 @@ def recomputable(checked: Checked) -> dict[str, str]:
     config, board = build.accepted(checked)
     data = {name: section for name, section in checked.document.data.items() if name != "mqtt"}
     text = yaml.safe_dump({**data, "board": board.name}, sort_keys=False, allow_unicode=True)
-    files = {
-        node.id: node.parameters.calibration.read_text("utf-8")
-        for node in config.processing.default_graph.nodes
-        if isinstance(node.parameters, ConcentrationSettings) and node.parameters.calibration
-    }
+    files = {name: file.read_text("utf-8") for name, file in build.calibration_files(config).items()}
     return {"configuration": redact(text, checked.secrets), "calibrations": json.dumps(files)}
 
 

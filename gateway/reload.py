@@ -83,7 +83,7 @@ class Reloader:
     def _digest(self) -> bytes | None:
         """Of the configuration and its calibrations; None where one cannot be read just now."""
         try:
-            files = (self._file, *build.calibration_files(self._config))
+            files = (self._file, *build.calibration_files(self._config).values())
             return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).digest()
         except OSError:
             return None
