@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gateway.types import NO_FLAGS, Flag, Flags, Samples
-
-FULL_SCALE = 1.0 - 2.0**-15
-"""From here on a sample counts as clipped: the largest value of a 16-bit converter, which sound servers and
-files hand on in longer words. A longer word's own largest value lies above it."""
+from gateway.types import FULL_SCALE, NO_FLAGS, Flag, Flags, Samples
 
 
 def condition(samples: Samples) -> tuple[Samples, Flags]:

@@ -24,8 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from drivers.sound import FULL_SCALE
-from gateway.dsp.demodulator import Demodulator, Phasors, exact, sub_block_frames
+from gateway.dsp.demodulator import Demodulator, Phasors, exact, sub_block_frames, without_images
 from gateway.dsp.phasor import Phasor, refine
 from gateway.dsp.reduce import reduce
 from gateway.dsp.reference import Loopback
@@ -33,7 +32,7 @@ from gateway.errors import DeviceError, SpectrophoneError
 from gateway.inputs import Inputs
 from gateway.outputs import Outputs
 from gateway.ports import Microphone
-from gateway.types import INVALIDATING, Command, Flag, SampleBlock, Samples
+from gateway.types import FULL_SCALE, INVALIDATING, Command, Flag, SampleBlock, Samples
 
 LARGEST_Q = 200.0
 """The largest Q that the ring-up is waited for."""
@@ -119,7 +118,7 @@ class Stepper:
         """The phasor in `z` [sub-blocks, 2], microphone and modulation, against the modulation's phase, whose own
         uncertainty counts as noise: 1 / snr of a line that is fitted to a record T, 2 pi T / sqrt(12) sigma_offset.
         """
-        alone = (z - images[:, None] * z.conj()) / (1.0 - np.abs(images[:, None]) ** 2)
+        alone = without_images(z, images[:, None])
         sub_block_s = self._sub_block / self._rate_hz
         aligned = Loopback(1, 1, sub_block_s, WIDEST_PPM * 1e-6 * float(self._frequency)).align(alone, 0.0)
         if not aligned.locked or aligned.sigma_offset_hz is None:

@@ -20,6 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 Samples = npt.NDArray[np.float32]
+FULL_SCALE = 1.0 - 2.0**-15
+"""From here on a sample counts as clipped: the largest value of a 16-bit converter, which sound servers and files hand
+on in longer words. A longer word's own largest value lies above it."""
 
 
 class Flag(StrEnum):

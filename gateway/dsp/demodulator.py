@@ -48,6 +48,13 @@ def exact(frequency_hz: float) -> Fraction:
     return Fraction(repr(float(frequency_hz)))
 
 
+def without_images(z: Phasors, images: Phasors) -> Phasors:
+    """The tones in `z` without their images, sub-block by sub-block: z = A + images A* solved for A. The shapes go
+    together as those of numpy do.
+    """
+    return np.asarray((z - images * z.conj()) / (1.0 - np.abs(images) ** 2))
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
     """The phase that a tone is compared with: `turns` at frame `origin`, and `step` turns more for every frame."""

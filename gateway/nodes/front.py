@@ -14,10 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.dsp.demodulator import Demodulator, Phasors, sub_block_frames
-from gateway.types import Flag, SampleBlock
+from gateway.types import FULL_SCALE, Flag, SampleBlock
 
-FULL_SCALE = 1.0 - 2.0**-15
-"""From here on a sample counts as clipped (drivers/sound.py says why)."""
 STEP = 2.0**-15
 """Of a 16-bit converter. Coarser ones are not in use, and finer ones lie below every microphone's noise."""
 _FEW = 500

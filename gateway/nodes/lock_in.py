@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 
 from gateway.config.settings import Settings
 from gateway.dsp.combine import Combined, Combiner
-from gateway.dsp.demodulator import Phasors, exact
+from gateway.dsp.demodulator import Phasors, exact, without_images
 from gateway.dsp.reduce import Reduced, reduce
 from gateway.dsp.reference import Aligned, Free, Loopback, PhaseReference, SameCodec, debiased
 from gateway.nodes.front import STEP, Baseband, Tap
@@ -157,12 +157,12 @@ class LockIn:
         )
 
     def _alone(self, z: Phasors, images: Phasors, first: int) -> Phasors:
-        """The tones in `z` without their images, sub-block by sub-block: z = A + images A* solved for A."""
+        """The tones in `z` without their images, of which the loopback's may be of another frequency."""
         every = np.repeat(images[:, None], z.shape[1], axis=1)
         if self._loop is not None:
             channel, tap = self._loop
             every[:, channel] = self._front.images(tap, first, len(z))
-        return np.asarray((z - every * z.conj()) / (1.0 - np.abs(every) ** 2))
+        return without_images(z, every)
 
     def _underdithered(self, reduced: Reduced, record_s: float) -> bool:
         """Whether a microphone that hears anything has, beside the tone, less than half a step of root mean square:

@@ -13,9 +13,8 @@ import pytest
 
 from gateway.graph import Fitted, Graph, Step, fit
 from gateway.nodes import SETTINGS
-from gateway.nodes.front import FULL_SCALE
 from gateway.nodes.place import start
-from gateway.types import NO_FLAGS, Flag, Flags, LockInResult
+from gateway.types import FULL_SCALE, NO_FLAGS, Flag, Flags, LockInResult
 from tests.support.sound import blocks, noise, stereo, tone
 
 RATE = 48_000
