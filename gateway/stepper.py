@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 
 from gateway.dsp.demodulator import Demodulator, Phasors, exact, sub_block_frames, without_images
-from gateway.dsp.phasor import Phasor, refine
+from gateway.dsp.phasor import Phasor
 from gateway.dsp.reduce import reduce
 from gateway.dsp.reference import Loopback
+from gateway.dsp.tracker import fit_line
 from gateway.errors import DeviceError, SpectrophoneError
 from gateway.inputs import Inputs
 from gateway.outputs import Outputs
@@ -131,16 +132,10 @@ class Stepper:
 
     def _clock_offset(self, z: Phasors, images: Phasors) -> tuple[float, float]:
         """How much faster the tone in `z` turns than the laser was told to, as a part of its frequency, and sigma."""
-        turns = refine(z, self._sub_block)
-        turn = np.exp(-2j * np.pi * turns * self._sub_block * np.arange(len(z)))
-        found = _phasor(z * turn, images * turn**2)
-        frames = len(z) * self._sub_block
-        sigma = math.sqrt(3.0) / (math.pi * frames) * found.sigma / max(abs(found.value), 1e-300)
-        return turns / self._turns_per_frame, sigma / self._turns_per_frame
-
-    @property
-    def _turns_per_frame(self) -> float:
-        return float(self._frequency / self._rate_hz % 1)
+        sub_block_s = self._sub_block / self._rate_hz
+        t_s = np.arange(len(z), dtype=np.float64) * sub_block_s
+        line = fit_line(t_s, without_images(z, images), sub_block_s, 0.0)
+        return line.offset_hz / float(self._frequency), line.sigma_offset_hz / float(self._frequency)
 
     def _tune(self, frequency: Fraction) -> float:
         """Tune and light the laser from the next frame on; how many turns it is ahead of frequency * frame / rate."""
