@@ -7,8 +7,11 @@ Each alarm is in one of three states, and speaks on a change only:
     pending  beyond for `duration`, hold-off over              -> raised, says so
     raised   value back by more than the hysteresis            -> clear, says so, hold-off begins
 
-For data_timeout "beyond" is "no valid value for `duration`", looked at with every block, not with every value. Times
-are stream times, so a recording raises the alarms of the live run.
+Without a hysteresis of its own a value must come back by six of its own standard deviations. So a value that stays at
+the threshold, with its noise, raises once and stays raised; and one that passes it raises once and clears once.
+
+For silence (data_timeout) "beyond" is "no valid value for `duration`", looked at with every block, not with every
+value. Times are stream times, so a recording raises the alarms of the live run.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from gateway.types import Alert, LevelResult, LockInResult, Measurement, PeakResult, Result, Severity, Trigger
+
+NOISE = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +36,13 @@ class Alarm:
     side: Literal["above", "below"]
     threshold: float
     duration_ns: int = 0
-    hysteresis: float = 0.0
+    hysteresis: float | None = None
     hold_off_ns: int = 0
     severity: Severity = "warning"
-    nominal: float = 0.0
-    """frequency_deviation: the frequency that the deviation is counted from."""
+    nominal: float | None = None
+    """The frequency in Hz that a deviation is counted from; None where an amplitude or concentration is watched."""
+    silence: bool = False
+    """Raise when no valid value has come for `duration`, whatever it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +73,25 @@ class Alarms:
         alerts: list[Alert] = []
         for alarm in self._alarms:
             state = self._states[alarm.rule]
-            for value, at_ns in _values(alarm, results):
+            for value, sigma, at_ns in _values(alarm, results):
                 state = replace(state, last_ns=at_ns)
-                if alarm.type != "data_timeout":
-                    state, alert = _threshold(alarm, state, value, at_ns)
+                if not alarm.silence:
+                    state, alert = _threshold(alarm, state, value, sigma, at_ns)
                     alerts.extend(alert)
-            if alarm.type == "data_timeout":
+            if alarm.silence:
                 state, alert = _timeout(alarm, state, t_ns)
                 alerts.extend(alert)
             self._states[alarm.rule] = state
         return tuple(alerts)
 
 
-def _threshold(alarm: Alarm, state: AlarmState, value: float, t_ns: int) -> tuple[AlarmState, Iterable[Alert]]:
+def _threshold(
+    alarm: Alarm, state: AlarmState, value: float, sigma: float, t_ns: int
+) -> tuple[AlarmState, Iterable[Alert]]:
     sign = 1.0 if alarm.side == "above" else -1.0
     excess = sign * (value - alarm.threshold)
     if state.raised:
-        if excess > -alarm.hysteresis:
+        if excess > -(NOISE * sigma if alarm.hysteresis is None else alarm.hysteresis):
             return state, ()
         cleared = replace(state, raised=False, pending_since_ns=None, held_until_ns=t_ns + alarm.hold_off_ns)
         return cleared, (_alert(alarm, "cleared", value, t_ns),)
@@ -108,26 +117,26 @@ def _alert(alarm: Alarm, state: Literal["raised", "cleared"], value: float | Non
     return Alert(alarm.rule, alarm.type, alarm.severity, state, value, alarm.threshold, alarm.source, t_ns)
 
 
-def _values(alarm: Alarm, results: Sequence[Result]) -> Iterable[tuple[float, int]]:
-    """The alarm's quantity in each valid result of its source, with its time."""
+def _values(alarm: Alarm, results: Sequence[Result]) -> Iterable[tuple[float, float, int]]:
+    """The alarm's quantity in each valid result of its source, with one standard deviation and its time."""
     for result in results:
         if result.node != alarm.source:
             continue
-        value = _quantity(alarm, result)
+        value, sigma = _quantity(alarm, result)
         if value is not None and math.isfinite(value):
-            yield value, result.t_ns
+            yield value, sigma if sigma is not None and math.isfinite(sigma) else 0.0, result.t_ns
 
 
-def _quantity(alarm: Alarm, result: Result) -> float | None:
+def _quantity(alarm: Alarm, result: Result) -> tuple[float | None, float | None]:
     match result:
-        case Measurement(valid=True, value=value):
-            return value
-        case PeakResult(valid=True, frequency_hz=frequency_hz, amplitude=amplitude):
-            if alarm.type == "frequency_deviation" and frequency_hz is not None:
-                return abs(frequency_hz - alarm.nominal)
-            return amplitude
-        case LockInResult(in_phase=in_phase) if result.valid:
-            return in_phase
+        case Measurement(valid=True, value=value, sigma=sigma):
+            return value, sigma
+        case PeakResult(valid=True, frequency_hz=frequency_hz, amplitude=amplitude, sigma=sigma):
+            if alarm.nominal is not None and frequency_hz is not None:
+                return abs(frequency_hz - alarm.nominal), result.sigma_frequency_hz
+            return amplitude, sigma
+        case LockInResult(in_phase=in_phase, sigma=sigma) if result.valid:
+            return in_phase, sigma
         case LevelResult(rms=rms):
-            return rms
-    return None
+            return rms, None
+    return None, None

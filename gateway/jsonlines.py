@@ -13,6 +13,7 @@ from typing import Any
 from gateway.types import (
     INVALIDATING,
     Alert,
+    CommandResult,
     Flag,
     LevelResult,
     LockInResult,
@@ -65,6 +66,9 @@ FIELDS: dict[str, dict[str, str]] = {
         "sigma_smoothed_ppm": "one standard deviation of it",
         "valid": "false where the value must not be used",
         "flags": "list of flags, see below",
+        "source": "id of the lock_in or peak_finder that it was computed from",
+        "frequency_hz": "frequency of the source, Hz; null where no tone was found",
+        "amplitude": "amplitude of the source, full scale, linear; null where no tone was found",
     },
     "resonance": {
         "node": "id of the concentration node that follows the resonance, with _resonance behind it",
@@ -83,6 +87,15 @@ FIELDS: dict[str, dict[str, str]] = {
         "value": "what was measured; null for data_timeout",
         "threshold": "the rule's threshold; seconds for data_timeout",
         "source": "id of the node that is watched",
+    },
+    "command": {
+        "target": "what was told: laser, relay/fan, led/status, calibration, actions",
+        "verb": "what it was told",
+        "args": "what it was told with it",
+        "origin": "who told it: rule:NAME, mqtt, script:NAME, cli",
+        "done": "whether it was carried out",
+        "reason": "why not; empty if it was",
+        "state": "the target's state afterwards",
     },
 }
 """Every kind of object and its fields, beside `kind` and the times."""
@@ -107,6 +120,7 @@ FLAGS: dict[Flag, str] = {
     Flag.CLIMATE_UNKNOWN: "a correction wants a temperature, pressure or humidity that nobody knows",
 }
 
+_PLAIN = (str, int, float, bool)
 
 _INTRODUCTION = """\
 # JSON lines
@@ -115,18 +129,47 @@ _INTRODUCTION = """\
 standard output. Every object has `kind`, its `node` or `rule`, and `t_s`: seconds from the first sample of
 the recording, lost samples counted, to the end of the record it belongs to. Live objects, and those of a
 recording that knows its date, have `time` as well: ISO 8601 in UTC. Numbers that do not exist are null,
-never NaN. New fields may come; those listed here stay. This page is made from the code by `make docs`.
+never NaN. New fields may come; those listed here stay. `command` objects, with what became of each command,
+stand in the journal and in what action nodes deliver, and are not printed. This page is made from the code by
+`make docs`.
 """
 
 
 def objects(tick: Tick, *, live: bool) -> Iterator[dict[str, Any]]:
     """The objects of one tick, results first. `live` ones have `time` as well."""
     for item in (*tick.results, *tick.alerts):
-        fields = _alert(item) if isinstance(item, Alert) else _result(item)
-        if fields is None:
-            continue
-        time = {"time": iso_utc(tick.utc_of(item.t_ns))} if live else {}
-        yield {"kind": fields.pop("kind"), **time, "t_s": item.t_ns / 1e9, **fields}
+        fields = of(item, tick)
+        if fields is not None:
+            if not live:
+                del fields["time"]
+            yield fields
+
+
+def of(item: Result | Alert, tick: Tick) -> dict[str, Any] | None:
+    """The object of one result or alert of `tick`, numbers that are not finite as None; None for a spectrum."""
+    fields = _alert(item) if isinstance(item, Alert) else _result(item)
+    if fields is None:
+        return None
+    times = {"time": iso_utc(tick.utc_of(item.t_ns)), "t_s": item.t_ns / 1e9}
+    return {"kind": fields.pop("kind"), **times, **{name: _finite(value) for name, value in fields.items()}}
+
+
+def command(result: CommandResult, tick: Tick) -> dict[str, Any]:
+    """The object of a command that was answered in `tick`. Arguments that are not plain values are left out."""
+    asked = result.command
+    plain = {name: _finite(value) for name, value in asked.args.items() if isinstance(value, _PLAIN) or value is None}
+    return {
+        "kind": "command",
+        "time": iso_utc(tick.utc_ns),
+        "t_s": tick.t_ns / 1e9,
+        "target": asked.target,
+        "verb": asked.verb,
+        "args": plain,
+        "origin": asked.origin,
+        "done": result.done,
+        "reason": result.reason,
+        "state": result.state,
+    }
 
 
 def line(fields: dict[str, Any]) -> str:
@@ -184,6 +227,9 @@ def _result(result: Result) -> dict[str, Any] | None:
                 "sigma_smoothed_ppm": result.sigma_smoothed,
                 "valid": result.valid,
                 "flags": sorted(result.flags),
+                "source": result.source.node,
+                "frequency_hz": result.source.frequency_hz,
+                "amplitude": result.source.amplitude,
             }
         case ResonanceResult():
             return {

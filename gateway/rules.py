@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.alarms import Alarm
-from gateway.config.sections import Rule
+from gateway.config.sections import Condition, Rule
 from gateway.types import Alert, Command, Trigger
 
 _NUMBER = r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
@@ -60,8 +60,8 @@ def parse(rule: Rule, kinds: Mapping[str, str], verbs: Mapping[str, Sequence[str
     `kinds` names the kind of each node, `verbs` what each output target can be told; `laser_hz` is the frequency from
     which deviations are counted.
     """
-    name = rule.name or re.sub(r"[^A-Za-z0-9_-]+", "_", rule.when).strip("_")[:64]
-    alarm = _alarm(rule, name, kinds, laser_hz)
+    name = name_of(rule)
+    alarm = alarm_of(rule, name, kinds, laser_hz)
     origin = f"rule:{name}"
     raised = tuple(_command("do", text, verbs, origin) for text in rule.do)
     if rule.on_clear is None:
@@ -71,7 +71,13 @@ def parse(rule: Rule, kinds: Mapping[str, str], verbs: Mapping[str, Sequence[str
     return ParsedRule(alarm, raised, cleared)
 
 
-def _alarm(rule: Rule, name: str, kinds: Mapping[str, str], laser_hz: float) -> Alarm:
+def name_of(rule: Condition) -> str:
+    """Its name, or one made from what it says."""
+    return rule.name or re.sub(r"[^A-Za-z0-9_-]+", "_", rule.when).strip("_")[:64]
+
+
+def alarm_of(rule: Condition, name: str, kinds: Mapping[str, str], laser_hz: float) -> Alarm:
+    """The alarm, called `name`, that a condition describes. Raises RuleFault."""
     text = rule.when.strip()
     level, frequency, silent = _LEVEL.fullmatch(text), _FREQUENCY.fullmatch(text), _SILENT.fullmatch(text)
     match = level or frequency or silent
@@ -101,7 +107,7 @@ def _alarm(rule: Rule, name: str, kinds: Mapping[str, str], laser_hz: float) -> 
         raise RuleFault("when", "silence needs a time", f'Write "{node} silent for 30s"')
     if silent:
         return Alarm(name, node, "data_timeout", "above", duration_ns / 1e9, duration_ns,
-                     hold_off_ns=round(rule.hold_off_s * 1e9), severity=rule.severity)  # fmt: skip
+                     hold_off_ns=round(rule.hold_off_s * 1e9), severity=rule.severity, silence=True)  # fmt: skip
     return Alarm(
         name,
         node,
@@ -112,7 +118,7 @@ def _alarm(rule: Rule, name: str, kinds: Mapping[str, str], laser_hz: float) -> 
         rule.hysteresis,
         round(rule.hold_off_s * 1e9),
         rule.severity,
-        laser_hz,
+        laser_hz if frequency else None,
     )
 
 

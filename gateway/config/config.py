@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, create_model
 
 from gateway.config.document import Document, parse
-from gateway.config.sections import Acquisition, Box, Cell, ClimateSection, Gas, Laser, Mqtt, Name, Rule
+from gateway.config.sections import Acquisition, Box, Cell, ClimateSection, Gas, JournalSection, Laser, Mqtt, Name, Rule
 from gateway.config.settings import Settings
 from gateway.config.syntax import text_of
 from gateway.errors import Fault
@@ -82,6 +82,7 @@ class Config(Settings):
     processing: Processing = Field(description="the graph; the built-in one if absent")
     rules: tuple[Rule, ...] = Field((), description="alarms, and what to do about them")
     mqtt: Mqtt | None = Field(None, description="the MQTT broker; no MQTT if absent")
+    journal: JournalSection = Field(default_factory=JournalSection, description="what is kept on the box itself")
 
 
 def config_model(kinds: Mapping[str, type[Settings]]) -> type[Config]:

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from gateway.config.config import Config
 from gateway.config.fields import bounds, unit, words
-from gateway.config.sections import Acquisition, Box, Cell, ClimateSection, Gas, Laser, Mqtt, Rule, Tls
+from gateway.config.sections import Acquisition, Box, Cell, ClimateSection, Gas, JournalSection, Laser, Mqtt, Rule, Tls
 from gateway.config.settings import Settings
 
 _SECTIONS: Mapping[str, type[Settings]] = {
@@ -23,6 +23,7 @@ _SECTIONS: Mapping[str, type[Settings]] = {
     "rules (a list)": Rule,
     "mqtt": Mqtt,
     "mqtt.tls": Tls,
+    "journal": JournalSection,
 }
 
 _INTRODUCTION = """\

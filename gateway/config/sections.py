@@ -193,18 +193,42 @@ class Mqtt(Settings):
     expire_s: int = Field(30, ge=2, le=86400, description="after this time without a new one a value is unavailable")
 
 
-class Rule(Settings):
-    """An alarm, and what to do about it: `{when: co2 above 1000 for 10s, do: [relay fan on]}`."""
+class Condition(Settings):
+    """When an alarm is raised and cleared."""
 
     name: Name | None = Field(None, description="name in alerts; made from `when` if absent")
     when: str = Field(
         description='"NODE above|below VALUE [for 10s]", "NODE frequency off by HZ [for 10s]" or "NODE silent for 30s"'
     )
-    hysteresis: float = Field(0.0, ge=0, description="how far the value must come back before the alarm clears")
+    hysteresis: float | None = Field(
+        None,
+        ge=0,
+        description="how far the value must come back to clear the alarm; six of its standard deviations if absent",
+    )
     hold_off_s: float = Field(0.0, ge=0, description="shortest time between clearing and raising again")
     severity: Literal["info", "warning", "critical"] = Field("warning", description="how bad it is")
+
+
+class Rule(Condition):
+    """An alarm, and what to do about it: `{when: co2 above 1000 for 10s, do: [relay fan on]}`."""
+
     do: list[str] = Field(
         default_factory=list,
         description='commands on raising: "relay NAME on|off", "led NAME red|off", "laser off"',
     )
     on_clear: list[str] | None = Field(None, description="commands on clearing; the opposite of `do` if absent")
+
+
+class JournalSection(Settings):
+    """The journal: every measurement, alert and command, on the box's own card."""
+
+    enabled: bool = Field(True, description="keep a journal; without one, what a server that is away misses is lost")
+    path: Path | None = Field(None, description="the file; BOX.journal in the state directory if absent")
+    commit_s: float = Field(
+        10.0,
+        ge=0.1,
+        le=600,
+        description="how often it is written to the card, which a power cut may cost; alerts at once",
+    )
+    max_mb: int = Field(512, ge=1, le=1_000_000, description="size beyond which what is old is thinned, then dropped")
+    max_days: float = Field(400.0, gt=0, le=36_500, description="age beyond which everything is dropped")

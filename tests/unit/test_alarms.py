@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +30,7 @@ def run(alarm: Alarm, *values: float | None) -> list[tuple[str, float]]:
     return [(alert.state, alert.t_ns / SECOND) for alert in alerts]
 
 
-ABOVE = Alarm("high", "co2", "concentration", "above", 1000.0)
+ABOVE = Alarm("high", "co2", "concentration", "above", 1000.0, hysteresis=0.0)
 
 
 def test_speaks_on_change_only() -> None:
@@ -41,12 +42,28 @@ def test_the_threshold_itself_is_not_above_it() -> None:
 
 
 def test_below() -> None:
-    assert run(Alarm("low", "co2", "concentration", "below", 5.0), 6, 4, 6) == [("raised", 2), ("cleared", 3)]
+    assert run(Alarm("low", "co2", "concentration", "below", 5.0, hysteresis=0.0), 6, 4, 6) == [
+        ("raised", 2),
+        ("cleared", 3),
+    ]
 
 
 def test_hysteresis() -> None:
     alarm = Alarm("high", "co2", "concentration", "above", 1000.0, hysteresis=50.0)
     assert run(alarm, 1001, 960, 951, 950, 1001) == [("raised", 1), ("cleared", 4), ("raised", 5)]
+
+
+def test_without_a_hysteresis_six_standard_deviations_of_the_value() -> None:
+    alarm = Alarm("high", "co2", "concentration", "above", 1000.0)
+    assert run(alarm, 1001, 995, 994.1, 994, 1001) == [("raised", 1), ("cleared", 4), ("raised", 5)]
+
+
+@pytest.mark.parametrize("mean", [999.0, 1000.0, 1001.0])
+def test_noise_about_the_threshold_raises_once(mean: float) -> None:
+    """Over an hour: to clear, a reading one sigma below the threshold would have to stray by five more."""
+    noise = np.random.default_rng(4).normal(mean, 1.0, 3600)
+    alerts = run(Alarm("high", "co2", "concentration", "above", 1000.0), 900.0, *noise, 900.0)
+    assert [state for state, _ in alerts] == ["raised", "cleared"]
 
 
 def test_minimum_duration() -> None:
@@ -55,7 +72,7 @@ def test_minimum_duration() -> None:
 
 
 def test_hold_off() -> None:
-    alarm = Alarm("high", "co2", "concentration", "above", 1000.0, hold_off_ns=3 * SECOND)
+    alarm = Alarm("high", "co2", "concentration", "above", 1000.0, hold_off_ns=3 * SECOND, hysteresis=0.0)
     assert run(alarm, 1001, 999, 1001, 1001, 1001) == [("raised", 1), ("cleared", 2), ("raised", 5)]
 
 
@@ -65,12 +82,12 @@ def test_invalid_values_neither_raise_nor_clear() -> None:
 
 
 def test_silence_and_its_end() -> None:
-    alarm = Alarm("gone", "co2", "data_timeout", "above", 3.0, duration_ns=3 * SECOND)
+    alarm = Alarm("gone", "co2", "data_timeout", "above", 3.0, duration_ns=3 * SECOND, silence=True)
     assert run(alarm, 1, None, None, None, None, 5) == [("raised", 4), ("cleared", 6)]
 
 
 def test_silence_from_the_beginning_with_no_results_at_all() -> None:
-    alarms = Alarms([Alarm("gone", "co2", "data_timeout", "above", 3.0, duration_ns=3 * SECOND)])
+    alarms = Alarms([Alarm("gone", "co2", "data_timeout", "above", 3.0, duration_ns=3 * SECOND, silence=True)])
     assert alarms.step((), 2 * SECOND) == ()
     (alert,) = alarms.step((), 3 * SECOND)
     assert (alert.state, alert.value, alert.type) == ("raised", None, "data_timeout")

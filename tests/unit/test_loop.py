@@ -111,7 +111,7 @@ def test_a_faulty_sink_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_silence_rule_acts_when_the_microphone_stalls() -> None:
-    alarm = Alarm("gone", "co2", "data_timeout", "above", 0.2, duration_ns=200_000_000)
+    alarm = Alarm("gone", "co2", "data_timeout", "above", 0.2, duration_ns=200_000_000, silence=True)
     rule = ParsedRule(alarm, (Command("relay/fan", "on", origin="rule:gone"),), ())
     box = Box([4800, 0, 0, 0], [rule])
     box.run()

@@ -1,0 +1,1 @@
+"""Action nodes: who is told of what is measured, and how."""

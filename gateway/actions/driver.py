@@ -1,0 +1,89 @@
+"""What an action node needs of a driver, and nothing else. A new driver is one new file and one line in DRIVERS.
+
+A driver hands batches to its target: a server, a display, a script. It runs on the event loop, never blocks it, and
+knows nothing of journals, back-off or breakers: when a batch cannot be delivered it says so and is asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gateway.clock import Clock
+from gateway.config.settings import Settings
+from gateway.journal.entry import Entry
+from gateway.ports import Inbox
+
+
+class Undelivered(Exception):
+    """The target did not take the batch, and may later: it will be offered again, whole.
+
+    `reason` is a sentence without secrets; `retry_after_s` is how long the target asked us to wait, None where it did
+    not.
+    """
+
+    def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+
+
+class Refused(Exception):
+    """The target will never take this batch (a 4xx, a bad topic): it is counted, told, and not offered again."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class ActionDriver(Protocol):
+    """A way to a target."""
+
+    async def start(self) -> None:
+        """Make ready, without waiting for the target. What can fail for good (a certificate file that is missing) fails
+        here: LinkError."""
+        ...
+
+    async def deliver(self, batch: Sequence[Entry]) -> None:
+        """Hand over a batch, oldest first; return when the target has it. Raises Undelivered or Refused.
+
+        May be cancelled at any time; the batch then counts as not delivered.
+        """
+        ...
+
+    def status(self) -> Mapping[str, Any]:
+        """What else belongs in the action's status: JSON values, no secrets."""
+        ...
+
+    async def close(self) -> None:
+        """Give everything back within a second; may be called twice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a driver may know of the gateway: the action node that it serves, the box, time, and the way in for commands
+    (a display that lights a LED).
+    """
+
+    node: str
+    box: str
+    clock: Clock
+    inbox: Inbox
+
+
+@dataclass(frozen=True, slots=True)
+class DriverKind:
+    """A kind of driver: its settings, how one is made, and what it wants installed.
+
+    `durable`: its target gets every entry, in order, out of the journal, however long it was away; otherwise it gets
+    the newest of each node, and every alert. `module` is the library that it needs, of the extra `extra` of this
+    package; both empty where the core has it.
+    """
+
+    settings: type[Settings]
+    make: Callable[[Any, Surroundings], ActionDriver]
+    durable: bool
+    module: str = ""
+    extra: str = ""

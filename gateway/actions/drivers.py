@@ -1,0 +1,14 @@
+"""Every kind of driver there is: a new one is a file, and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.actions.driver import DriverKind
+from gateway.actions.settings import with_drivers
+from gateway.config.settings import Settings
+
+DRIVERS: Mapping[str, DriverKind] = {}
+
+SETTINGS: Mapping[str, type[Settings]] = {"universal_action": with_drivers(DRIVERS)}
+"""The kinds of action node, with their settings."""

@@ -1,0 +1,62 @@
+"""What the journal keeps of a tick: an entry per measurement, alert and command, and per result that somebody watches.
+
+An entry is one of the JSON lines (gateway/jsonlines.py) with a number and a time. Numbers grow along the journal and
+are never used twice, over restarts neither: together with the box they are the key by which a consumer knows a repeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway import jsonlines
+from gateway.types import Measurement, Outcome, Tick
+
+UNTOLD = frozenset({"track", "start"})
+"""Origins of commands that are not kept: they come by themselves, once a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the journal.
+
+    `time_ns` is the wall clock, nanoseconds since 1970; `kind` and `subject` say what it is and of what: the node of a
+    result, the node that an alert's rule watches, a command's target. `fields` is the JSON object, `kind` and `time` in
+    it. `kept` is False for what is handed on and not written down.
+    """
+
+    id: int
+    time_ns: int
+    kind: str
+    subject: str
+    fields: Mapping[str, Any]
+    kept: bool = True
+
+
+def told(
+    tick: Tick, outcome: Outcome, watched: Collection[str], kept: Collection[str], first: int, now_ns: int
+) -> Iterator[Entry]:
+    """The entries of a tick, numbered from `first`: all measurements, alerts and commands' answers, and of the other
+    results those of the nodes in `watched`, which are written down if they are in `kept` too. `now_ns` is the time of
+    what has none of its own.
+    """
+    number = first
+    for item in (*tick.results, *tick.alerts):
+        measured = isinstance(item, Measurement)
+        node = getattr(item, "node", None)
+        if node is not None and not measured and node not in watched:
+            continue
+        fields = jsonlines.of(item, tick)
+        if fields is None:
+            continue
+        time_ns = tick.utc_of(item.t_ns)
+        subject = fields["source"] if node is None else node
+        keep = node is None or measured or node in kept
+        yield Entry(number, now_ns if time_ns is None else time_ns, fields["kind"], subject, fields, keep)
+        number += 1
+    for result in outcome.results:
+        if result.command.origin not in UNTOLD:
+            time_ns = now_ns if tick.utc_ns is None else tick.utc_ns
+            yield Entry(number, time_ns, "command", result.command.target, jsonlines.command(result, tick))
+            number += 1
