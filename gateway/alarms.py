@@ -64,6 +64,13 @@ class Alarms:
         self._alarms = tuple(alarms)
         self._states = {alarm.rule: AlarmState() for alarm in alarms}
 
+    def __contains__(self, rule: object) -> bool:
+        return rule in self._states
+
+    def plan(self) -> str:
+        """All of them, in words."""
+        return repr(self._alarms)
+
     def adopt(self, old: Alarms) -> None:
         """Go on from where the alarms of the same name stood, so that a new threshold raises nothing twice."""
         self._states.update({rule: old._states[rule] for rule in self._states if rule in old._states})

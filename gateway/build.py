@@ -7,7 +7,7 @@ import math
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path as File
 
@@ -22,6 +22,11 @@ from drivers.microphone import AlsaMicrophone, FileMicrophone, SimulatedMicropho
 from drivers.playback import PlaybackLaser, buffer_frames, period_frames
 from drivers.relay import GpioRelay, SimulatedRelay
 from gateway import board as boards
+from gateway.actions import making
+from gateway.actions.actions import ACTIONS, Actions, ActionsOutput
+from gateway.actions.actions import ASKED as TOLD
+from gateway.actions.drivers import SETTINGS as DRIVEN
+from gateway.actions.settings import UniversalActionSettings
 from gateway.board import Board, LaserLine
 from gateway.calibrating import GasLine
 from gateway.calibrator import ASKED, CALIBRATION, CalibrationOutput, Calibrator
@@ -35,9 +40,12 @@ from gateway.errors import ConfigError, Fault
 from gateway.graph import Fitted, Graph, Step, commuted, fit, kinds
 from gateway.inbox import CommandInbox
 from gateway.inputs import Inputs
+from gateway.journal.journal import Journal
+from gateway.journal.place import journal_file
 from gateway.mqtt.face import Face, GasFace, OutputFace, RuleFace, SignalFace
 from gateway.mqtt.link import MqttLink
-from gateway.nodes import COMPUTING, SETTINGS
+from gateway.nodes import COMPUTING
+from gateway.nodes import SETTINGS as NODES
 from gateway.nodes.calibrated import follows
 from gateway.nodes.curve import ConcentrationSettings
 from gateway.nodes.place import LaserPhase, NodeFault, start
@@ -50,6 +58,8 @@ from gateway.types import Climate, Light
 from gateway.watch import Watch
 
 VERSION = version("spectrophone")
+SETTINGS: Mapping[str, type[Settings]] = {**NODES, **DRIVEN}
+"""Every kind of node, with its settings."""
 _NODES = ("processing", "default_graph", "nodes")
 _MODEL = File("/proc/device-tree/model")
 _COLOURS = ("red", "green", "blue")
@@ -75,6 +85,8 @@ class Parts:
     link: MqttLink | None
     face: Face
     calibrator: Calibrator | None
+    journal: Journal
+    actions: Actions
 
 
 def prepare(path: File | None, environ: Mapping[str, str] = os.environ) -> Checked:
@@ -83,7 +95,7 @@ def prepare(path: File | None, environ: Mapping[str, str] = os.environ) -> Check
         path,
         SETTINGS,
         environ,
-        (graph_faults, rule_faults, expiry_faults, track_faults, playback_faults),
+        (graph_faults, rule_faults, action_faults, expiry_faults, track_faults, playback_faults),
         default_board(),
     )
 
@@ -228,6 +240,19 @@ def rule_faults(config: Config, board: Board) -> Iterator[Fault]:
             yield Fault(("rules", index, fault.option), fault.message, fault.remedy)
 
 
+def actions(config: Config) -> dict[str, UniversalActionSettings]:
+    """The settings of the action nodes, by name."""
+    nodes = config.processing.default_graph.nodes
+    return {node.id: node.parameters for node in nodes if isinstance(node.parameters, UniversalActionSettings)}
+
+
+def action_faults(config: Config, board: Board) -> Iterator[Fault]:
+    """Action nodes whose triggers cannot be, or whose drivers want something installed."""
+    index = {node.id: i for i, node in enumerate(config.processing.default_graph.nodes)}
+    for name, fault in making.faults(actions(config), kinds(steps(config)), config.laser.frequency_hz):
+        yield replace(fault, loc=(*_NODES, index[name], "parameters", *fault.loc))
+
+
 def path(config: Config, board: Board, heard: Sound) -> Path:
     """The computation of a checked configuration for that sound. Raises ConfigError where a node cannot hear it."""
     fitted = []
@@ -236,7 +261,8 @@ def path(config: Config, board: Board, heard: Sound) -> Path:
             step, fault = found
             raise ConfigError((Fault((step.id, fault.option), fault.message, fault.remedy),))
         fitted.append(found)
-    return Path(Graph(fitted), rules(config, board))
+    alarms = making.all_alarms(actions(config), kinds(steps(config)), config.laser.frequency_hz)
+    return Path(Graph(fitted), rules(config, board), alarms)
 
 
 def rules(config: Config, board: Board) -> tuple[ParsedRule, ...]:
@@ -325,6 +351,7 @@ def face(config: Config, board: Board) -> Face:
         if step.kind in ("lock_in", "peak_finder")
     ]
     told = {**verbs(board), **({CALIBRATION: ASKED} if any(line.kind == "lock_in" for line in lines) else {})}
+    told |= {ACTIONS: TOLD} if actions(config) else {}
     return Face(
         box,
         config.box.name or box,
@@ -353,14 +380,26 @@ def parts(config: Config, board: Board, clock: Clock) -> Parts:
     doors = outputs(config, board, cell)
     if calibrating is not None:
         doors.append(CalibrationOutput(calibrating))
-    door = Outputs(doors, config.laser.max_on_s)
-    inbox = CommandInbox()
     shown = face(config, board)
+    inbox = CommandInbox()
+    keeping = journal(config, clock)
+    told = making.build(actions(config), keeping, clock, inbox, shown.box, np.random.default_rng())
+    if actions(config):
+        doors.append(ActionsOutput(told))
+    door = Outputs(doors, config.laser.max_on_s)
     link = None
     if config.mqtt is not None:
         link = MqttLink(config.mqtt, shown, inbox, clock, np.random.default_rng())
     inputs = Inputs(listening, door, climate(config, cell), light(config))
-    return Parts(inputs, computing, door, inbox, Watch(clock, door.forbid, door.allow), link, shown, calibrating)
+    watch = Watch(clock, door.forbid, door.allow)
+    return Parts(inputs, computing, door, inbox, watch, link, shown, calibrating, keeping, told)
+
+
+def journal(config: Config, clock: Clock) -> Journal:
+    """The journal, not yet open."""
+    section = config.journal
+    file = journal_file(section, box_id(config), os.environ) if section.enabled else None
+    return Journal(file, section, clock)
 
 
 def _fitted(config: Config, board: Board, heard: Sound) -> Iterator[Fitted | tuple[Step, NodeFault]]:

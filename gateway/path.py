@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 
-from gateway.alarms import Alarms
+from gateway.alarms import Alarm, Alarms
 from gateway.graph import Graph
 from gateway.rules import ParsedRule
 from gateway.state import lasting, renew, restore, text_of
@@ -19,14 +19,15 @@ from gateway.types import Alert, Command, ResonanceResult, Result, SampleBlock, 
 
 
 class Path:
-    """The graph, the alarms and the rules of one configuration, with the newest state."""
+    """The graph, the rules and all alarms of one configuration, with the newest state."""
 
     STATE = ("state",)
 
-    def __init__(self, graph: Graph, rules: Sequence[ParsedRule]) -> None:
+    def __init__(self, graph: Graph, rules: Sequence[ParsedRule], alarms: Sequence[Alarm] = ()) -> None:
+        """`alarms` are those beside the rules': of action nodes."""
         self._graph = graph
         self._rules = {rule.alarm.rule: rule for rule in rules}
-        self._alarms = Alarms([rule.alarm for rule in rules])
+        self._alarms = Alarms([*(rule.alarm for rule in rules), *alarms])
         self.state = Snapshot()
 
     def save(self) -> str:
@@ -48,8 +49,7 @@ class Path:
         renew(lasting(self._graph.parts()), text, self._fingerprint(), gap_s)
 
     def _fingerprint(self) -> str:
-        rules = [rule.alarm for rule in self._rules.values()]
-        return hashlib.sha256(f"{self._graph.plan()} {rules}".encode()).hexdigest()
+        return hashlib.sha256(f"{self._graph.plan()} {self._alarms.plan()}".encode()).hexdigest()
 
     def tick(self, block: SampleBlock, commands: Sequence[Command]) -> Tick:
         """What `block` brings; `commands` came in from outside and go on to the outputs, behind them those that
@@ -62,7 +62,7 @@ class Path:
         alerts = self._alarms.step(results, block.end_ns)
         self.state = _newer(self.state, results, alerts)
         ours = [*_tunings(results)]
-        ours += [command for alert in alerts for command in self._rules[alert.rule].commands(alert)]
+        ours += [command for a in alerts if a.rule in self._rules for command in self._rules[a.rule].commands(a)]
         return Tick(
             block.index,
             block.end_ns,
@@ -79,7 +79,7 @@ class Path:
         new._alarms.adopt(self._alarms)
         self._graph = new._graph.adopt(self._graph)
         self._rules, self._alarms = new._rules, new._alarms
-        alerts = {rule: alert for rule, alert in self.state.alerts.items() if rule in self._rules}
+        alerts = {rule: alert for rule, alert in self.state.alerts.items() if rule in self._alarms}
         self.state = Snapshot(self.state.results, MappingProxyType(alerts))
 
 

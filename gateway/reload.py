@@ -21,7 +21,7 @@ from gateway.types import Command
 log = logging.getLogger("spectrophone.reload")
 
 _EVERY_NS = 1_000_000_000
-_FIXED = ("box", "board", "gas", "acquisition", "laser", "mqtt")
+_FIXED = ("box", "board", "gas", "acquisition", "laser", "mqtt", "journal")
 
 
 class Reloader:
@@ -67,6 +67,10 @@ class Reloader:
                 new.model_copy(update={"laser": old.laser}), self._board, build.sound(old, self._board)
             )
             commands.append(Command("path", "replace", {"path": computing}, "configuration"))
+        before, told = build.actions(old), build.actions(new)
+        differing = {name: settings for name, settings in told.items() if settings != before.get(name)}
+        if differing and before.keys() == told.keys():
+            commands.append(Command("actions", "configure", {"settings": differing}, "configuration"))
         lines = build.gas_lines(new)
         if self._calibrates and build.gas_lines(old) != lines:
             commands.append(Command("calibration", "configure", {"lines": lines}, "configuration"))

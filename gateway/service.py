@@ -46,7 +46,7 @@ async def serve(
     status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, lambda: _about(board, parts))
     place = state_directory(os.environ) / f"{parts.face.box}.warm"
     learnt = WarmFile(place, clock, parts.path, _about_sound(config, board))
-    everybody: list[Sink] = [*sinks, status, learnt]
+    everybody: list[Sink] = [parts.journal, parts.actions, *sinks, status, learnt]
     everybody += [sink for sink in (parts.calibrator, parts.link) if sink is not None]
     helpers: list[asyncio.Task[None]] = []
     try:
@@ -129,4 +129,6 @@ def _about(board: Board, parts: build.Parts) -> Mapping[str, Any]:
         "block_mean_ms": statistics.mean_s * 1e3,
         "block_longest_ms": statistics.longest_s * 1e3,
         "mqtt": "not configured" if parts.link is None else parts.link.problem or "connected",
+        "journal": parts.journal.status(),
+        "actions": parts.actions.status(),
     }

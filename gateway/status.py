@@ -104,9 +104,23 @@ def described(status: Mapping[str, Any]) -> str:
             tone = "no tone" if result["frequency_hz"] is None else f"{result['frequency_hz']:.3f} Hz"
             lines.append(f"  {result['node']}: {tone}")
     lines += [f"  {alert['severity'].upper()} {alert['rule']} since {alert['t_s']:.0f} s" for alert in status["alerts"]]
+    lines += [f"  {_action(action)}" for action in status.get("actions", ())]
+    if problem := status.get("journal", {}).get("problem"):
+        lines.append(f"  journal: {problem}")
     lines.append("  " + ", ".join(f"{target} {state}" for target, state in status["outputs"].items()))
     lines.append(
         f"  {status['blocks']} blocks, {status['overruns']} overruns, {status['lost_frames']} frames lost, "
         f"{status['block_mean_ms']:.2f} ms a block (longest {status['block_longest_ms']:.1f}); MQTT {status['mqtt']}"
     )
     return "\n".join(lines)
+
+
+def _action(action: Mapping[str, Any]) -> str:
+    """One action node in a line."""
+    words = f"{action['node']}: {action['state']}, {action['delivered']} delivered"
+    if action["mean_ms"] is not None:
+        words += f", {action['mean_ms']:.1f} ms a call (p95 {action['p95_ms']:.1f}, longest {action['max_ms']:.1f})"
+    counts = [f"{action[name]} {name}" for name in ("errors", "refused", "dropped") if action[name]]
+    words += f", {', '.join(counts)}" if counts else ""
+    words += f", oldest waits {action['queue_age_s']:.0f} s" if action["queue_age_s"] >= 1.0 else ""
+    return f"{words}. {action['problem']}" if action["problem"] else words

@@ -57,22 +57,24 @@ class ActionSettings(Settings):
     )
 
 
-class UniversalActionSettings(ActionSettings):
-    """Settings of a universal_action node."""
-
-    buffer_capacity: int = Field(100, ge=1, le=100_000, description="results that its history holds")
-
-    @property
-    def capacity(self) -> int:
-        """Results that the history holds."""
-        return self.buffer_capacity
-
-
 class Driver(Settings):
     """A driver: its type and its own options."""
 
     type: str = Field(description="what kind of target")
     config: Settings = Field(description="the driver's options")
+
+
+class UniversalActionSettings(ActionSettings):
+    """Settings of a universal_action node."""
+
+    buffer_capacity: int = Field(100, ge=1, le=100_000, description="results that its history holds")
+
+    driver: Driver | None = Field(None, description="where it all goes; without one there are alerts and a history")
+
+    @property
+    def capacity(self) -> int:
+        """Results that the history holds."""
+        return self.buffer_capacity
 
 
 def with_drivers(kinds: Mapping[str, DriverKind]) -> type[UniversalActionSettings]:
@@ -81,7 +83,7 @@ def with_drivers(kinds: Mapping[str, DriverKind]) -> type[UniversalActionSetting
     union: Any = functools.reduce(operator.or_, models)
     if len(models) > 1:
         union = Annotated[union, Field(discriminator="type")]
-    about = "where it all goes; without a driver there are alerts and a history only"
+    about = UniversalActionSettings.model_fields["driver"].description
     return create_model(
         "UniversalActionSettings",
         __base__=UniversalActionSettings,

@@ -41,17 +41,18 @@ def reference(kinds: Mapping[str, type[Settings]]) -> str:
     """The page; `kinds` are the node types with their settings."""
     parts = [_INTRODUCTION, f"`board`: {Config.model_fields['board'].description}.\n"]
     for name, model in _SECTIONS.items():
-        parts += [f"## {name}\n", f"{model.__doc__}\n", *_table(model)]
+        parts += [f"## {name}\n", f"{model.__doc__}\n", *table(model)]
     parts.append("## processing.default_graph.nodes\n")
     parts.append(
         "Each node is `{id: NAME, type: TYPE, parameters: {...}}`; without `connections` each feeds the next.\n"
     )
     for kind, model in kinds.items():
-        parts += [f"### {kind}\n", *(_table(model) or ["No options.\n"])]
+        parts += [f"### {kind}\n", *(table(model) or ["No options.\n"])]
     return "\n".join(parts)
 
 
-def _table(model: type[Settings]) -> list[str]:
+def table(model: type[Settings]) -> list[str]:
+    """One row per option; nothing of a group without options."""
     rows = [f"| {' | '.join(cells)} |" for cells in _rows(model)]
     return ["| option | default | unit | bounds | meaning |\n|---|---|---|---|---|", *rows, ""] if rows else []
 

@@ -1,7 +1,8 @@
 """What comes in on TARGET/set becomes a command, or a refusal with its reason; never an exception.
 
 A switch takes ON or OFF, an LED the light JSON of Home Assistant or a plain word (red, off), a number a
-number, the calibration a plain word (zero, cancel) or JSON with what it needs to know: {"do": "span", "ppm": 1000}.
+number, calibration and actions a plain word (zero, cancel, reset) or JSON with what they need to know:
+{"do": "span", "ppm": 1000}.
 Words are the output's own verbs, in any case. A retained command is refused whatever it says: it may
 be days old, and it would act again at every reconnect.
 """
@@ -38,6 +39,7 @@ _TAKES: dict[str, dict[str, type]] = {
     "zero": {"sigma_ppm": float, "seconds": float, "node": str, "new": bool},
     "span": {"ppm": float, "sigma_ppm": float, "seconds": float, "node": str, "new": bool},
     "cancel": {},
+    "reset": {"node": str},
 }
 """What may stand beside "do", and of which kind it is."""
 _KINDS = {float: "a number", str: "text", bool: "true or false"}

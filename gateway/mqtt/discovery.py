@@ -150,12 +150,16 @@ def _output(output: OutputFace, topics: Topics) -> dict[str, Component]:
 
 
 def _procedure(face: Face, output: OutputFace, topics: Topics) -> dict[str, Component]:
-    """The calibration: how far it is, and buttons for what needs no number."""
+    """Calibration and actions: how they are, and buttons for what needs no number."""
     key, place = output.target, topics.command(output.target)
     state: Component = {"p": "sensor", "name": key.capitalize(), "stat_t": topics.state(key)}
-    state |= {"val_tpl": f"{{{{ value[:{LONGEST_STATE}] }}}}", "ic": "mdi:tune-vertical"}
+    state |= {"val_tpl": f"{{{{ value[:{LONGEST_STATE}] }}}}"}
     button: Component = {"p": "button", "cmd_t": place, "msg_exp_int": COMMAND_EXPIRY_S, "ent_cat": "config"}
-    components = {key: _diagnostic(state)}
+    components = {key: _diagnostic(state | {"ic": "mdi:tune-vertical" if "zero" in output.verbs else "mdi:send"})}
+    if "reset" in output.verbs:
+        components[f"{key}_reset"] = button | {"name": f"Reset {key}", "pl_prs": "reset"}
+    if "zero" not in output.verbs:
+        return components
     locked = {signal.node for signal in face.signals if signal.kind == "lock_in"}
     for node in [gas.node for gas in face.gases if gas.source in locked]:
         alone = len(face.gases) == 1

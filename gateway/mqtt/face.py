@@ -36,7 +36,7 @@ class RuleFace:
 
 @dataclass(frozen=True, slots=True)
 class OutputFace:
-    """An output: its target ("laser", "relay/fan", "led/status", "cell", "calibration") and what it can be told."""
+    """An output: its target ("laser", "relay/fan", "led/status", "calibration", "actions"), what it can be told."""
 
     target: str
     verbs: tuple[str, ...]
@@ -44,12 +44,12 @@ class OutputFace:
     @property
     def kind(self) -> Literal["reading", "switch", "light", "number", "procedure"]:
         """How it is shown and spoken to: only read where it knows no verb, a number where it takes "set", a procedure
-        where it takes time and can be told "cancel", a light if it is an LED, else a switch."""
+        where it can be told more than a state ("cancel", "reset"), a light if it is an LED, else a switch."""
         if not self.verbs:
             return "reading"
         if "set" in self.verbs:
             return "number"
-        if "cancel" in self.verbs:
+        if {"cancel", "reset"} & set(self.verbs):
             return "procedure"
         return "light" if self.target.startswith("led/") else "switch"
 

@@ -8,6 +8,7 @@ signal/NODE            a lock-in or peak result (expires)
 laser, relay/NAME ...  an output's state, read back (retained)
 laser/set ...          a command
 calibration            how far a reading of zero or span gas is, and what it gave (retained)
+actions                ok, or what is wrong with the first action node that does not deliver (retained)
 alarm                  an alarm is raised or cleared (event)
 alarm_state/RULE       ON while the alarm is raised (retained)
 problem                ON while values are missing or invalid, and why (retained)

@@ -39,6 +39,10 @@ AT_THE_MICROPHONE = frozenset({"lock_in", "peak_finder"})
 WITHOUT_SOUND = frozenset({"concentration"})
 """Computing nodes that look at results only."""
 
-KINDS = SIGNAL | COMPUTING
+ACTIONS = frozenset({"universal_action"})
+"""Nodes that pass the sound on: what they do happens behind the path, in gateway/actions."""
 
-SETTINGS: dict[str, type[Settings]] = {kind: node.Settings for kind, node in KINDS.items()}
+SETTINGS: dict[str, type[Settings]] = {kind: node.Settings for kind, node in (SIGNAL | COMPUTING).items()}
+"""The settings of the nodes that compute."""
+
+KINDS = SIGNAL | COMPUTING | dict.fromkeys(ACTIONS, Pass)

@@ -1,0 +1,119 @@
+"""All action nodes: the sink that hands each its entries, and the door through which they are reset and configured."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from gateway.actions.action import Action
+from gateway.actions.driver import ActionDriver
+from gateway.actions.settings import UniversalActionSettings
+from gateway.errors import CommandRefused
+from gateway.journal.journal import Journal
+from gateway.types import Command, Outcome, Tick
+
+log = logging.getLogger("spectrophone.actions")
+
+ACTIONS = "actions"
+ASKED = ("reset",)
+"""What people may tell them. "configure" is for a changed configuration (gateway/reload.py) and not among it."""
+Make = Callable[[str, UniversalActionSettings], tuple[ActionDriver | None, bool]]
+"""Makes the driver of a node's settings; and whether it is durable."""
+
+
+class Actions:
+    """A Sink behind the journal's."""
+
+    def __init__(self, actions: Sequence[Action], journal: Journal, make: Make) -> None:
+        self._actions = {action.name: action for action in actions}
+        self._journal = journal
+        self._make = make
+        self._changing: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """See Sink."""
+        self._journal.reconfigure(*self._watched())
+        for action in self._actions.values():
+            await action.start()
+
+    def offer(self, tick: Tick, outcome: Outcome) -> None:
+        """See Sink."""
+        for entry in self._journal.fresh:
+            for action in self._actions.values():
+                if action.wants(entry):
+                    action.take(entry)
+
+    async def close(self) -> None:
+        """See Sink."""
+        if self._changing is not None:
+            await asyncio.wait([self._changing])
+        await asyncio.gather(*(action.close() for action in self._actions.values()))
+
+    def status(self) -> list[dict[str, Any]]:
+        """How each fares."""
+        return [action.status() for action in self._actions.values()]
+
+    def reset(self, node: str | None) -> None:
+        """Forget history and statistics of one node, or of all. Raises CommandRefused for a node that is none."""
+        if node is not None and node not in self._actions:
+            raise CommandRefused(f"there is no action '{node}'", f"There are: {', '.join(self._actions)}")
+        for action in self._actions.values() if node is None else [self._actions[node]]:
+            action.reset()
+
+    def configure(self, settings: Mapping[str, UniversalActionSettings]) -> None:
+        """Go on with these settings, by node; in the background, one change after the other."""
+        before = self._changing
+        self._changing = asyncio.get_running_loop().create_task(self._configured(settings, before))
+
+    async def _configured(
+        self, settings: Mapping[str, UniversalActionSettings], before: asyncio.Task[None] | None
+    ) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        for name, new in settings.items():
+            try:
+                driver, durable = self._make(name, new)
+                await self._actions[name].configure(new, driver, durable=durable)
+            except Exception:
+                log.exception("%s could not be configured anew", name)
+        self._journal.reconfigure(*self._watched())
+
+    def _watched(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The nodes whose results somebody watches, and those of them that the journal keeps for somebody."""
+        actions = self._actions.values()
+        everything = frozenset(node for action in actions for node in action.monitored)
+        return everything, frozenset(node for action in actions if action.durable for node in action.monitored)
+
+    def summary(self) -> str:
+        """In words: idle; ok; or what is wrong with the first that has a problem."""
+        problems = [f"{action.name}: {action.problem}" for action in self._actions.values() if action.problem]
+        return problems[0] if problems else "ok"
+
+
+class ActionsOutput:
+    """The actions as an output: they can be reset, and tell whether all is well."""
+
+    target = ACTIONS
+    verbs: tuple[str, ...] = (*ASKED, "configure")
+
+    def __init__(self, actions: Actions) -> None:
+        self._actions = actions
+
+    def apply(self, command: Command) -> None:
+        """See Output."""
+        if command.verb == "configure":
+            self._actions.configure(command.args["settings"])
+        else:
+            self._actions.reset(command.args.get("node"))
+
+    def read(self) -> str:
+        """See Output."""
+        return self._actions.summary()
+
+    def make_safe(self) -> None:
+        """See Output: what they tell others does no harm."""
+
+    def close(self) -> None:
+        """See Output; the sink's end is theirs."""

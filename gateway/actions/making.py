@@ -1,0 +1,67 @@
+"""Action nodes out of their settings: what is wrong with them, what they watch, and the running parts."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from gateway.actions.action import Action
+from gateway.actions.actions import Actions, Make
+from gateway.actions.driver import ActionDriver, Surroundings
+from gateway.actions.drivers import DRIVERS
+from gateway.actions.settings import ActionSettings, UniversalActionSettings
+from gateway.actions.triggers import TriggerFault, alarms
+from gateway.alarms import Alarm
+from gateway.clock import Clock
+from gateway.errors import Fault
+from gateway.journal.journal import Journal
+from gateway.ports import Inbox
+
+Nodes = Mapping[str, UniversalActionSettings]
+"""The settings of the action nodes, by name."""
+
+
+def faults(
+    nodes: Mapping[str, ActionSettings], kinds: Mapping[str, str], laser_hz: float
+) -> Iterator[tuple[str, Fault]]:
+    """What is wrong with an action node beyond its own settings: triggers that cannot be, and drivers whose library is
+    not installed. The node, and the fault with its place in the node's parameters.
+    """
+    for name, settings in nodes.items():
+        try:
+            list(alarms(name, settings, kinds, laser_hz))
+        except TriggerFault as wrong:
+            fault = wrong.fault
+            yield name, Fault(("triggers", wrong.index, fault.option), fault.message, fault.remedy)
+        driver = getattr(settings, "driver", None)
+        kind = DRIVERS[driver.type] if driver is not None else None
+        if kind is not None and kind.module and importlib.util.find_spec(kind.module) is None:
+            message = f"the driver '{driver.type}' needs {kind.module}, which is not installed"
+            yield name, Fault(("driver", "type"), message, f"Run: pip install 'spectrophone[{kind.extra}]'")
+
+
+def all_alarms(nodes: Mapping[str, ActionSettings], kinds: Mapping[str, str], laser_hz: float) -> tuple[Alarm, ...]:
+    """The alarms of all action nodes that are free of faults."""
+    return tuple(alarm for name, node in nodes.items() for alarm in alarms(name, node, kinds, laser_hz))
+
+
+def build(nodes: Nodes, journal: Journal, clock: Clock, inbox: Inbox, box: str, rng: np.random.Generator) -> Actions:
+    """The action nodes, ready to start."""
+    make = _maker(box, clock, inbox)
+    made = []
+    for name, settings in nodes.items():
+        driver, durable = make(name, settings)
+        made.append(Action(name, settings, driver, durable=durable, journal=journal, clock=clock, rng=rng))
+    return Actions(made, journal, make)
+
+
+def _maker(box: str, clock: Clock, inbox: Inbox) -> Make:
+    def make(name: str, settings: UniversalActionSettings) -> tuple[ActionDriver | None, bool]:
+        if settings.driver is None:
+            return None, False
+        kind = DRIVERS[settings.driver.type]
+        return kind.make(settings.driver.config, Surroundings(name, box, clock, inbox)), kind.durable
+
+    return make
