@@ -30,8 +30,9 @@ from gateway.journal.entry import Entry
 from gateway.journal.place import SUFFIX, journal_file, only_journal
 from gateway.types import iso_utc
 
-ROW_GROUP = 32_768
-"""Rows that Parquet keeps in memory at a time."""
+ROW_GROUP = 65_536
+"""Rows that stand together in a Parquet file, and in memory before they are written."""
+_BATCH = 2048
 _SEEN_EVERY = 1024
 
 _TEXT = frozenset(
@@ -185,9 +186,9 @@ def columns(kind: str) -> tuple[str, ...]:
 
 
 def _write_lines(entries: Iterable[Entry], out: BinaryIO, box: str) -> None:
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
     for entry in entries:
-        fields = {**entry.fields, "time": iso_utc(entry.time_ns), "key": key(entry, box)}
-        out.write(_bytes(jsonlines.line(fields) + "\n"))
+        out.write(_bytes(encode({**entry.fields, "time": _time(entry), "key": key(entry, box)}) + "\n"))
 
 
 class _Utf8:
@@ -201,36 +202,39 @@ class _Utf8:
 
 
 def _write_csv(entries: Iterable[Entry], out: BinaryIO, kind: str, box: str) -> None:
-    names = columns(kind)
     table = csv.writer(_Utf8(out))
-    table.writerow(names)
+    table.writerow(columns(kind))
+    names = columns(kind)[1:-1]
     for entry in entries:
-        row = {**entry.fields, "time": iso_utc(entry.time_ns), "key": key(entry, box)}
-        table.writerow([_cell(row.get(name)) for name in names])
+        get = entry.fields.get
+        table.writerow([_time(entry), *[_cell(get(name)) for name in names], _cell(key(entry, box))])
 
 
 def _cell(value: Any) -> Any:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case list():
-            value = " ".join(value)
-        case dict():
-            value = json.dumps(value, ensure_ascii=False)
+    if value is None or isinstance(value, float):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        value = " ".join(value)
+    elif isinstance(value, dict):
+        value = json.dumps(value, ensure_ascii=False)
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def _write_parquet(entries: Iterable[Entry], out: BinaryIO, kind: str, box: str) -> None:
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
     from pyarrow import parquet
 
     about = {"spectrophone.schema": SCHEMA, "spectrophone.kind": kind, "spectrophone.box": box}
     schema = pa.schema([(name, _arrow_type(name)) for name in columns(kind)], metadata=about)
     texts = [name for name in schema.names if name in _TEXT - {"key"}] + ["flags.list.element"]
     remaining = iter(entries)
+    batches = iter(lambda: list(islice(remaining, _BATCH)), [])
+    arrow = (_arrow_batch(rows, schema, box) for rows in batches)
     with parquet.ParquetWriter(out, schema, compression="zstd", use_dictionary=texts) as table:
-        while rows := list(islice(remaining, ROW_GROUP)):
-            table.write_table(_arrow_table(rows, schema, box))
+        while group := list(islice(arrow, ROW_GROUP // _BATCH)):
+            table.write_table(pa.Table.from_batches(group, schema))
 
 
 def _arrow_type(name: str) -> Any:
@@ -245,7 +249,7 @@ def _arrow_type(name: str) -> Any:
     return pa.string() if name in _TEXT else pa.bool_() if name in _TRUTH else pa.float64()
 
 
-def _arrow_table(rows: Sequence[Entry], schema: Any, box: str) -> Any:
+def _arrow_batch(rows: Sequence[Entry], schema: Any, box: str) -> Any:
     import pyarrow as pa
 
     def column(name: str) -> list[Any]:
@@ -258,7 +262,12 @@ def _arrow_table(rows: Sequence[Entry], schema: Any, box: str) -> Any:
             values = [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
         return [_bytes(value) if isinstance(value, str) else value for value in values]
 
-    return pa.table([pa.array(column(field.name), field.type) for field in schema], schema=schema)
+    return pa.record_batch([pa.array(column(field.name), field.type) for field in schema], schema=schema)
+
+
+def _time(entry: Entry) -> str | None:
+    """The time as text; its own where a recording without a date was measured."""
+    return entry.fields["time"] or iso_utc(entry.time_ns)
 
 
 def _bytes(text: str) -> bytes:

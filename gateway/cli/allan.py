@@ -33,7 +33,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = subparsers.add_parser(
         "allan",
         help="Allan deviation, limit of detection and best averaging time",
-        description="Overlapping Allan deviation of measurements in FILE or the journal: noise, limit of detection, drift.",
+        description="Overlapping Allan deviation of FILE or the journal: noise, limit of detection, drift.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
