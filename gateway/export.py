@@ -148,7 +148,9 @@ def new_file(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
     """
     part = path.with_name(f"{path.name}.part")
     for taken in (path, part):
-        if taken.exists() and not (overwrite and taken.is_file()):
+        if taken.exists() and not taken.is_file():
+            raise UsageError(f"{taken} is no file", "Give another name")
+        if taken.exists() and not overwrite:
             raise UsageError(f"{taken} exists already", "Give another name, remove it, or add --overwrite")
     try:
         stream = part.open("wb" if overwrite else "xb")

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from gateway.__main__ import main
+from gateway.journal.entry import Entry
+from gateway.journal.store import Store
 from tests.recordings import tone, wav
 
 Objects = list[dict[str, Any]]
@@ -93,6 +95,63 @@ def test_a_recording_gives_what_its_json_lines_give(tmp_path: Path, capsys: pyte
     assert capsys.readouterr().out == table
 
 
+def journal(file: Path, runs: list[tuple[int, int]], node: str = "co2") -> str:
+    """A journal of the gateway's runs: when each began, seconds since 1970, and how many measurements it made."""
+    store, noise, number = Store(file), np.random.default_rng(0), 0
+    for began_s, count in runs:
+        for i in range(count):
+            number += 1
+            t_s, ppm = i + 1.2, 400.0 + float(noise.standard_normal())
+            fields = {"kind": "measurement", "time": None, "t_s": t_s, "node": node, "ppm": ppm, "valid": True}
+            store.append([Entry(number, began_s * 10**9 + round(t_s * 1e9), "measurement", node, fields)])
+    store.close()
+    return str(file)
+
+
+def summary(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return found
+
+
+def test_the_journal(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    file = journal(tmp_path / "lab-42.journal", [(1_790_000_000, 100)])
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    config = tmp_path / "c.yaml"
+    config.write_text("box: {id: lab-42}\nboard: sim\n")
+    assert main(["allan", file]) == 0
+    table = capsys.readouterr().out
+    for chosen in ([], ["--journal", file], ["--box", "lab-42"], ["--config", str(config)], ["--node", "co2"]):
+        assert main(["allan", *chosen]) == 0
+        assert capsys.readouterr().out == table
+    told = ["--from", "2026-09-21T14:13:31", "--to", "2026-09-21T14:14:11", "--json"]
+    for given in ([], [file]):
+        assert main(["allan", *given, *told]) == 0
+        assert summary(capsys)["used"] == 40
+
+
+def test_a_restart_of_the_gateway_is_a_gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    began_s = 1_790_000_000
+    late = journal(tmp_path / "late", [(began_s, 100), (began_s + 3600, 60)])
+    at_once = journal(tmp_path / "at_once", [(began_s, 1), (began_s + 2, 60)])
+    longer = journal(tmp_path / "longer", [(began_s, 30), (began_s + 31, 100)])
+    for file, used, apart in ((late, 100, 60), (at_once, 60, 1), (longer, 100, 30)):
+        assert main(["allan", file, "--json"]) == 0
+        found = summary(capsys)
+        assert (found["used"], found["beyond_gap"]) == (used, apart)
+
+
+def test_a_clock_that_is_set_is_none_while_sound_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store(tmp_path / "a.journal")
+    noise = np.random.default_rng(0).standard_normal(100)
+    for i, x in enumerate(noise):
+        time_ns = (1_790_000_000 + i - 7 * (i > 50)) * 10**9
+        fields = {"kind": "measurement", "time": None, "t_s": i + 1.2, "node": "a", "ppm": float(x), "valid": True}
+        store.append([Entry(i + 1, time_ns, "measurement", "a", fields)])
+    store.close()
+    assert main(["allan", str(store.file), "--json"]) == 0
+    assert summary(capsys)["used"] == 100
+
+
 @pytest.mark.parametrize("suffix", ["html", "png"])
 def test_plot(suffix: str, tmp_path: Path) -> None:
     plot = tmp_path / f"a.{suffix}"
@@ -138,6 +197,11 @@ def test_what_cannot_be_judged(
     refused(["allan", str(tmp_path / "none.jsonl")], "cannot be read: No such file or directory", capsys)
     refused(["allan", str(tmp_path)], "cannot be read: Is a directory", capsys)
     refused(["allan", two, "--config", "x.yaml"], "--config is for recordings", capsys)
+    refused(["allan", two, "--from", "-2h"], f"--from is for the journal, and {two} is none", capsys)
+    kept = journal(tmp_path / "lab-42.journal", [(1_790_000_000, 20)])
+    refused(["allan", kept, "--box", "lab-42"], f"{kept} is a journal already", capsys)
+    refused(["allan", kept, "--node", "c"], f"{kept} has no measurements of c. There are: co2", capsys)
+    refused(["allan", kept, "--to", "2026-01-01"], f"{kept} has no measurements", capsys)
     refused(["allan", two, "--plot", "a.pdf"], "a plot is a .png or an .html", capsys)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     refused(["allan", two, "--plot", "a.png"], "pip install 'spectrophone[plots]'", capsys)
