@@ -30,12 +30,16 @@ STEPS: tuple[tuple[str, ...], ...] = (
         " frequency_hz REAL, amplitude REAL)",
         "CREATE TABLE event(id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, kind TEXT NOT NULL,"
         " subject TEXT NOT NULL, body TEXT NOT NULL)",
-        "CREATE TABLE cursor(sink TEXT PRIMARY KEY, id INTEGER NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE cursor(sink TEXT PRIMARY KEY, id INTEGER NOT NULL)",
+        "CREATE TABLE thinned(every_s INTEGER PRIMARY KEY, id INTEGER NOT NULL)",
     ),
 )
 """What leads from each version of the tables to the next; a new file takes them all. `flags` is the name of all flags
-of a measurement, with spaces between."""
+of a measurement, with spaces between; `cursor` is how far each sink has got, `thinned` how far what is old has been
+thinned to one measurement in so many seconds."""
 VERSION = len(STEPS)
+ROWS = ("measurement", "event")
+"""The tables of entries."""
 
 FIELDS = (
     "kind", "time", "t_s", "node", "ppm", "sigma_ppm", "u95_ppm", "dof", "lod_ppm", "smoothed_ppm",
@@ -49,8 +53,8 @@ MEASUREMENTS = (
     " LEFT JOIN name n ON n.id = m.node LEFT JOIN name f ON f.id = m.flags LEFT JOIN name s ON s.id = m.source"
 )
 EVENTS = "SELECT id, time_ns, kind, subject, body FROM event"
-ADD_MEASUREMENT = f"INSERT INTO measurement VALUES ({', '.join('?' * 16)})"
-ADD_EVENT = "INSERT INTO event VALUES (?, ?, ?, ?, ?)"
+ADD_MEASUREMENT = f"INSERT OR IGNORE INTO measurement VALUES ({', '.join('?' * 16)})"
+ADD_EVENT = "INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?)"
 
 
 def measurement_row(entry: Entry, name: Callable[[str], int]) -> tuple[Any, ...] | None:
