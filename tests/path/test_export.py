@@ -1,4 +1,6 @@
-"""What the path made stands in the journal, and an export of it says what a replay says, while the gateway writes on."""
+"""An export of the journal says what a replay of the same sound says, also while the gateway writes; and what
+docs/journal.md tells a user to type works.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,8 @@ import asyncio
 import csv
 import io
 import json
+import re
+import shlex
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,13 +21,14 @@ import pytest
 from drivers.recorder import Recorder
 from gateway import replay
 from gateway.__main__ import main
+from gateway.clock import RealClock
 from gateway.journal.entry import Entry, told
 from gateway.journal.store import Store
 from gateway.types import Outcome, SampleBlock
 from tests.support.sound import stereo, tone
-from tests.unit.journal.samples import UTC_NS, entries
+from tests.unit.journal.samples import SECOND_NS, UTC_NS, entries, measurement, tick
 
-WATCHED = {"co2_lock_in", "co2_peak_finder", "level"}
+WATCHED = {"co2_lock_in", "co2_peak_finder", "level", "spectrum"}
 
 
 def recorded(file: Path) -> None:
@@ -37,8 +42,8 @@ def recorded(file: Path) -> None:
 async def journalled(recording: Path, journal: Path) -> None:
     """What the recording gives, as the gateway would have kept it."""
     store, first = Store(journal), 1
-    async for tick in replay.prepare(recording, None).ticks():
-        made = list(told(tick, Outcome(), WATCHED, WATCHED, first, 0))
+    async for brought in replay.prepare(recording, None).ticks():
+        made = list(told(brought, Outcome(), WATCHED, WATCHED, first, 0))
         store.append(made)
         first += len(made)
     store.close()
@@ -54,9 +59,7 @@ def test_an_export_says_what_the_replay_says(tmp_path: Path, capsys: pytest.Capt
     assert main(["export", "--format", "jsonl", "--journal", str(journal)]) == 0
     exported = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [fields.pop("key") for fields in exported] == [f"lab-42-{i + 1}" for i in range(len(exported))]
-    assert exported == [fields for fields in replayed if "node" not in fields or fields["kind"] != "level"] or (
-        exported == replayed
-    )
+    assert exported == replayed
     measured = [fields for fields in replayed if fields["kind"] == "measurement"]
     assert len(measured) > 8
     assert main(["export", "--format", "csv", "--journal", str(journal)]) == 0
@@ -96,7 +99,7 @@ def test_while_the_gateway_writes(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert main(["export", "--format", "jsonl", "--journal", str(journal)]) == 0
         return [json.loads(line)["key"] for line in capsys.readouterr().out.splitlines()]
 
-    writing = threading.Thread(target=write, args=(kept,))
+    writing = threading.Thread(target=write, args=(kept,), daemon=True)
     writing.start()
     seen = [exported() for _ in range(3)]
     half.wait()
@@ -110,3 +113,26 @@ def test_while_the_gateway_writes(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert sorted(map(len, seen)) == list(map(len, seen))
     assert len(kept) // 2 <= len(seen[3]) < len(kept)
     assert seen[-1] == keys
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "journal.md"
+
+
+def test_the_commands_of_the_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = re.findall(r"^    spectrophone (.*)$", PAGE.read_text("utf-8"), re.MULTILINE)
+    assert len(commands) == 6
+    store, noise = Store(tmp_path / "lab-42.journal"), np.random.default_rng(0)
+    began_ns = RealClock().utc_ns() - 60 * SECOND_NS
+    for i in range(30):
+        measured = measurement(i * SECOND_NS, "co2_concentration", 400.0 + float(noise.standard_normal()))
+        store.append(list(told(tick(i * SECOND_NS, (measured,), utc_ns=began_ns), Outcome(), (), (), i + 1, 0)))
+    store.close()
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for command in commands:
+        assert main(shlex.split(command)) == 0, command
+    capsys.readouterr()
+    assert {file.name for file in tmp_path.iterdir()} >= {"week.csv", "november.parquet", "night.html"}
+    assert len((tmp_path / "week.csv").read_bytes().splitlines()) == 31

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway import export, jsonlines
@@ -143,10 +143,11 @@ def read(cell: str, like: Any) -> Any:
 TEXT = st.text(max_size=20) | st.sampled_from(
     ["=1+1", "+1", "-1", "@A1", "\t=1", "'=1", "''", "a,b", 'a"b', "a\r\nb", ""]
 )
-NUMBER = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+NUMBER = st.floats(allow_nan=False, allow_infinity=False)
 
 
-@given(st.lists(st.tuples(TEXT, TEXT, NUMBER, NUMBER.filter(lambda x: x is not None)), max_size=5))
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.tuples(TEXT, TEXT, st.none() | NUMBER, NUMBER), max_size=3))
 def test_csv_gives_every_bit_back(values: list[tuple[str, str, float | None, float]]) -> None:
     kept = [
         Entry(

@@ -95,15 +95,18 @@ def test_a_recording_gives_what_its_json_lines_give(tmp_path: Path, capsys: pyte
     assert capsys.readouterr().out == table
 
 
-def journal(file: Path, runs: list[tuple[int, int]], node: str = "co2") -> str:
-    """A journal of the gateway's runs: when each began, seconds since 1970, and how many measurements it made."""
+BEGAN_S = 1_790_000_000
+
+
+def journal(file: Path, *runs: tuple[int, range]) -> str:
+    """A journal of the gateway's runs: how long after the first each began, and which of its measurements are kept."""
     store, noise, number = Store(file), np.random.default_rng(0), 0
-    for began_s, count in runs:
-        for i in range(count):
+    for after_s, kept in runs:
+        for i in kept:
             number += 1
             t_s, ppm = i + 1.2, 400.0 + float(noise.standard_normal())
-            fields = {"kind": "measurement", "time": None, "t_s": t_s, "node": node, "ppm": ppm, "valid": True}
-            store.append([Entry(number, began_s * 10**9 + round(t_s * 1e9), "measurement", node, fields)])
+            fields = {"kind": "measurement", "time": None, "t_s": t_s, "node": "co2", "ppm": ppm, "valid": True}
+            store.append([Entry(number, (BEGAN_S + after_s) * 10**9 + round(t_s * 1e9), "measurement", "co2", fields)])
     store.close()
     return str(file)
 
@@ -114,7 +117,7 @@ def summary(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 
 
 def test_the_journal(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    file = journal(tmp_path / "lab-42.journal", [(1_790_000_000, 100)])
+    file = journal(tmp_path / "lab-42.journal", (0, range(100)))
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     config = tmp_path / "c.yaml"
     config.write_text("box: {id: lab-42}\nboard: sim\n")
@@ -130,11 +133,11 @@ def test_the_journal(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
 
 
 def test_a_restart_of_the_gateway_is_a_gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    began_s = 1_790_000_000
-    late = journal(tmp_path / "late", [(began_s, 100), (began_s + 3600, 60)])
-    at_once = journal(tmp_path / "at_once", [(began_s, 1), (began_s + 2, 60)])
-    longer = journal(tmp_path / "longer", [(began_s, 30), (began_s + 31, 100)])
-    for file, used, apart in ((late, 100, 60), (at_once, 60, 1), (longer, 100, 30)):
+    late = journal(tmp_path / "late", (0, range(100)), (3600, range(60)))
+    at_once = journal(tmp_path / "at_once", (0, range(1)), (2, range(60)))
+    longer = journal(tmp_path / "longer", (0, range(30)), (31, range(100)))
+    partly = journal(tmp_path / "partly", (0, range(9, 10)), (20, range(10, 60)))
+    for file, used, apart in ((late, 100, 60), (at_once, 60, 1), (longer, 100, 30), (partly, 50, 1)):
         assert main(["allan", file, "--json"]) == 0
         found = summary(capsys)
         assert (found["used"], found["beyond_gap"]) == (used, apart)
@@ -144,7 +147,7 @@ def test_a_clock_that_is_set_is_none_while_sound_goes_on(tmp_path: Path, capsys:
     store = Store(tmp_path / "a.journal")
     noise = np.random.default_rng(0).standard_normal(100)
     for i, x in enumerate(noise):
-        time_ns = (1_790_000_000 + i - 7 * (i > 50)) * 10**9
+        time_ns = (BEGAN_S + i - 7 * (i > 50)) * 10**9
         fields = {"kind": "measurement", "time": None, "t_s": i + 1.2, "node": "a", "ppm": float(x), "valid": True}
         store.append([Entry(i + 1, time_ns, "measurement", "a", fields)])
     store.close()
@@ -198,7 +201,7 @@ def test_what_cannot_be_judged(
     refused(["allan", str(tmp_path)], "cannot be read: Is a directory", capsys)
     refused(["allan", two, "--config", "x.yaml"], "--config is for recordings", capsys)
     refused(["allan", two, "--from", "-2h"], f"--from is for the journal, and {two} is none", capsys)
-    kept = journal(tmp_path / "lab-42.journal", [(1_790_000_000, 20)])
+    kept = journal(tmp_path / "lab-42.journal", (0, range(20)))
     refused(["allan", kept, "--box", "lab-42"], f"{kept} is a journal already", capsys)
     refused(["allan", kept, "--node", "c"], f"{kept} has no measurements of c. There are: co2", capsys)
     refused(["allan", kept, "--to", "2026-01-01"], f"{kept} has no measurements", capsys)
