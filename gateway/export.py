@@ -5,9 +5,9 @@ JSON lines hold entries of all kinds, a table those of one, since each kind has 
 
 CSV is RFC 4180 in UTF-8: a header, lines ending in CR LF, quotes where they are needed. Floats have the shortest digits
 that give the same float again; what is null is empty. A program reads text as it is, but a spreadsheet takes what
-begins with = + - or @ for a formula and runs it, quoted or not, and some text comes from outside (a command's, say).
-Such text, and text that begins with ' itself, gets one ' in front, so that who takes one ' away has it back exactly.
-Numbers are never touched. Parquet and JSON lines need none of that, and have the text as it is.
+begins with = + - or @, of either width, for a formula and runs it, quoted or not, and some text comes from outside (a
+command's, say). Such text, and text that begins with ' itself, gets one ' in front, so that who takes one ' away has it
+back exactly. Numbers are never touched. Parquet and JSON lines need none of that, and have the text as it is.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ _TEXT = frozenset(
     {"key", "node", "rule", "type", "severity", "state", "source", "target", "verb", "args", "origin", "reason"}
 )
 _TRUTH = frozenset({"valid", "done"})
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n", "'")
+_ENDS_NS = 2**63 - 1
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 _BEFORE = re.compile(r"-?(\d+(?:\.\d+)?)(s|min|h|d)")
 
@@ -93,17 +94,19 @@ def moment(text: str, option: str, now_ns: int) -> int:
     """A time as people give it, in nanoseconds since 1970: ISO 8601, in UTC where it names no zone, or so long before
     `now_ns`: 90s, 30min, 2h, 7d, with or without a - in front. Raises UsageError, which names `option`.
     """
-    if before := _BEFORE.fullmatch(text):
-        return now_ns - round(float(before[1]) * _SECONDS[before[2]] * 1e9)
     try:
-        given = datetime.fromisoformat(text)
-        since = (given if given.tzinfo else given.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
+        if before := _BEFORE.fullmatch(text):
+            time_ns = now_ns - round(float(before[1]) * _SECONDS[before[2]] * 1e9)
+        else:
+            given = datetime.fromisoformat(text)
+            since = (given if given.tzinfo else given.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
+            time_ns = (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
     except (ValueError, OverflowError):
         raise UsageError(
             f"{option} {text}: this is no time",
             "Write 2026-11-22, 2026-11-22T10:00:00Z, or how long ago: -90s, -30min, -2h, -7d",
         ) from None
-    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
+    return max(-_ENDS_NS, min(_ENDS_NS, time_ns))
 
 
 def time_range(since: str | None, until: str | None, now_ns: int) -> tuple[int | None, int | None]:
@@ -122,7 +125,7 @@ def kinds_for(form: str, kinds: Sequence[str], out: Path | None) -> Sequence[str
     """
     if form == "jsonl":
         return kinds
-    if len(kinds) > 1:
+    if len(set(kinds)) > 1:
         raise UsageError(
             f"--kind {' --kind '.join(kinds)}: a {form} file is a table of one kind, for each has its own columns",
             "Export each into a file of its own, or take --format jsonl",

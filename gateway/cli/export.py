@@ -70,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
     file, box = export.chosen_journal(args.journal, args.config, args.box)
     asked = (file, since_ns, until_ns, kinds or None, args.node)
     total = count_in(*asked)
-    progress = Progress(sys.stderr, f"exporting {total} entries", total)
+    in_sight = args.out is None and sys.stdout.isatty()  # the entries themselves are
+    progress = Progress(sys.stderr, f"exporting {total} entries", 0 if in_sight else total)
     counted = export.Counted(entries_in(*asked), progress.at)
     try:
         if args.out is None:

@@ -41,11 +41,11 @@ def recorded(file: Path) -> None:
 
 async def journalled(recording: Path, journal: Path) -> None:
     """What the recording gives, as the gateway would have kept it."""
-    store, first = Store(journal), 1
+    made: list[Entry] = []
     async for brought in replay.prepare(recording, None).ticks():
-        made = list(told(brought, Outcome(), WATCHED, WATCHED, first, 0))
-        store.append(made)
-        first += len(made)
+        made += told(brought, Outcome(), WATCHED, WATCHED, len(made) + 1, 0)
+    store = Store(journal)
+    store.append(made)
     store.close()
 
 
@@ -123,11 +123,13 @@ def test_the_commands_of_the_page(
 ) -> None:
     commands = re.findall(r"^    spectrophone (.*)$", PAGE.read_text("utf-8"), re.MULTILINE)
     assert len(commands) == 6
-    store, noise = Store(tmp_path / "lab-42.journal"), np.random.default_rng(0)
+    noise, made = np.random.default_rng(0), []
     began_ns = RealClock().utc_ns() - 60 * SECOND_NS
     for i in range(30):
         measured = measurement(i * SECOND_NS, "co2_concentration", 400.0 + float(noise.standard_normal()))
-        store.append(list(told(tick(i * SECOND_NS, (measured,), utc_ns=began_ns), Outcome(), (), (), i + 1, 0)))
+        made += told(tick(i * SECOND_NS, (measured,), utc_ns=began_ns), Outcome(), (), (), i + 1, 0)
+    store = Store(tmp_path / "lab-42.journal")
+    store.append(made)
     store.close()
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     monkeypatch.chdir(tmp_path)

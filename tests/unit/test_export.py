@@ -67,6 +67,9 @@ def every_kind() -> list[Entry]:
         ("-2h", NOW_NS - 7200 * SECOND_NS),
         ("1.5h", NOW_NS - 5400 * SECOND_NS),
         ("7d", NOW_NS - 7 * 86_400 * SECOND_NS),
+        ("0001-01-01", -(2**63 - 1)),
+        ("9999-12-31", 2**63 - 1),
+        ("-99999999999d", -(2**63 - 1)),
     ],
 )
 def test_times(text: str, expected_ns: int) -> None:
@@ -141,7 +144,7 @@ def read(cell: str, like: Any) -> Any:
 
 
 TEXT = st.text(max_size=20) | st.sampled_from(
-    ["=1+1", "+1", "-1", "@A1", "\t=1", "'=1", "''", "a,b", 'a"b', "a\r\nb", ""]
+    ["=1+1", "+1", "-1", "@A1", "\t=1", "'=1", "''", "a,b", 'a"b', "a\r\nb", "＝1", "\n=1", ""]
 )
 NUMBER = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -167,7 +170,7 @@ def test_csv_gives_every_bit_back(values: list[tuple[str, str, float | None, flo
         assert (row["rule"].removeprefix("'"), row["source"].removeprefix("'")) == (rule, source)
         assert repr(None if row["value"] == "" else float(row["value"])) == repr(value)
         assert repr(float(row["t_s"])) == repr(t_s)
-        assert not row["rule"].startswith(("=", "+", "-", "@", "\t", "\r"))
+        assert not row["rule"].startswith(("=", "+", "-", "@", "＝", "\t", "\r", "\n"))
 
 
 def test_half_a_surrogate_pair_is_written_as_json_writes_it() -> None:

@@ -100,13 +100,16 @@ BEGAN_S = 1_790_000_000
 
 def journal(file: Path, *runs: tuple[int, range]) -> str:
     """A journal of the gateway's runs: how long after the first each began, and which of its measurements are kept."""
-    store, noise, number = Store(file), np.random.default_rng(0), 0
+    noise, made = np.random.default_rng(0), []
     for after_s, kept in runs:
         for i in kept:
-            number += 1
             t_s, ppm = i + 1.2, 400.0 + float(noise.standard_normal())
             fields = {"kind": "measurement", "time": None, "t_s": t_s, "node": "co2", "ppm": ppm, "valid": True}
-            store.append([Entry(number, (BEGAN_S + after_s) * 10**9 + round(t_s * 1e9), "measurement", "co2", fields)])
+            made.append(
+                Entry(len(made) + 1, (BEGAN_S + after_s) * 10**9 + round(t_s * 1e9), "measurement", "co2", fields)
+            )
+    store = Store(file)
+    store.append(made)
     store.close()
     return str(file)
 
@@ -144,12 +147,13 @@ def test_a_restart_of_the_gateway_is_a_gap(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_a_clock_that_is_set_is_none_while_sound_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    store = Store(tmp_path / "a.journal")
-    noise = np.random.default_rng(0).standard_normal(100)
+    noise, made = np.random.default_rng(0).standard_normal(100), []
     for i, x in enumerate(noise):
         time_ns = (BEGAN_S + i - 7 * (i > 50)) * 10**9
         fields = {"kind": "measurement", "time": None, "t_s": i + 1.2, "node": "a", "ppm": float(x), "valid": True}
-        store.append([Entry(i + 1, time_ns, "measurement", "a", fields)])
+        made.append(Entry(i + 1, time_ns, "measurement", "a", fields))
+    store = Store(tmp_path / "a.journal")
+    store.append(made)
     store.close()
     assert main(["allan", str(store.file), "--json"]) == 0
     assert summary(capsys)["used"] == 100
