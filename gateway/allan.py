@@ -1,4 +1,5 @@
-"""Values for an Allan deviation: measurements of a recording, or of the JSON lines that `run` and `replay` print.
+"""Values for an Allan deviation: measurements of a recording, of the JSON lines that `run` and `replay` print, or of
+the journal.
 
 Only values that follow each other without a gap can be used: neither an invalid value nor a lost record may be
 bridged, because averages on its two sides are not adjacent. Of the runs of valid measurements with the usual spacing
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +21,13 @@ import numpy.typing as npt
 
 from gateway.dsp.allan import FEWEST
 from gateway.errors import UsageError
+from gateway.journal.entry import Entry
 from gateway.replay import Replay
 from gateway.types import Measurement
 
 _SOUND = (b"RIFF", b"RF64", b"fLaC")
 _SUFFIXES = (".wav", ".flac")
+_DATABASE = b"SQLite format 3\0"
 _JITTER = 0.01
 
 
@@ -33,8 +37,8 @@ class Series:
     measurement is not valid.
     """
 
-    t_s: list[float] = field(default_factory=list)
-    ppm: list[float] = field(default_factory=list)
+    t_s: array[float] = field(default_factory=lambda: array("d"))
+    ppm: array[float] = field(default_factory=lambda: array("d"))
 
     def add(self, t_s: float, ppm: float | None, valid: bool) -> None:
         """One more measurement."""
@@ -57,9 +61,18 @@ class Run:
 
 def is_recording(file: Path) -> bool:
     """Whether `file` is sound, by its name or its first bytes. Raises UsageError where it cannot be read."""
+    return _head(file, 4) in _SOUND or file.suffix.lower() in _SUFFIXES
+
+
+def is_journal(file: Path) -> bool:
+    """Whether `file` is a journal, by its first bytes. Raises UsageError where it cannot be read."""
+    return _head(file, len(_DATABASE)) == _DATABASE
+
+
+def _head(file: Path, size: int) -> bytes:
     try:
         with file.open("rb") as stream:
-            return stream.read(4) in _SOUND or file.suffix.lower() in _SUFFIXES
+            return stream.read(size)
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}") from None
 
@@ -95,6 +108,38 @@ def of_lines(lines: Iterable[bytes], name: str) -> dict[str, Series]:
         except (KeyError, TypeError, ValueError):
             raise UsageError(f"{name}: line {number} is a measurement without node, t_s, ppm or valid") from None
     return series
+
+
+def of_entries(entries: Iterable[Entry]) -> dict[str, Series]:
+    """Measurements among the journal's `entries`, by node.
+
+    Every start of the gateway begins a stream, whose t_s counts from 0 again. Within a stream the times are those of
+    the sound, for the wall clock may be set; how far streams are apart is told by the wall clock. A stream is new where
+    t_s does not grow, or where it began after the measurement before it.
+    """
+    series: dict[str, Series] = {}
+    streams: dict[str, _Stream] = {}
+    for entry in entries:
+        if entry.kind != "measurement":
+            continue
+        t_s, ppm = float(entry.fields["t_s"]), entry.fields["ppm"]
+        began_ns = entry.time_ns - round(t_s * 1e9)
+        stream = streams.setdefault(entry.subject, _Stream(began_ns))
+        if t_s <= stream.t_s or began_ns >= stream.time_ns:
+            stream.after_s = (began_ns - stream.first_ns) / 1e9
+        stream.t_s, stream.time_ns = t_s, entry.time_ns
+        series.setdefault(entry.subject, Series()).add(stream.after_s + t_s, ppm, entry.fields["valid"] is True)
+    return series
+
+
+@dataclass(slots=True)
+class _Stream:
+    """Where a node's stream began, `after_s` the first one, which did at `first_ns`; its newest measurement."""
+
+    first_ns: int
+    after_s: float = 0.0
+    t_s: float = -math.inf
+    time_ns: int = 0
 
 
 def _object(line: bytes, name: str, number: int) -> dict[str, Any]:

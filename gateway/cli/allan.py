@@ -1,4 +1,4 @@
-"""`spectrophone allan FILE`: how much averaging helps, and how little can be detected."""
+"""`spectrophone allan [FILE]`: how much averaging helps, and how little can be detected."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from gateway.cli.export import add_journal_options
 
 if TYPE_CHECKING:
     from gateway.allan import Run, Series
@@ -16,11 +18,13 @@ _EXAMPLE = """\
 example:
   spectrophone allan zero_gas.wav
   spectrophone allan zero_gas.flac --plot zero_gas.html
+  spectrophone allan --from 2026-11-22T20:00 --to 2026-11-23T06:00 --node co2_concentration
   spectrophone run --json > night.jsonl; spectrophone allan night.jsonl --node co2_concentration
 
-Take it over constant gas. FILE is a recording, or the JSON lines that `replay` and `run --json` print; - is standard
-input. The bounds hold with 95 % confidence. With --json one object a line: kind allan (tau_s, adev_ppm, low_ppm,
-high_ppm, n), then kind summary with the noise, null where none was seen, and the limits of detection (three sigma).
+Take it over constant gas. FILE is a recording, the JSON lines that `replay` and `run --json` print, or a journal; - is
+standard input. Without FILE the journal is taken, chosen as in `export`, and T is what it is there. The bounds hold
+with 95 % confidence. With --json one object a line: kind allan (tau_s, adev_ppm, low_ppm, high_ppm, n), then kind
+summary with the noise, null where none was seen, and the limits of detection (three sigma).
 """
 
 
@@ -29,13 +33,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = subparsers.add_parser(
         "allan",
         help="Allan deviation, limit of detection and best averaging time",
-        description="Overlapping Allan deviation of the measurements in FILE: noise, limit of detection, drift.",
+        description="Overlapping Allan deviation of FILE or the journal: noise, limit of detection, drift.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", metavar="FILE", type=Path, help="a recording or JSON lines; - for standard input")
+    parser.add_argument("file", nargs="?", metavar="FILE", type=Path, help="a recording, JSON lines or a journal")
+    add_journal_options(parser)
     parser.add_argument("--node", metavar="ID", help="the concentration node, where there are several")
-    parser.add_argument("--config", type=Path, metavar="F", help="the configuration for a recording, as in replay")
+    parser.add_argument("--config", type=Path, metavar="F", help="the configuration, for a recording as in replay")
     parser.add_argument("--plot", type=Path, metavar="OUT", help="a plot: OUT.html, or OUT.png with matplotlib")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, on standard output")
     parser.set_defaults(run=run)
@@ -50,8 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.plot is not None:
         chart.writer_of(args.plot)
-    name = "standard input" if str(args.file) == "-" else str(args.file)
-    found = allan.longest_run(*allan.chosen(_series(args.file, name, args.config), args.node, name))
+    found = allan.longest_run(*_chosen(args))
     analysis = analyse(found.ppm, found.spacing_s)
     for note in _notes(found, analysis):
         print(f"spectrophone: {note}", file=sys.stderr)
@@ -65,27 +69,65 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _series(file: Path, name: str, config: Path | None) -> dict[str, Series]:
+def _chosen(args: argparse.Namespace) -> tuple[str, Series]:
+    """A node and its measurements, from wherever they are to come."""
+    import sys
+
+    from gateway import allan
+    from gateway.errors import UsageError
+
+    file: Path | None = args.file
+    if file is None or (str(file) != "-" and allan.is_journal(file)):
+        name, series = _of_journal(args)
+        return allan.chosen(series, args.node, name)
+    for option, given in (("journal", args.journal), ("box", args.box), ("from", args.since), ("to", args.until)):
+        if given is not None:
+            raise UsageError(f"--{option} is for the journal, and {file} is none")
+    if str(file) == "-":
+        return allan.chosen(allan.of_lines(sys.stdin.buffer, "standard input"), args.node, "standard input")
+    if allan.is_recording(file):
+        return allan.chosen(_of_recording(file, args.config), args.node, str(file))
+    if args.config is not None:
+        raise UsageError(f"--config is for recordings and the journal, and {file} is neither")
+    with file.open("rb") as lines:
+        return allan.chosen(allan.of_lines(lines, str(file)), args.node, str(file))
+
+
+def _of_recording(file: Path, config: Path | None) -> dict[str, Series]:
     import asyncio
     import sys
 
     from gateway import allan, replay
-    from gateway.errors import UsageError
     from gateway.progress import Progress
 
-    if str(file) == "-":
-        return allan.of_lines(sys.stdin.buffer, name)
-    if not allan.is_recording(file):
-        if config is not None:
-            raise UsageError(f"--config is for recordings, and {file} is none")
-        with file.open("rb") as lines:
-            return allan.of_lines(lines, name)
     recording = replay.prepare(file, config)
     for note in recording.notes:
         print(f"spectrophone: {note}", file=sys.stderr)
     progress = Progress(sys.stderr, f"replaying {file}", recording.seconds)
     try:
         return asyncio.run(allan.of_recording(recording, progress.at))
+    finally:
+        progress.end()
+
+
+def _of_journal(args: argparse.Namespace) -> tuple[str, dict[str, Series]]:
+    import sys
+
+    from gateway import allan, export
+    from gateway.clock import RealClock
+    from gateway.errors import UsageError
+    from gateway.journal.archive import count_in, entries_in
+    from gateway.progress import Progress
+
+    if args.file is not None and (args.journal or args.config or args.box):
+        raise UsageError(f"{args.file} is a journal already", "Leave out --journal, --config and --box")
+    since_ns, until_ns = export.time_range(args.since, args.until, RealClock().utc_ns())
+    file, _ = export.chosen_journal(args.file or args.journal, args.config, args.box)
+    asked = (file, since_ns, until_ns, ("measurement",))
+    total = count_in(*asked)
+    progress = Progress(sys.stderr, f"reading {total} measurements", total)
+    try:
+        return str(file), allan.of_entries(export.Counted(entries_in(*asked), progress.at))
     finally:
         progress.end()
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from gateway.__main__ import main
+from gateway.journal.entry import Entry
+from gateway.journal.store import Store
 from tests.recordings import tone, wav
 
 Objects = list[dict[str, Any]]
@@ -93,6 +95,70 @@ def test_a_recording_gives_what_its_json_lines_give(tmp_path: Path, capsys: pyte
     assert capsys.readouterr().out == table
 
 
+BEGAN_S = 1_790_000_000
+
+
+def journal(file: Path, *runs: tuple[int, range]) -> str:
+    """A journal of the gateway's runs: how long after the first each began, and which of its measurements are kept."""
+    noise, made = np.random.default_rng(0), []
+    for after_s, kept in runs:
+        for i in kept:
+            t_s, ppm = i + 1.2, 400.0 + float(noise.standard_normal())
+            fields = {"kind": "measurement", "time": None, "t_s": t_s, "node": "co2", "ppm": ppm, "valid": True}
+            made.append(
+                Entry(len(made) + 1, (BEGAN_S + after_s) * 10**9 + round(t_s * 1e9), "measurement", "co2", fields)
+            )
+    store = Store(file)
+    store.append(made)
+    store.close()
+    return str(file)
+
+
+def summary(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return found
+
+
+def test_the_journal(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    file = journal(tmp_path / "lab-42.journal", (0, range(100)))
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    config = tmp_path / "c.yaml"
+    config.write_text("box: {id: lab-42}\nboard: sim\n")
+    assert main(["allan", file]) == 0
+    table = capsys.readouterr().out
+    for chosen in ([], ["--journal", file], ["--box", "lab-42"], ["--config", str(config)], ["--node", "co2"]):
+        assert main(["allan", *chosen]) == 0
+        assert capsys.readouterr().out == table
+    told = ["--from", "2026-09-21T14:13:31", "--to", "2026-09-21T14:14:11", "--json"]
+    for given in ([], [file]):
+        assert main(["allan", *given, *told]) == 0
+        assert summary(capsys)["used"] == 40
+
+
+def test_a_restart_of_the_gateway_is_a_gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    late = journal(tmp_path / "late", (0, range(100)), (3600, range(60)))
+    at_once = journal(tmp_path / "at_once", (0, range(1)), (2, range(60)))
+    longer = journal(tmp_path / "longer", (0, range(30)), (31, range(100)))
+    partly = journal(tmp_path / "partly", (0, range(9, 10)), (20, range(10, 60)))
+    for file, used, apart in ((late, 100, 60), (at_once, 60, 1), (longer, 100, 30), (partly, 50, 1)):
+        assert main(["allan", file, "--json"]) == 0
+        found = summary(capsys)
+        assert (found["used"], found["beyond_gap"]) == (used, apart)
+
+
+def test_a_clock_that_is_set_is_none_while_sound_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    noise, made = np.random.default_rng(0).standard_normal(100), []
+    for i, x in enumerate(noise):
+        time_ns = (BEGAN_S + i - 7 * (i > 50)) * 10**9
+        fields = {"kind": "measurement", "time": None, "t_s": i + 1.2, "node": "a", "ppm": float(x), "valid": True}
+        made.append(Entry(i + 1, time_ns, "measurement", "a", fields))
+    store = Store(tmp_path / "a.journal")
+    store.append(made)
+    store.close()
+    assert main(["allan", str(store.file), "--json"]) == 0
+    assert summary(capsys)["used"] == 100
+
+
 @pytest.mark.parametrize("suffix", ["html", "png"])
 def test_plot(suffix: str, tmp_path: Path) -> None:
     plot = tmp_path / f"a.{suffix}"
@@ -138,6 +204,11 @@ def test_what_cannot_be_judged(
     refused(["allan", str(tmp_path / "none.jsonl")], "cannot be read: No such file or directory", capsys)
     refused(["allan", str(tmp_path)], "cannot be read: Is a directory", capsys)
     refused(["allan", two, "--config", "x.yaml"], "--config is for recordings", capsys)
+    refused(["allan", two, "--from", "-2h"], f"--from is for the journal, and {two} is none", capsys)
+    kept = journal(tmp_path / "lab-42.journal", (0, range(20)))
+    refused(["allan", kept, "--box", "lab-42"], f"{kept} is a journal already", capsys)
+    refused(["allan", kept, "--node", "c"], f"{kept} has no measurements of c. There are: co2", capsys)
+    refused(["allan", kept, "--to", "2026-01-01"], f"{kept} has no measurements", capsys)
     refused(["allan", two, "--plot", "a.pdf"], "a plot is a .png or an .html", capsys)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     refused(["allan", two, "--plot", "a.png"], "pip install 'spectrophone[plots]'", capsys)
