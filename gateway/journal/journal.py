@@ -193,10 +193,10 @@ class Journal:
         """Commit, and look after the file, as they are due and not going on already."""
         if self._due_ns <= now_ns and (self._working is None or self._working.done()):
             self._committed_ns, self._due_ns = now_ns, now_ns + round(self._settings.commit_s * 1e9)
-            self._working = asyncio.get_running_loop().create_task(_told(self._commit(disk)))
+            self._working = asyncio.get_running_loop().create_task(_told(self._commit, disk))
         if (self._tidy_ns <= now_ns or disk.rescuing) and (self._upkeep is None or self._upkeep.done()):
             self._tidy_ns = now_ns + _TIDY_NS
-            self._upkeep = asyncio.get_running_loop().create_task(_told(self._look_after(disk)))
+            self._upkeep = asyncio.get_running_loop().create_task(_told(self._look_after, disk))
 
     async def _commit(self, disk: Disk) -> None:
         entries, moved, upto = self._ring.uncommitted(), dict(self._moved), self._ring.newest
@@ -235,9 +235,9 @@ class Journal:
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: function(*args, **kwargs))
 
 
-async def _told(work: Awaitable[None]) -> None:
+async def _told(work: Callable[[Disk], Awaitable[None]], disk: Disk) -> None:
     """Work that nobody waits for: what goes wrong in it is told in the log."""
     try:
-        await work
+        await work(disk)
     except Exception:
         log.exception("the journal's work failed")
