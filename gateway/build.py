@@ -54,6 +54,7 @@ from gateway.path import Path
 from gateway.ports import ClimateSensor, Microphone, Output
 from gateway.rules import ParsedRule, RuleFault, parse
 from gateway.simulation import simulated_cell
+from gateway.status import state_directory
 from gateway.types import Climate, Light
 from gateway.watch import Watch
 
@@ -249,7 +250,7 @@ def actions(config: Config) -> dict[str, UniversalActionSettings]:
 def action_faults(config: Config, board: Board) -> Iterator[Fault]:
     """Action nodes whose triggers cannot be, or whose drivers want something installed."""
     index = {node.id: i for i, node in enumerate(config.processing.default_graph.nodes)}
-    for name, fault in making.faults(actions(config), kinds(steps(config)), config.laser.frequency_hz):
+    for name, fault in making.faults(actions(config), kinds(steps(config)), config.laser.frequency_hz, verbs(board)):
         yield replace(fault, loc=(*_NODES, index[name], "parameters", *fault.loc))
 
 
@@ -398,7 +399,7 @@ def parts(config: Config, board: Board, clock: Clock) -> Parts:
 def journal(config: Config, clock: Clock) -> Journal:
     """The journal, not yet open."""
     section = config.journal
-    file = journal_file(section, box_id(config), os.environ) if section.enabled else None
+    file = journal_file(section, box_id(config), state_directory(os.environ)) if section.enabled else None
     return Journal(file, section, clock)
 
 

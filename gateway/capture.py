@@ -20,14 +20,23 @@ from gateway.service import light, until_told
 
 
 def recomputable(checked: Checked) -> dict[str, str]:
-    """What a replay needs beside the sound: the configuration without its secrets and without MQTT, and the calibration
-    files that it names, by node.
+    """What a replay needs beside the sound: the configuration without its secrets, and without MQTT, journal and
+    drivers of action nodes, and the calibration files that it names, by node.
     """
     config, board = build.accepted(checked)
-    data = {name: section for name, section in checked.document.data.items() if name != "mqtt"}
+    data = {name: section for name, section in checked.document.data.items() if name not in ("mqtt", "journal")}
+    if "processing" in data:
+        graph = data["processing"]["default_graph"]
+        nodes = [_without_driver(node) for node in graph["nodes"]]
+        data["processing"] = {**data["processing"], "default_graph": {**graph, "nodes": nodes}}
     text = yaml.safe_dump({**data, "board": board.name}, sort_keys=False, allow_unicode=True)
     files = {name: file.read_text("utf-8") for name, file in build.calibration_files(config).items()}
     return {"configuration": redact(text, checked.secrets), "calibrations": json.dumps(files)}
+
+
+def _without_driver(node: dict[str, Any]) -> dict[str, Any]:
+    parameters = {name: value for name, value in (node.get("parameters") or {}).items() if name != "driver"}
+    return {**node, "parameters": parameters}
 
 
 async def record(

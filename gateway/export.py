@@ -28,6 +28,7 @@ from gateway.actions.payload import SCHEMA, key
 from gateway.errors import SpectrophoneError, UsageError
 from gateway.journal.entry import Entry
 from gateway.journal.place import SUFFIX, journal_file, only_journal
+from gateway.status import state_directory
 from gateway.types import iso_utc
 
 ROW_GROUP = 65_536
@@ -77,7 +78,6 @@ def chosen_journal(
         raise UsageError(f"--config names a journal, and so does {'--journal' if journal else '--box'}", "Give one")
     if journal is not None:
         return journal, box or journal.stem
-    from gateway.warm import state_directory  # this and build load everything: who names a file need not wait for it
 
     directory = state_directory(environ)
     if config is not None:

@@ -21,9 +21,9 @@ from gateway.config.config import Config
 from gateway.outputs import Outputs
 from gateway.ports import Sink
 from gateway.reload import Reloader
-from gateway.status import StatusFile, directory
+from gateway.status import StatusFile, directory, state_directory
 from gateway.types import Command, Tick
-from gateway.warm import WarmFile, state_directory
+from gateway.warm import WarmFile
 
 log = logging.getLogger("spectrophone.service")
 

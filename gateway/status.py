@@ -32,6 +32,16 @@ def directory(environ: Mapping[str, str]) -> Path:
     return Path(user) / "spectrophone" if user else Path(tempfile.gettempdir()) / f"spectrophone-{os.geteuid()}"
 
 
+def state_directory(environ: Mapping[str, str]) -> Path:
+    """Where is kept what outlasts a restart: systemd's state directory, /var/lib as root, else the user's own."""
+    if given := environ.get("STATE_DIRECTORY"):
+        return Path(given)
+    if os.geteuid() == 0:
+        return Path("/var/lib/spectrophone")
+    home = environ.get("XDG_STATE_HOME")
+    return Path(home or Path.home() / ".local" / "state") / "spectrophone"
+
+
 class StatusFile:
     """A sink that keeps the newest state in a file, readable by its owner and group."""
 

@@ -12,10 +12,8 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 
-from gateway import status
 from gateway.clock import Clock
 from gateway.path import Path as Computation
 from gateway.state import StateError
@@ -26,12 +24,6 @@ log = logging.getLogger("spectrophone.warm")
 _EVERY_NS = 60_000_000_000
 OLDEST_S = 3600.0
 """What is older than this is not taken up."""
-
-
-def state_directory(environ: Mapping[str, str]) -> Path:
-    """Where it is kept: systemd's state directory, else the runtime directory of the status files."""
-    given = environ.get("STATE_DIRECTORY")
-    return Path(given) if given else status.directory(environ)
 
 
 class WarmFile:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from gateway.actions.driver import DriverKind, Surroundings
+from gateway.actions.driver import DriverKind, Surroundings, Verbs
 from gateway.actions.shown import MOST_DECIMALS, Layout, Picture, Shown, State
 from gateway.actions.terminal import Terminal
 from gateway.config.sections import Name
@@ -143,4 +143,18 @@ class Display:
             self._lit = word
 
 
-KIND = DriverKind(DisplaySettings, Display, durable=False)
+def missing(settings: DisplaySettings, verbs: Verbs) -> Iterator[tuple[str, str, str]]:
+    """A LED that the board has not, and colours that it has not."""
+    if settings.led is None:
+        return
+    known = verbs.get(f"led/{settings.led}")
+    if known is None:
+        leds = ", ".join(target.removeprefix("led/") for target in verbs if target.startswith("led/"))
+        yield "led", f"the board has no LED '{settings.led}'", f"It has: {leds or 'none'}"
+        return
+    for state, word in settings.words.items():
+        if word not in known:
+            yield state, f"the LED '{settings.led}' cannot be told '{word}'", f"It knows: {', '.join(known)}"
+
+
+KIND = DriverKind(DisplaySettings, Display, durable=False, missing=missing)

@@ -6,7 +6,7 @@ knows nothing of journals, back-off or breakers: when a batch cannot be delivere
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -73,13 +73,18 @@ class Surroundings:
     inbox: Inbox
 
 
+Verbs = Mapping[str, Sequence[str]]
+"""What each output of the board can be told, by target."""
+
+
 @dataclass(frozen=True, slots=True)
 class DriverKind:
     """A kind of driver: its settings, how one is made, and what it wants installed.
 
     `durable`: its target gets every entry, in order, out of the journal, however long it was away; otherwise it gets
     the newest of each node, and every alert. `module` is the library that it needs, of the extra `extra` of this
-    package; both empty where the core has it.
+    package; both empty where the core has it. `missing` looks for what the settings name and this machine, whose
+    outputs take these verbs, lacks: the option, what is wrong, what to do.
     """
 
     settings: type[Settings]
@@ -87,3 +92,4 @@ class DriverKind:
     durable: bool
     module: str = ""
     extra: str = ""
+    missing: Callable[[Any, Verbs], Iterable[tuple[str, str, str]]] = lambda settings, verbs: ()

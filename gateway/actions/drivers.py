@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gateway.actions import display, isolated_python
 from gateway.actions.driver import DriverKind
 from gateway.actions.settings import with_drivers
 from gateway.config.settings import Settings
 
-DRIVERS: Mapping[str, DriverKind] = {}
+DRIVERS: Mapping[str, DriverKind] = {
+    "isolated_python": isolated_python.KIND,
+    "display": display.KIND,
+}
 
 SETTINGS: Mapping[str, type[Settings]] = {"universal_action": with_drivers(DRIVERS)}
 """The kinds of action node, with their settings."""

@@ -27,7 +27,7 @@ from pydantic import Field
 
 from gateway.actions import records
 from gateway.actions.child import Child, Ended
-from gateway.actions.driver import DriverKind, Refused, Surroundings, Undelivered
+from gateway.actions.driver import DriverKind, Refused, Surroundings, Undelivered, Verbs
 from gateway.config.settings import Settings
 from gateway.errors import LinkError
 from gateway.journal.entry import Entry
@@ -64,7 +64,7 @@ class IsolatedPythonSettings(Settings):
         return Path(sys.executable) if self.venv_path is None else self.venv_path.absolute() / "bin/python"
 
 
-def missing(settings: IsolatedPythonSettings) -> Iterator[tuple[str, str, str]]:
+def missing(settings: IsolatedPythonSettings, verbs: Verbs) -> Iterator[tuple[str, str, str]]:
     """What the settings name and is not there: option, message, remedy. It only looks: the script is not read."""
     if not settings.script_path.is_file():
         yield "script_path", f"there is no file {settings.script_path}", "Correct it, or put the script there"
@@ -89,7 +89,7 @@ class IsolatedPython:
 
     async def start(self) -> None:
         """See ActionDriver. Raises LinkError for a script or an environment that is not there."""
-        for option, message, remedy in missing(self._settings):
+        for option, message, remedy in missing(self._settings, {}):
             raise LinkError(f"{self._around.node}: {option}: {message}", remedy)
 
     async def deliver(self, batch: Sequence[Entry]) -> None:
@@ -190,4 +190,4 @@ def _shallow(value: Any, levels: int) -> bool:
     return levels > 0 and all(_shallow(item, levels - 1) for item in inner)
 
 
-KIND = DriverKind(IsolatedPythonSettings, IsolatedPython, durable=False)
+KIND = DriverKind(IsolatedPythonSettings, IsolatedPython, durable=False, missing=missing)

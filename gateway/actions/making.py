@@ -9,9 +9,9 @@ import numpy as np
 
 from gateway.actions.action import Action
 from gateway.actions.actions import Actions, Make
-from gateway.actions.driver import ActionDriver, Surroundings
+from gateway.actions.driver import ActionDriver, Surroundings, Verbs
 from gateway.actions.drivers import DRIVERS
-from gateway.actions.settings import ActionSettings, UniversalActionSettings
+from gateway.actions.settings import ActionSettings, Driver, UniversalActionSettings
 from gateway.actions.triggers import TriggerFault, alarms
 from gateway.alarms import Alarm
 from gateway.clock import Clock
@@ -24,7 +24,7 @@ Nodes = Mapping[str, UniversalActionSettings]
 
 
 def faults(
-    nodes: Mapping[str, ActionSettings], kinds: Mapping[str, str], laser_hz: float
+    nodes: Mapping[str, ActionSettings], kinds: Mapping[str, str], laser_hz: float, verbs: Verbs
 ) -> Iterator[tuple[str, Fault]]:
     """What is wrong with an action node beyond its own settings: triggers that cannot be, and drivers whose library is
     not installed. The node, and the fault with its place in the node's parameters.
@@ -35,11 +35,17 @@ def faults(
         except TriggerFault as wrong:
             fault = wrong.fault
             yield name, Fault(("triggers", wrong.index, fault.option), fault.message, fault.remedy)
-        driver = getattr(settings, "driver", None)
-        kind = DRIVERS[driver.type] if driver is not None else None
-        if kind is not None and kind.module and importlib.util.find_spec(kind.module) is None:
-            message = f"the driver '{driver.type}' needs {kind.module}, which is not installed"
-            yield name, Fault(("driver", "type"), message, f"Run: pip install 'spectrophone[{kind.extra}]'")
+        if isinstance(settings, UniversalActionSettings) and settings.driver is not None:
+            yield from ((name, fault) for fault in _driver_faults(settings.driver, verbs))
+
+
+def _driver_faults(driver: Driver, verbs: Verbs) -> Iterator[Fault]:
+    kind = DRIVERS[driver.type]
+    if kind.module and importlib.util.find_spec(kind.module) is None:
+        message = f"the driver '{driver.type}' needs {kind.module}, which is not installed"
+        yield Fault(("driver", "type"), message, f"Run: pip install 'spectrophone[{kind.extra}]'")
+    for option, message, remedy in kind.missing(driver.config, verbs):
+        yield Fault(("driver", "config", option), message, remedy)
 
 
 def all_alarms(nodes: Mapping[str, ActionSettings], kinds: Mapping[str, str], laser_hz: float) -> tuple[Alarm, ...]:

@@ -20,6 +20,7 @@ from gateway.types import (
     LockInResult,
     Measurement,
     PeakResult,
+    Result,
     Snapshot,
     Tick,
 )
@@ -98,7 +99,8 @@ def _examples() -> Iterator[Entry]:
     rule = "redis_stream/concentration/co2_concentration"
     alert = Alert(rule, "concentration", "warning", "raised", 1003.1, 800.0, "co2_concentration", t_ns)
     tick = Tick(36_000, t_ns, 1_790_000_000_123_000_000, (co2, lock, peak, level), (alert,), (), Snapshot())
-    for number, item in enumerate((co2, alert, peak, lock, level)):
+    items: tuple[Result | Alert, ...] = (co2, alert, peak, lock, level)
+    for number, item in enumerate(items):
         fields = jsonlines.of(item, tick)
         if fields is not None:
             yield Entry(first + number, tick.utc_ns or 0, fields["kind"], "", fields)

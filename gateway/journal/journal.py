@@ -49,12 +49,14 @@ class Journal:
         file: Path | None,
         settings: JournalSection,
         clock: Clock,
-        watched: Collection[str],
-        kept: Collection[str],
+        watched: Collection[str] = (),
+        kept: Collection[str] = (),
     ) -> None:
         """Without a `file` all is in memory only. `watched` nodes' results become entries beside the measurements,
         those of `kept` ones are written down too (gateway.journal.entry.told).
         """
+        self.fresh: tuple[Entry, ...] = ()
+        """What the newest tick brought."""
         self._settings = settings
         self._clock = clock
         self._watched = watched
@@ -81,6 +83,7 @@ class Journal:
 
     def offer(self, tick: Tick, outcome: Outcome) -> None:
         """See Sink."""
+        self.fresh = ()
         if tick.results or tick.alerts or outcome.results:
             self._take(tick, outcome)
         if self._disk is not None:
@@ -179,6 +182,7 @@ class Journal:
         entries = list(told(tick, outcome, self._watched, self._kept, self._ring.newest + 1, self._clock.utc_ns()))
         if not entries:
             return
+        self.fresh = tuple(entries)
         self._ring.add(entries)
         if self._disk is None:
             self._ring.settle(self._ring.newest)

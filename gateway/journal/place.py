@@ -11,7 +11,7 @@ SUFFIX = ".journal"
 
 
 def journal_file(section: JournalSection, box: str, directory: Path) -> Path:
-    """The journal of `box`: where its configuration says, else in the state directory (gateway/warm.py)."""
+    """The journal of `box`: where its configuration says, else in the state directory (gateway/status.py)."""
     return section.path or directory / f"{box}{SUFFIX}"
 
 

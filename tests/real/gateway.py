@@ -74,10 +74,10 @@ def eventually(done: Callable[[], Any], what: str, seconds: float = DEADLINE_S) 
 
 @contextmanager
 def gateway(directory: Path, *arguments: str, environ: Mapping[str, str] = os.environ) -> Iterator[Running]:
-    """Run `spectrophone ARGUMENTS` with its runtime directory in `directory`; killed at the end if it still runs."""
+    """Run `spectrophone ARGUMENTS` with its runtime and state in `directory`; killed at the end if it still runs."""
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-m", "gateway", *arguments],
-        env={**environ, "RUNTIME_DIRECTORY": str(directory), "PYTHONUNBUFFERED": "1"},
+        env={**environ, **_directories(directory), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -90,13 +90,17 @@ def gateway(directory: Path, *arguments: str, environ: Mapping[str, str] = os.en
             running.stop(signal.SIGKILL)
 
 
+def _directories(directory: Path) -> dict[str, str]:
+    return {"RUNTIME_DIRECTORY": str(directory), "STATE_DIRECTORY": str(directory)}
+
+
 def command(
     directory: Path, *arguments: str, environ: Mapping[str, str] = os.environ
 ) -> subprocess.CompletedProcess[str]:
     """Run `spectrophone ARGUMENTS` to its end."""
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "gateway", *arguments],
-        env={**environ, "RUNTIME_DIRECTORY": str(directory)},
+        env={**environ, **_directories(directory)},
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from drivers.laser import SimulatedLaser
 from gateway import build
 from gateway.path import Path as Computation
 from gateway.state import lasting
+from gateway.status import state_directory
 from gateway.types import Climate, Command, Light, LockInResult, Measurement, Outcome, SampleBlock, Tick
-from gateway.warm import WarmFile, state_directory
+from gateway.warm import WarmFile
 from tests.support.clock import FakeClock
 
 CONFIG = """
@@ -239,6 +241,9 @@ def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path, caplog: pyte
     assert "what was learnt cannot be kept" in caplog.text
 
 
-def test_the_directory_is_systemds_first() -> None:
+def test_the_directory_is_systemds_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert state_directory({"STATE_DIRECTORY": "/var/lib/x", "RUNTIME_DIRECTORY": "/run/x"}) == Path("/var/lib/x")
-    assert state_directory({"RUNTIME_DIRECTORY": "/run/x"}) == Path("/run/x")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert state_directory({"HOME": "/root"}) == Path("/var/lib/spectrophone")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert state_directory({"XDG_STATE_HOME": "/home/me/state"}) == Path("/home/me/state/spectrophone")

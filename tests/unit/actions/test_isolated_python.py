@@ -44,12 +44,12 @@ def test_a_result_is_neither_long_nor_deep() -> None:
 def test_what_is_missing_is_named_with_its_option(tmp_path: Path) -> None:
     script = tmp_path / "mail.py"
     settings = IsolatedPythonSettings(script_path=script, venv_path=tmp_path / "v", python_paths=(tmp_path / "lib",))
-    assert [option for option, _, _ in missing(settings)] == ["script_path", "venv_path", "python_paths"]
+    assert [option for option, _, _ in missing(settings, {})] == ["script_path", "venv_path", "python_paths"]
     script.write_text("raise SystemExit('it is not run')")
     (tmp_path / "lib").mkdir()
     (tmp_path / "v/bin").mkdir(parents=True)
     (tmp_path / "v/bin/python").touch()
-    assert list(missing(settings)) == []
+    assert list(missing(settings, {})) == []
 
 
 @pytest.mark.parametrize("name", ["", "on alert", "9", "a.b", "--help"])
