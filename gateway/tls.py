@@ -34,7 +34,7 @@ def fault(error: ssl.SSLError, where: str, option: str = "tls") -> str:
     """Why there is no encryption with the server at `where`, and what to do, in one plain sentence each."""
     if not isinstance(error, ssl.SSLCertVerificationError):
         why = str(error.reason or "protocol error").lower().replace("_", " ")
-        if "alert" in why and "certificate" in why:
+        if "alert" in why and ("certificate" in why or "unknown ca" in why):
             return f"{where} does not take our certificate: {why}. Give one in {option}.certificate and {option}.key"
         return f"no TLS with {where}: {why}. Check that it is its TLS port"
     certificate = f"the certificate of {where}"
