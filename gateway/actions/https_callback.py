@@ -11,6 +11,7 @@ would make a GET of the POST, so they are refused.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import logging
 import re
@@ -23,6 +24,7 @@ from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakSet
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -147,6 +149,7 @@ class HttpsCallback:
         self._secrets = secrets_in(settings)
         self._url = URL(settings.callback_url)
         self._session: aiohttp.ClientSession | None = None
+        self._sockets = WeakSet[socket.socket]()
         self._http_status: int | None = None
 
     async def start(self) -> None:
@@ -159,7 +162,7 @@ class HttpsCallback:
         import aiohttp
 
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=1, resolver=aiohttp.ThreadedResolver()),
+            connector=aiohttp.TCPConnector(limit=1, resolver=aiohttp.ThreadedResolver(), socket_factory=self._socket),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             auto_decompress=False,
@@ -196,6 +199,7 @@ class HttpsCallback:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+        self._hang_up()
 
     def _body(self, batch: Sequence[Entry]) -> bytes:
         plain = body(batch, self._surroundings.box)
@@ -220,14 +224,34 @@ class HttpsCallback:
                 ) as response,
             ):
                 text = await _text(response.content)
+                if not response.content.at_eof():
+                    self._hang_up()
                 self._http_status = response.status
                 return _Answer(url, response.status, response.headers, text)
+        except asyncio.CancelledError:
+            self._hang_up()
+            raise
         except TimeoutError:
             wait = f"{self._settings.timeout_ms / 1000:g} s"
             reason = f"{_place(url)} gave no complete answer within {wait}. Check it, the network and timeout_ms"
         except (aiohttp.ClientError, OSError) as error:
             reason = _reason(error, url)
+        self._hang_up()
         raise Undelivered(redact(reason, self._secrets))
+
+    def _socket(self, address: tuple[Any, ...]) -> socket.socket:
+        """A socket for aiohttp, of which we know."""
+        made = socket.socket(*address[:3])
+        self._sockets.add(made)
+        return made
+
+    def _hang_up(self) -> None:
+        """End the connection now. By itself asyncio would wait 30 s for TLS's goodbye, which a server that hangs does
+        not answer."""
+        for one in list(self._sockets):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        self._sockets.clear()
 
     def _own_headers(self) -> dict[str, str]:
         settings = self._settings

@@ -7,8 +7,11 @@ import asyncio
 import contextlib
 import gzip
 import logging
+import os
+import socket
 from collections.abc import AsyncIterator
 from email.utils import formatdate
+from pathlib import Path
 
 import pytest
 
@@ -159,6 +162,7 @@ def test_an_endless_answer_costs_the_connection_only(server, authority):
         async with driver(server.url, authority) as d:
             server.answers += [endless]
             await d.deliver(entries(1))
+            await until(lambda: dialled(server.port) == 0, "the end of the connection", 10)
             await d.deliver(entries(4))
 
     asyncio.run(scene())
@@ -377,11 +381,42 @@ def test_what_is_no_answer(plain, raw, said):
     assert f"localhost:{plain.port}" in reason
 
 
-def test_a_server_that_hangs_times_out(server, authority):
-    with server.hold():
-        reason = failed(Undelivered, server.url, authority, timeout_ms=200).reason
-    assert reason.startswith(f"localhost:{server.port} gave no complete answer within 0.2 s")
+def dialled(port: int) -> int:
+    """How many sockets of this process lead to that port."""
+    found = 0
+    for file in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if str(file.readlink()).startswith("socket:"):
+                with socket.socket(fileno=os.dup(int(file.name))) as one:
+                    found += one.getpeername() == ("127.0.0.1", port)
+    return found
+
+
+def test_a_server_that_hangs_times_out_and_costs_no_socket(server, authority):
+    async def scene():
+        async with driver(server.url, authority, timeout_ms=200) as d:
+            with server.hold():
+                for _ in range(3):
+                    with pytest.raises(Undelivered) as raised:
+                        await d.deliver(entries())
+                    said = f"localhost:{server.port} gave no complete answer within 0.2 s"
+                    assert raised.value.reason.startswith(said)
+                await until(lambda: dialled(server.port) == 0, "the end of the connections", 10)
+
+    asyncio.run(scene())
     delivered(server.url, authority)
+
+
+def test_a_server_that_says_nothing_times_out_and_costs_no_socket(authority):
+    async def scene():
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            port = silent.getsockname()[1]
+            async with driver(f"https://localhost:{port}", authority, timeout_ms=100) as d:
+                with pytest.raises(Undelivered, match=r"gave no complete answer within 0\.1 s"):
+                    await d.deliver(entries())
+                await until(lambda: dialled(port) == 0, "the end of the connection", 10)
+
+    asyncio.run(scene())
 
 
 def test_the_event_loop_goes_on_while_the_server_hangs(server, authority):
@@ -481,6 +516,7 @@ def test_a_delivery_that_is_cancelled_leaves_nothing_behind(server, authority):
                 with pytest.raises(asyncio.CancelledError):
                     await delivery
                 assert asyncio.all_tasks() == before
+                await until(lambda: dialled(server.port) == 0, "the end of the connection", 10)
             await d.deliver(entries(4))
 
     asyncio.run(scene())
