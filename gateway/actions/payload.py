@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from gateway.journal.entry import Entry
@@ -24,3 +25,9 @@ def key(entry: Entry, box: str) -> str:
 def text(entry: Entry, box: str) -> str:
     """The payload as JSON, numbers that are not finite as null."""
     return json.dumps(payload(entry, box), allow_nan=False, ensure_ascii=False)
+
+
+def body(batch: Sequence[Entry], box: str) -> bytes:
+    """A batch as one JSON object in UTF-8: `schema`, `box`, and the payloads in `entries`, oldest first."""
+    head = json.dumps({"schema": SCHEMA, "box": box}, ensure_ascii=False)[:-1]
+    return f'{head}, "entries": [{", ".join(text(entry, box) for entry in batch)}]}}'.encode()
