@@ -1,5 +1,4 @@
-"""A real mosquitto for a test, with users, TLS and access lists as wanted; certificates made by openssl; a
-listener."""
+"""A real mosquitto for a test, with users, TLS and access lists as wanted; and a listener."""
 
 from __future__ import annotations
 
@@ -19,6 +18,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from tests.servers.authority import Authority
+
 HOST = "127.0.0.1"
 DEADLINE_S = 30.0
 
@@ -26,7 +27,7 @@ DEADLINE_S = 30.0
 def program(name: str) -> str:
     """Where it is installed; the suite fails with the line that installs it."""
     found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-    assert found, f"{name} is missing: apt install mosquitto mosquitto-clients openssl"
+    assert found, f"{name} is missing: apt install mosquitto mosquitto-clients"
     return found
 
 
@@ -146,50 +147,7 @@ def listening(port: int, *topics: str, user: tuple[str, str] | None = None) -> I
         client.loop_stop()
 
 
-class Authority:
-    """A certificate authority of the test's own."""
-
-    def __init__(self, directory: Path, name: str = "Test authority") -> None:
-        directory.mkdir(exist_ok=True)
-        self._directory = directory
-        self.ca, self._key = directory / "ca.pem", directory / "ca.key"
-        basics = ["-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign"]
-        self.openssl(
-            "req",
-            "-x509",
-            *self._new_key(self._key),
-            "-out",
-            self.ca,
-            "-days",
-            "2",
-            "-subj",
-            f"/CN={name}",
-            *basics,
-        )
-
-    def issue(self, name: str) -> tuple[Path, Path]:
-        """Certificate and key for the host (or client) `name`."""
-        certificate, key, wish = (self._directory / f"{name}.{end}" for end in ("pem", "key", "csr"))
-        extensions = self._directory / f"{name}.ext"
-        kind = "IP" if name[0].isdigit() else "DNS"
-        extensions.write_text(f"subjectAltName={kind}:{name}\nauthorityKeyIdentifier=keyid\n")
-        self.openssl("req", *self._new_key(key), "-out", wish, "-subj", f"/CN={name}")
-        self.openssl(
-            "x509", "-req", "-in", wish, "-CA", self.ca, "-CAkey", self._key, "-CAcreateserial",
-            "-out", certificate, "-days", "2", "-extfile", extensions,
-        )  # fmt: skip
-        return certificate, key
-
-    def server_lines(self, name: str = HOST) -> list[str]:
-        """Lines of mosquitto.conf for a server of that name."""
-        certificate, key = self.issue(name)
-        return [f"cafile {self.ca}", f"certfile {certificate}", f"keyfile {key}"]
-
-    @staticmethod
-    def _new_key(file: Path) -> list[str | Path]:
-        return ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", file]
-
-    @staticmethod
-    def openssl(*words: str | Path) -> None:
-        """Run openssl."""
-        subprocess.run([program("openssl"), *words], check=True, capture_output=True)
+def tls_lines(authority: Authority, name: str = HOST) -> list[str]:
+    """Lines of mosquitto.conf for a server of that name."""
+    certificate, key = authority.issue(name, (name,))
+    return [f"cafile {authority.file}", f"certfile {certificate}", f"keyfile {key}"]

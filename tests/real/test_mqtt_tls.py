@@ -12,8 +12,9 @@ import pytest
 from gateway.clock import RealClock
 from gateway.errors import LinkError
 from gateway.mqtt.link import MqttLink
-from tests.real.mosquitto import HOST, Authority, Mosquitto, until
+from tests.real.mosquitto import HOST, Mosquitto, tls_lines, until
 from tests.real.mqtt_box import box
+from tests.servers.authority import Authority, openssl
 from tests.unit.mqtt.samples import FACE, Tray, settings
 
 
@@ -46,15 +47,15 @@ def complains(port, words, **options):
 
 
 def test_own_authority(tmp_path, authority):
-    with Mosquitto(tmp_path, *authority.server_lines()) as broker:
-        connects(broker.port, ca=authority.ca)
+    with Mosquitto(tmp_path, *tls_lines(authority)) as broker:
+        connects(broker.port, ca=authority.file)
 
 
 def test_wrong_authority_is_refused_said_once_and_never_downgraded(tmp_path, authority, caplog):
     other = Authority(tmp_path / "other", "Somebody else")
     caplog.set_level(logging.INFO)
-    with Mosquitto(tmp_path, *authority.server_lines()) as broker:
-        complains(broker.port, "does not verify", tls={"ca": other.ca})
+    with Mosquitto(tmp_path, *tls_lines(authority)) as broker:
+        complains(broker.port, "does not verify", tls={"ca": other.file})
         complains(broker.port, "does not verify", tls={})
         said = [r.getMessage() for r in caplog.records if "does not verify" in r.getMessage()]
         assert len(said) == 2
@@ -63,24 +64,24 @@ def test_wrong_authority_is_refused_said_once_and_never_downgraded(tmp_path, aut
 
 
 def test_the_name_in_the_certificate_counts(tmp_path, authority):
-    with Mosquitto(tmp_path, *authority.server_lines("broker.lan")) as broker:
-        complains(broker.port, "does not verify", tls={"ca": authority.ca})
-        connects(broker.port, ca=authority.ca, server_name="broker.lan")
+    with Mosquitto(tmp_path, *tls_lines(authority, "broker.lan")) as broker:
+        complains(broker.port, "does not verify", tls={"ca": authority.file})
+        connects(broker.port, ca=authority.file, server_name="broker.lan")
 
 
 def test_tls_against_a_broker_without_and_the_other_way_round(tmp_path, authority):
     with Mosquitto(tmp_path) as plain:
-        complains(plain.port, "MQTT broker", tls={"ca": authority.ca})
-    with Mosquitto(tmp_path, *authority.server_lines()) as encrypted:
+        complains(plain.port, "MQTT broker", tls={"ca": authority.file})
+    with Mosquitto(tmp_path, *tls_lines(authority)) as encrypted:
         complains(encrypted.port, "It may want TLS")
 
 
 def test_client_certificate(tmp_path, authority):
-    lines = [*authority.server_lines(), "require_certificate true"]
+    lines = [*tls_lines(authority), "require_certificate true"]
     certificate, key = authority.issue("box1")
     with Mosquitto(tmp_path, *lines) as broker:
-        complains(broker.port, "certificate of ours", tls={"ca": authority.ca})
-        connects(broker.port, ca=authority.ca, certificate=certificate, key=key)
+        complains(broker.port, "certificate of ours", tls={"ca": authority.file})
+        connects(broker.port, ca=authority.file, certificate=certificate, key=key)
 
 
 def start(**tls):
@@ -104,15 +105,15 @@ def test_files_that_are_missing_or_wrong_fail_at_the_start(tmp_path, authority):
     assert start(ca=tmp_path).startswith(f"{tmp_path} (mqtt.tls.ca) cannot be read: Is a directory")
     assert "holds no certificate" in start(ca=empty)
     assert "holds no certificate" in start(ca=key)
-    assert "mqtt.tls.certificate) cannot be read" in start(ca=authority.ca, certificate=missing, key=key)
-    assert "mqtt.tls.key) cannot be read" in start(ca=authority.ca, certificate=certificate, key=missing)
-    assert "belong together" in start(ca=authority.ca, certificate=certificate, key=authority.issue("box3")[1])
-    assert "belong together" in start(ca=authority.ca, certificate=certificate)
-    assert "without mqtt.tls.certificate" in start(ca=authority.ca, key=key)
+    assert "mqtt.tls.certificate) cannot be read" in start(ca=authority.file, certificate=missing, key=key)
+    assert "mqtt.tls.key) cannot be read" in start(ca=authority.file, certificate=certificate, key=missing)
+    assert "belong together" in start(ca=authority.file, certificate=certificate, key=authority.issue("box3")[1])
+    assert "belong together" in start(ca=authority.file, certificate=certificate)
+    assert "without mqtt.tls.certificate" in start(ca=authority.file, key=key)
 
 
 def test_an_encrypted_key_asks_nobody(tmp_path, authority):
     certificate, key = authority.issue("box4")
     locked = tmp_path / "locked.key"
-    authority.openssl("ec", "-in", key, "-aes128", "-passout", "pass:sesame", "-out", locked)
-    assert "must not be encrypted" in start(ca=authority.ca, certificate=certificate, key=locked)
+    openssl("ec", "-in", key, "-aes128", "-passout", "pass:sesame", "-out", locked)
+    assert "must not be encrypted" in start(ca=authority.file, certificate=certificate, key=locked)
