@@ -104,7 +104,7 @@ class RedisSettings(Settings):
         description="the stream, the channel, or what keys begin with; {box}, {node} and {kind} are filled in",
     )
     expiry_seconds: int | None = Field(
-        3600, ge=0, le=31_536_000, description="mode key_value: age at which a key is gone; 0: it stays"
+        3600, ge=0, le=31_536_000, description="mode key_value: seconds after which a key is gone; 0: it stays"
     )
     max_len: int = Field(
         100_000, ge=1, le=1_000_000_000, description="mode stream: about how many entries the server keeps"
@@ -196,7 +196,7 @@ class RedisDriver:
 
     def status(self) -> Mapping[str, Any]:
         """See ActionDriver."""
-        return {"server": str(self._server), "mode": self._settings.mode, "connected": self._reader is not None}
+        return {"server": str(self._server), "mode": self._settings.mode, "connected": self._is_open()}
 
     async def close(self) -> None:
         """See ActionDriver. What is still in the connection's buffers is thrown away."""
@@ -211,8 +211,7 @@ class RedisDriver:
         """The connection: a new one where there is none, or where the server has closed it meanwhile."""
         from redis.asyncio import Connection, SSLConnection
 
-        reader = self._reader
-        if self._connection is not None and reader is not None and not reader.at_eof() and reader.exception() is None:
+        if self._connection is not None and self._is_open():
             return self._connection
         await self.close()
         password = self._settings.password
@@ -235,6 +234,10 @@ class RedisDriver:
         await made.connect()  # type: ignore[no-untyped-call]
         self._reader, self._writer = made._reader, made._writer
         return made
+
+    def _is_open(self) -> bool:
+        reader = self._reader
+        return reader is not None and not reader.at_eof() and reader.exception() is None
 
     def _commands(self, batch: Sequence[Entry]) -> Iterable[Command]:
         settings, box = self._settings, self._box
@@ -315,7 +318,7 @@ def _reason(error: Exception, where: Server) -> str:
         case redis.ResponseError() if said.startswith("WRONGTYPE"):
             return f"the Redis server {where} holds something else there: {said}. Give another channel_or_prefix"
         case redis.ResponseError() | redis.BusyLoadingError():
-            return f"the Redis server {where} answered: {said}"
+            return f"the Redis server {where} answered: {said}. Check the server"
     return _unreachable(cause, where, said)
 
 
@@ -336,7 +339,8 @@ def _unreachable(cause: BaseException, where: Server, said: str) -> str:
             f"the Redis server {where} does not answer in time. Check the server and the network, or raise timeout_ms"
         )
     why = cause.strerror if isinstance(cause, OSError) and cause.strerror else said or type(cause).__name__
-    return f"the connection to the Redis server {where} failed: {why}. Check the server and the network"
+    wants = ", and whether it wants tls.certificate" if where.encrypted else ""
+    return f"the connection to the Redis server {where} failed: {why}. Check the server and the network{wants}"
 
 
 def _cause(error: BaseException) -> BaseException:
