@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from pathlib import Path
+from typing import Any
 
 from gateway.config.sections import Tls
 from gateway.errors import LinkError
@@ -12,9 +14,33 @@ _EXPIRED, _TOO_EARLY, _SELF_SIGNED = 10, 9, 18
 _OTHER_NAME = (62, 64)
 
 
+class _Context(ssl.SSLContext):
+    """A client's context that expects `server_name`, whatever name was dialled, and closes a socket whose handshake
+    failed."""
+
+    server_name: str
+
+    def wrap_socket(  # type: ignore[override]
+        self, sock: socket.socket, *, server_hostname: str, do_handshake_on_connect: bool = True
+    ) -> ssl.SSLSocket:
+        del server_hostname, do_handshake_on_connect
+        return super().wrap_socket(sock, server_hostname=self.server_name, do_handshake_on_connect=True)
+
+    def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *_: Any, **__: Any) -> ssl.SSLObject:
+        return super().wrap_bio(incoming, outgoing, server_hostname=self.server_name)
+
+
+def context(tls: Tls, host: str, option: str) -> ssl.SSLContext:
+    """The context of a client of `host`; `option` is where the files are named ("mqtt.tls"). Raises LinkError naming
+    the file that is missing, unreadable or not what it should be."""
+    made = _Context(ssl.PROTOCOL_TLS_CLIENT)
+    made.server_name = tls.server_name or host
+    load(made, tls, option)
+    return made
+
+
 def load(made: ssl.SSLContext, tls: Tls, option: str) -> None:
-    """Put the files of `tls` into a client's context; `option` is where they are named ("mqtt.tls"). Raises LinkError
-    naming the file that is missing, unreadable or not what it should be."""
+    """Put the files of `tls` into a client's context. Raises LinkError as context() does."""
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     if tls.ca is None:
         made.load_default_certs()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.actions import display, isolated_python
+from gateway.actions import display, https_callback, isolated_python, redis_driver
 from gateway.actions.driver import DriverKind
 from gateway.actions.settings import with_drivers
 from gateway.config.settings import Settings
 
 DRIVERS: Mapping[str, DriverKind] = {
+    "https_callback": https_callback.KIND,
+    "redis": redis_driver.KIND,
     "isolated_python": isolated_python.KIND,
     "display": display.KIND,
 }

@@ -31,12 +31,12 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
+from gateway import tls
 from gateway.actions.driver import DriverKind, Refused, Surroundings, Undelivered
 from gateway.actions.payload import key, text
 from gateway.config.redact import redact, secrets_in
 from gateway.config.sections import Tls
 from gateway.config.settings import Settings
-from gateway.errors import LinkError
 from gateway.journal.entry import Entry
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ class RedisDriver:
         """See ActionDriver. The library is read in a thread: it takes a while."""
         await asyncio.to_thread(importlib.import_module, "redis.asyncio")
         if self._server.encrypted:
-            self._tls = _context(self._settings.tls or Tls(), self._server.host)
+            self._tls = tls.context(self._settings.tls or Tls(), self._server.host, "tls")
 
     async def deliver(self, batch: Sequence[Entry]) -> None:
         """See ActionDriver."""
@@ -323,13 +323,8 @@ def _reason(error: Exception, where: Server) -> str:
 
 
 def _unreachable(cause: BaseException, where: Server, said: str) -> str:
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        why = getattr(cause, "verify_message", "").rstrip(".") or "unknown"
-        remedy = "Name its authority in tls.ca, and the name it bears in tls.server_name"
-        return f"the certificate of the Redis server {where} does not verify: {why}. {remedy}"
     if isinstance(cause, ssl.SSLError):
-        why = str(cause.reason or "protocol error").lower().replace("_", " ")
-        return f"no TLS with the Redis server {where}: {why}. Check that this is its TLS port, and tls.certificate"
+        return tls.fault(cause, f"the Redis server {where}")
     if isinstance(cause, socket.gaierror):
         return f"the Redis server's name {where.host} is not known. Check connection_string and the network"
     if isinstance(cause, ConnectionRefusedError) or f"[Errno {errno.ECONNREFUSED}]" in str(cause):
@@ -349,43 +344,6 @@ def _cause(error: BaseException) -> BaseException:
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__context__
     return cause or error
-
-
-class _Context(ssl.SSLContext):
-    """A client's context that expects `server_name`, whatever name was dialled."""
-
-    server_name: str
-
-    def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *_: Any, **__: Any) -> ssl.SSLObject:
-        return super().wrap_bio(incoming, outgoing, server_hostname=self.server_name)
-
-
-def _context(tls: Tls, host: str) -> ssl.SSLContext:
-    """Raises LinkError naming the file that is missing or not what it should be."""
-    made = _Context(ssl.PROTOCOL_TLS_CLIENT)
-    made.minimum_version = ssl.TLSVersion.TLSv1_2
-    made.server_name = tls.server_name or host
-    if tls.key is not None and tls.certificate is None:
-        raise LinkError("tls.key is given without tls.certificate", "Give both, or neither")
-    what = f"{tls.ca} (tls.ca)"
-    try:
-        if tls.ca is None:
-            made.load_default_certs()
-        else:
-            made.load_verify_locations(cafile=tls.ca)
-        if tls.certificate is not None:
-            what = f"{tls.certificate} (tls.certificate) with its key"
-            made.load_cert_chain(tls.certificate, tls.key, password=_no_password)
-    except (ssl.SSLError, ValueError):
-        raise LinkError(f"{what} is not what it should be", "Give PEM files; a key must not be encrypted") from None
-    except OSError as error:
-        raise LinkError(f"{what} cannot be read: {error.strerror}", "Put the file there") from None
-    return made
-
-
-def _no_password() -> str:
-    """Stands in for OpenSSL's question at the terminal, which nobody would answer."""
-    raise ValueError("encrypted")
 
 
 KIND = DriverKind(RedisSettings, RedisDriver, durable=True, module="redis", extra="redis")

@@ -56,12 +56,12 @@ watches its `monitored_nodes` only; its options are in [configuration.md](config
 - A new node begins with what is measured from then on. Saving the configuration applies changed options between two
   batches; the cursor stays.
 - `spectrophone status` shows each node: state, queue age, calls and their times, errors, what was refused or dropped.
-  `{{"do": "reset", "node": "redis_stream"}}` on the MQTT topic BASE/BOX/actions/set begins its statistics anew and
+  `{"do": "reset", "node": "redis_stream"}` on the MQTT topic BASE/BOX/actions/set begins its statistics anew and
   tries its target at once.
 
 ## What is delivered
 
-Every payload is a JSON object: `schema`, which is "{schema}"; `box`; `key`, the same for every repeat of an entry and
+Every payload is a JSON object: `schema`, which is "SCHEMA"; `box`; `key`, the same for every repeat of an entry and
 for no other; and the fields of its kind in [json-lines.md](json-lines.md). Keys are BOX-NUMBER, and the numbers of a
 box grow. Fields may be added under the same schema; one that changes its meaning, or goes, raises the number.
 """
@@ -69,7 +69,7 @@ box grow. Fields may be added under the same schema; one that changes its meanin
 
 def reference() -> str:
     """The page."""
-    parts = [_INTRODUCTION.format(schema=SCHEMA)]
+    parts = [_INTRODUCTION.replace("SCHEMA", SCHEMA)]
     for entry in _examples():
         text = json.dumps(payload(entry, "lab-42"), indent=2, ensure_ascii=False)
         parts.append(f"### {entry.kind}\n\n```json\n{text}\n```\n")

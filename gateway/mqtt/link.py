@@ -24,10 +24,11 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from gateway import tls
 from gateway.clock import Clock
 from gateway.config.sections import Mqtt
 from gateway.errors import CommandRefused
-from gateway.mqtt import reasons, tls
+from gateway.mqtt import reasons
 from gateway.mqtt.commands import Arrival
 from gateway.mqtt.discovery import device_id
 from gateway.mqtt.face import Face
@@ -75,7 +76,7 @@ class MqttLink:
         """Begin to connect, in the background. Raises LinkError for a certificate or key file that is
         missing."""
         if self._settings.tls is not None:
-            self._tls = tls.context(self._settings.tls, self._settings.host)
+            self._tls = tls.context(self._settings.tls, self._settings.host, "mqtt.tls")
         self._loop = asyncio.get_running_loop()
         self._run(self._session.start)
         self._task = asyncio.create_task(self._tend(), name="mqtt")

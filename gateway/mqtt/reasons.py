@@ -8,6 +8,7 @@ import ssl
 
 from paho.mqtt.reasoncodes import ReasonCode
 
+from gateway import tls
 from gateway.config.sections import Mqtt
 
 UNSUPPORTED = 0x84
@@ -28,15 +29,8 @@ def port(settings: Mqtt) -> int:
 def unreachable(error: Exception, settings: Mqtt) -> str:
     """Why dialling failed."""
     where = place(settings)
-    if isinstance(error, ssl.SSLCertVerificationError):
-        why = getattr(error, "verify_message", str(error)).rstrip(".")
-        return (
-            f"the certificate of the MQTT broker {where} does not verify: {why}. Name its authority in "
-            "mqtt.tls.ca, and the name it bears in mqtt.tls.server_name"
-        )
     if isinstance(error, ssl.SSLError):
-        why = str(getattr(error, "reason", None) or "protocol error").lower().replace("_", " ")
-        return f"no TLS with the MQTT broker {where}: {why}. Check that mqtt.port is its TLS port"
+        return tls.fault(error, f"the MQTT broker {where}", "mqtt.tls")
     if isinstance(error, socket.gaierror):
         return f"the MQTT broker's name {settings.host} is not known. Check mqtt.host and the network"
     if isinstance(error, ConnectionRefusedError):

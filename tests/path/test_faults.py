@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from gateway.build import SETTINGS
 from gateway.graph import Fitted, Graph, Step, fit
-from gateway.nodes import SETTINGS
 from gateway.nodes.place import start
 from gateway.types import FULL_SCALE, NO_FLAGS, Flag, Flags, LockInResult
 from tests.support.sound import blocks, noise, stereo, tone

@@ -429,8 +429,8 @@ def test_after_a_cancellation_the_next_batch_has_its_own_answers():
     ("names", "words"),
     [
         ({"ca": "missing.pem"}, r"missing.pem \(tls.ca\) cannot be read: No such file"),
-        ({"ca": "nonsense.pem"}, r"nonsense.pem \(tls.ca\) is not what it should be"),
-        ({"certificate": "nonsense.pem"}, r"nonsense.pem \(tls.certificate\) with its key is not what it should be"),
+        ({"ca": "nonsense.pem"}, r"nonsense.pem \(tls.ca\) holds no certificate"),
+        ({"certificate": "nonsense.pem"}, r"nonsense.pem holds no certificate with its key"),
         ({"key": "nonsense.pem"}, "tls.key is given without tls.certificate"),
     ],
 )

@@ -17,7 +17,13 @@ LOGIN = settings(username="box", password="open sesame 42")
 
 def certificate_fault():
     fault = ssl.SSLCertVerificationError(1, "certificate verify failed")
-    fault.verify_message = "unable to get local issuer certificate"
+    fault.verify_code, fault.verify_message = 20, "unable to get local issuer certificate"
+    return fault
+
+
+def tls_fault():
+    fault = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")
+    fault.reason = "WRONG_VERSION_NUMBER"
     return fault
 
 
@@ -26,9 +32,10 @@ def certificate_fault():
     [
         (
             certificate_fault(),
-            "does not verify: unable to get local issuer certificate. Name its authority in mqtt.tls.ca",
+            "is not signed by an authority known here (unable to get local issuer certificate). Name its authority in "
+            "mqtt.tls.ca",
         ),
-        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"), "no TLS with the MQTT broker"),
+        (tls_fault(), "no TLS with the MQTT broker 127.0.0.1:1883: wrong version number"),
         (socket.gaierror(-2, "Name or service not known"), "name 127.0.0.1 is not known"),
         (ConnectionRefusedError(111, "Connection refused"), "no MQTT broker listens at 127.0.0.1:1883"),
         (TimeoutError("timed out"), "does not answer"),
