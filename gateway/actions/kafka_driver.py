@@ -256,7 +256,8 @@ class KafkaDriver:
         return f"no answer from the brokers {self._servers} within {seconds:g} s{why}; {waiting}"
 
     def _turned_down(self, errors: Sequence[KafkaError]) -> str:
-        said, topic = redact(errors[0].str(), self._secrets), self._settings.topic
+        said = redact(errors[0].str(), self._secrets).removeprefix("Unable to produce message: ")
+        topic = self._settings.topic
         return f"{said} (brokers {self._servers}, topic '{topic}', messages turned down: {len(errors)})"
 
 

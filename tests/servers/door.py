@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 
 HOST = "127.0.0.1"
 PRODUCE = 0
-API_VERSIONS = 18
-_OUT_OF_ORDER = 45
+_SASL_HANDSHAKE, _API_VERSIONS, _SASL_AUTHENTICATE = 17, 18, 36
+_OUT_OF_ORDER, _UNSUPPORTED, _WRONG_PASSWORD = 45, 35, 58
 
 
 @dataclass(slots=True)
@@ -96,17 +96,34 @@ class Door:
     def _talk(self, client: socket.socket, broker: socket.socket) -> None:
         known = self._token is None
         while (request := _frame(client)) is not None and not self._closing.is_set():
-            if not known and request == self._token:
-                known, answer = True, b""
-            elif not known and struct.unpack_from(">h", request)[0] != API_VERSIONS:
-                return
-            elif struct.unpack_from(">h", request)[0] == PRODUCE:
+            (kind,) = struct.unpack_from(">h", request)
+            if not known:
+                answer = self._asked_who(request, broker)
+                known = kind == _SASL_AUTHENTICATE and request.endswith(self._token or b"")
+            elif kind == PRODUCE:
                 answer = self._produced(request, broker)
             else:
                 answer = _asked(broker, request)
             if self.delay_s and self._closing.wait(self.delay_s):
                 return
             client.sendall(struct.pack(">i", len(answer)) + answer)
+
+    def _asked_who(self, request: bytes, broker: socket.socket) -> bytes:
+        """The answer to a client that has not shown its password (KIP-43, KIP-152, all in version 0 or 1)."""
+        kind, version, number = struct.unpack_from(">hhi", request)
+        if kind == _API_VERSIONS and version > 0:
+            return struct.pack(">ihi", number, _UNSUPPORTED, 0)
+        if kind == _API_VERSIONS:
+            answer = _asked(broker, request)
+            (count,) = struct.unpack_from(">i", answer, 6)
+            more = struct.pack(">hhhhhh", _SASL_HANDSHAKE, 0, 1, _SASL_AUTHENTICATE, 0, 0)
+            return answer[:6] + struct.pack(">i", count + 2) + answer[10:] + more
+        if kind == _SASL_HANDSHAKE:
+            return struct.pack(">ihih5s", number, 0, 1, 5, b"PLAIN")
+        if kind == _SASL_AUTHENTICATE and request.endswith(self._token or b""):
+            return struct.pack(">ihhi", number, 0, -1, 0)
+        said = b"Invalid username or password"
+        return struct.pack(">ihh", number, _WRONG_PASSWORD, len(said)) + said + struct.pack(">i", 0)
 
     def _produced(self, request: bytes, broker: socket.socket) -> bytes:
         number, topic, partition, records = _produce(request)

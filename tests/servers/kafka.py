@@ -83,6 +83,11 @@ class KafkaCluster:
         """Batches that a producer has sent again although they were there."""
         return self._ledger.repeats
 
+    @property
+    def appended(self) -> int:
+        """Messages that producers with a number have had appended, whether they know it or not."""
+        return sum(size for batches in list(self._ledger.batches.values()) for _, size, _ in batches)
+
     def down(self) -> None:
         """All brokers close their connections, with answers under way, and take no new ones."""
         for door in self._doors:
@@ -111,7 +116,13 @@ class KafkaCluster:
         """All messages of the topic, by partition and offset, once there are `count` of them. `options` are further
         properties of the consumer, with _ for a dot."""
         told = {name.replace("_", "."): value for name, value in options.items()}
-        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "test", "log_level": 0, **told})
+        quick = {
+            "group.id": "test",
+            "log_level": 0,
+            "fetch.wait.max.ms": 10,
+            "topic.metadata.refresh.fast.interval.ms": 20,
+        }
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, **quick, **told})
         with contextlib.closing(consumer):
             end = time.monotonic() + DEADLINE_S
             places = [TopicPartition(self.topic, number, OFFSET_BEGINNING) for number in range(self.partitions)]
