@@ -87,7 +87,7 @@ class _Flight:
 
     def log(self, level: int, _: str, kind: str, __: str, text: str) -> None:
         """A line of librdkafka's log, in the manner of logging.Logger."""
-        text = text.partition("]: ")[2]
+        text = text.partition("]: ")[2].partition(" (after ")[0]
         if level >= logging.ERROR:
             self.problem = text
         self._tell(level, kind, text)
@@ -187,6 +187,7 @@ class KafkaDriver:
                 await self._tick(flight, end_ns)
             if flight.fatal:
                 await self._renew(flight)
+            await asyncio.sleep(0)  # a long batch leaves the loop its turns
 
     async def _answered(self, flight: _Flight, entries: Sequence[Entry], end_ns: int) -> None:
         while any(entry.id in flight.open for entry in entries):

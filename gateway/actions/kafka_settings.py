@@ -159,13 +159,22 @@ def _wrong_names(configs: Mapping[str, str]) -> Iterator[str]:
 
 
 def _wrong_values(configs: Mapping[str, str]) -> Iterator[str]:
-    """What librdkafka itself says, where it is installed: a producer that knows no broker touches no network."""
+    """What librdkafka itself says, where it is installed: of each property, or else of all together."""
     if not configs or importlib.util.find_spec("confluent_kafka") is None:
         return
+    faults = {f"'{name}' cannot be '{value}'": _tried({name: value}) for name, value in configs.items()}
+    if not any(faults.values()):
+        faults = {"these do not go together": _tried(configs)}
+    yield from (f"{what} ({said})" for what, said in faults.items() if said)
+
+
+def _tried(configs: Mapping[str, str]) -> str:
+    """What speaks against a producer of these properties; one that knows no broker touches no network."""
     import confluent_kafka
 
     silent = logging.Logger("silent", logging.CRITICAL + 1)
     try:
         confluent_kafka.Producer({**USUAL, **configs, **FIXED}, logger=silent)
     except confluent_kafka.KafkaException as error:
-        yield str(error.args[0].str()).strip().replace("Failed to create producer: ", "").replace('"', "'")
+        return str(error.args[0].str()).strip().removeprefix("Failed to create producer: ").replace('"', "'")
+    return ""
