@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import json
 import logging
 import os
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError
@@ -16,6 +21,7 @@ from gateway.actions.driver import Refused, Surroundings, Undelivered
 from gateway.actions.kafka_driver import KafkaDriver
 from gateway.actions.kafka_settings import KafkaSettings
 from gateway.clock import Clock, RealClock
+from gateway.config.document import parse
 from gateway.errors import LinkError
 from gateway.journal.entry import Entry
 from tests.real.mosquitto import Authority, until
@@ -25,6 +31,7 @@ from tests.unit.mqtt.samples import Tray
 START_NS = 1_790_000_000_123_456_789
 QUICK = {"reconnect.backoff.ms": "20", "reconnect.backoff.max.ms": "100", "retry.backoff.ms": "20"}
 PASSWORD = "open-sesame"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def entries(first: int, count: int, text: str = "") -> list[Entry]:
@@ -410,3 +417,41 @@ def test_the_password_gets_there_and_nowhere_else(caplog):
         assert numbers(cluster, 10, **told, sasl_password=PASSWORD) == list(range(10))
     assert "guess-again" not in caplog.text + str(said)
     assert PASSWORD not in caplog.text + str(said)
+
+
+def blocks(language: str) -> list[str]:
+    """What stands as code in the pages about fleets."""
+    text = "".join(page.read_text() for page in sorted(DOCS.glob("fleet*.md")))
+    return [part.partition("```")[0] for part in text.split(f"```{language}\n")[1:]]
+
+
+def test_the_configuration_and_the_consumer_of_the_docs(tmp_path):
+    (shown,) = [block for block in blocks("yaml") if "kafka" in block]
+    node = parse(shown.replace("!secret ", ""), "fleet.md", {}).get("processing", "default_graph", "nodes")[0]
+    told = KafkaSettings.model_validate(node["parameters"]["driver"]["config"])
+    assert told.producer("x")["security.protocol"] == "SASL_SSL"
+
+    async def scene(cluster):
+        for box in ("box-1", "box-2"):
+            for _ in range(2):
+                async with driver(cluster.bootstrap, box) as to:
+                    await offer(to, entries(0, 20))
+
+    (program,) = [block for block in blocks("python") if "confluent_kafka" in block]
+    names: dict[str, Any] = {}
+    exec(program, names)
+    with KafkaCluster() as cluster:
+        asyncio.run(scene(cluster))
+        assert len(cluster.read(80)) == 80
+        turns = itertools.count()
+        counted = "select count(*) from entries"
+        names["keep"](
+            cluster.bootstrap,
+            tmp_path / "entries.db",
+            lambda table: table.execute(counted).fetchone() == (40,) or next(turns) > 100,
+        )
+    with contextlib.closing(sqlite3.connect(tmp_path / "entries.db")) as table:
+        rows = table.execute("select key, box, time_ms, value from entries order by rowid").fetchall()
+    for box in ("box-1", "box-2"):
+        mine = [(key, json.loads(value)["ppm"]) for key, whose, _, value in rows if whose == box]
+        assert mine == [(f"{box}-{number}", number) for number in range(20)]

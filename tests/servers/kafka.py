@@ -61,6 +61,7 @@ class KafkaCluster:
         self._inside = library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
         _done(library.rd_kafka_mock_set_apiversion(self._cluster, PRODUCE, 3, 7))
         _done(library.rd_kafka_mock_topic_create(self._cluster, self.topic.encode(), self.partitions, self._count))
+        library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, 0)
         context = None
         if self._tls is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -165,6 +166,7 @@ def _library() -> Any:
         ("mock_set_apiversion", number, handle, short, short, short),
         ("mock_topic_create", number, handle, text, number, number),
         ("mock_topic_set_error", None, handle, text, number),
+        ("mock_group_initial_rebalance_delay_ms", None, handle, broker),
         ("mock_broker_set_host_port", number, handle, broker, text, number),
         ("mock_push_request_errors_array", None, handle, short, size, handle),
     ):
