@@ -206,7 +206,10 @@ class KafkaDriver:
     async def _renew(self, flight: _Flight) -> None:
         """Put a new producer in the place of one that takes no more, which keeps what was answered. Raises
         Undelivered."""
-        fresh = await asyncio.to_thread(self._made)
+        try:
+            fresh = await asyncio.to_thread(self._made)
+        except LinkError as error:
+            raise Undelivered(str(error)) from None
         fresh.answers = {number: None for number, error in flight.answers.items() if error is None}
         self._flight = fresh
         await asyncio.to_thread(flight.drop)

@@ -119,7 +119,7 @@ def test_boxes_share_a_topic_and_each_keeps_its_order():
             assert numbers(cluster, 300, box) == list(range(100))
 
 
-def test_brokers_that_are_away_for_a_while_miss_nothing_and_get_nothing_twice():
+def test_brokers_that_are_away_for_a_while_miss_nothing_and_get_nothing_twice(capfd, caplog):
     async def scene(cluster):
         async with driver(cluster.bootstrap, timeout_ms=300) as to:
             for first in range(0, 50, 5):
@@ -141,6 +141,8 @@ def test_brokers_that_are_away_for_a_while_miss_nothing_and_get_nothing_twice():
     with KafkaCluster(3) as cluster:
         asyncio.run(scene(cluster))
         assert numbers(cluster, 100) == list(range(100))
+    assert capfd.readouterr() == ("", "")
+    assert 1 <= len([record for record in caplog.records if record.name == "spectrophone.kafka"]) <= 3
 
 
 def test_an_answer_that_is_lost_with_the_connection_makes_no_repeat():
@@ -257,6 +259,39 @@ def test_what_people_may_mend_is_offered_again(error):
         assert numbers(cluster, 10) == list(range(10))
 
 
+def test_a_topic_that_is_missing_is_told_and_waited_for():
+    async def scene(cluster):
+        cluster.forbid(KafkaError.UNKNOWN_TOPIC_OR_PART)
+        soon = {"topic.metadata.propagation.max.ms": "100", "topic.metadata.refresh.interval.ms": "100"}
+        async with driver(cluster.bootstrap, producer_configs=soon) as to:
+            with pytest.raises(Undelivered, match=r"[Uu]nknown topic"):
+                await to.deliver(entries(0, 10))
+            cluster.forbid(KafkaError.NO_ERROR)
+            await offer(to, entries(0, 10))
+
+    with KafkaCluster() as cluster:
+        asyncio.run(scene(cluster))
+        assert numbers(cluster, 10) == list(range(10))
+
+
+def test_a_producer_that_is_made_anew_may_find_its_files_gone(tmp_path):
+    authority = Authority(tmp_path)
+
+    async def scene(cluster):
+        async with driver(cluster.bootstrap, tls={"ca": authority.ca}) as to:
+            cluster.fail(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
+            moved = authority.ca.rename(tmp_path / "moved.pem")
+            with pytest.raises(Undelivered, match=r"ca\.pem cannot be read"):
+                await to.deliver(entries(0, 1))
+            moved.rename(authority.ca)
+            assert "made anew" in (await offer(to, entries(0, 1)))[0]
+
+    with KafkaCluster(tls=authority.issue("127.0.0.1")) as cluster:
+        asyncio.run(scene(cluster))
+        told = {"security_protocol": "SSL", "ssl_ca_location": str(authority.ca)}
+        assert numbers(cluster, 1, **told) == [0]
+
+
 def test_a_producer_that_lost_its_order_is_made_anew():
     async def scene(cluster):
         async with driver(cluster.bootstrap, producer_configs={"linger.ms": "50"}) as to:
@@ -352,12 +387,12 @@ def test_the_loop_has_its_turns_during_a_long_batch_and_while_brokers_are_away()
     assert seen.count(500) > 10
 
 
-def test_encrypted_and_verified(tmp_path, caplog):
+def test_encrypted_and_verified(tmp_path):
     authority, other = Authority(tmp_path / "ours"), Authority(tmp_path / "other", "Somebody else")
     server, client = authority.issue("127.0.0.1"), authority.issue("box-1")
 
     async def scene(cluster):
-        async with driver(cluster.bootstrap, tls={"ca": other.ca}, timeout_ms=500) as to:
+        async with driver(cluster.bootstrap, tls={"ca": other.ca}, timeout_ms=200) as to:
             with pytest.raises(Undelivered, match="within"):
                 await to.deliver(entries(0, 10))
             await until(lambda: "verify" in to.status()["problem"], "the problem")
@@ -381,7 +416,7 @@ def test_the_wrong_name_in_a_certificate_is_refused(tmp_path):
     authority = Authority(tmp_path)
 
     async def scene(cluster):
-        async with driver(cluster.bootstrap, tls={"ca": authority.ca}, timeout_ms=500) as to:
+        async with driver(cluster.bootstrap, tls={"ca": authority.ca}, timeout_ms=200) as to:
             with pytest.raises(Undelivered):
                 await to.deliver(entries(0, 1))
             await until(lambda: "verify" in to.status()["problem"], "the problem")

@@ -96,11 +96,12 @@ def test_addresses_may_be_version_six_and_have_spaces_between():
         ('max.in.flight: "10"', "'max.in.flight' cannot be '10' (`max.in.flight` must be set <= 5"),
     ],
 )
-def test_properties_that_are_refused(line, told):
+def test_properties_that_are_refused(line, told, capfd):
     (fault,) = faults(f"{SERVERS}producer_configs:\n  {line}")
     assert fault.startswith(("box.yaml:2:", "box.yaml:3:"))
     assert "producer_configs: " in fault
     assert told in fault
+    assert capfd.readouterr() == ("", "")
 
 
 def test_all_wrong_properties_are_told():
