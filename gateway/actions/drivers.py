@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.actions import display, https_callback, isolated_python, redis_driver
+from gateway.actions import display, https_callback, isolated_python, kafka_driver, redis_driver
 from gateway.actions.driver import DriverKind
 from gateway.actions.settings import with_drivers
 from gateway.config.settings import Settings
@@ -12,6 +12,7 @@ from gateway.config.settings import Settings
 DRIVERS: Mapping[str, DriverKind] = {
     "https_callback": https_callback.KIND,
     "redis": redis_driver.KIND,
+    "kafka": kafka_driver.KIND,
     "isolated_python": isolated_python.KIND,
     "display": display.KIND,
 }

@@ -24,7 +24,8 @@ from gateway.clock import Clock, RealClock
 from gateway.config.document import parse
 from gateway.errors import LinkError
 from gateway.journal.entry import Entry
-from tests.real.mosquitto import Authority, until
+from tests.real.mosquitto import until
+from tests.servers.authority import Authority
 from tests.servers.kafka import INIT_PRODUCER_ID, KafkaCluster
 from tests.unit.mqtt.samples import Tray
 
@@ -278,17 +279,17 @@ def test_a_producer_that_is_made_anew_may_find_its_files_gone(tmp_path):
     authority = Authority(tmp_path)
 
     async def scene(cluster):
-        async with driver(cluster.bootstrap, tls={"ca": authority.ca}) as to:
+        async with driver(cluster.bootstrap, tls={"ca": authority.file}) as to:
             cluster.fail(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
-            moved = authority.ca.rename(tmp_path / "moved.pem")
+            moved = authority.file.rename(tmp_path / "moved.pem")
             with pytest.raises(Undelivered, match=r"ca\.pem cannot be read"):
                 await to.deliver(entries(0, 1))
-            moved.rename(authority.ca)
+            moved.rename(authority.file)
             assert "made anew" in (await offer(to, entries(0, 1)))[0]
 
     with KafkaCluster(tls=authority.issue("127.0.0.1")) as cluster:
         asyncio.run(scene(cluster))
-        told = {"security_protocol": "SSL", "ssl_ca_location": str(authority.ca)}
+        told = {"security_protocol": "SSL", "ssl_ca_location": str(authority.file)}
         assert numbers(cluster, 1, **told) == [0]
 
 
@@ -392,11 +393,11 @@ def test_encrypted_and_verified(tmp_path):
     server, client = authority.issue("127.0.0.1"), authority.issue("box-1")
 
     async def scene(cluster):
-        async with driver(cluster.bootstrap, tls={"ca": other.ca}, timeout_ms=200) as to:
+        async with driver(cluster.bootstrap, tls={"ca": other.file}, timeout_ms=200) as to:
             with pytest.raises(Undelivered, match="within"):
                 await to.deliver(entries(0, 10))
             await until(lambda: "verify" in to.status()["problem"], "the problem")
-        tls = {"ca": authority.ca, "certificate": client[0], "key": client[1]}
+        tls = {"ca": authority.file, "certificate": client[0], "key": client[1]}
         async with driver(cluster.bootstrap, tls=tls) as to:
             await to.deliver(entries(0, 10))
         with pytest.raises(LinkError, match=r"nowhere.pem cannot be read"):
@@ -408,7 +409,7 @@ def test_encrypted_and_verified(tmp_path):
 
     with KafkaCluster(tls=server) as cluster:
         asyncio.run(scene(cluster))
-        told = {"security_protocol": "SSL", "ssl_ca_location": str(authority.ca)}
+        told = {"security_protocol": "SSL", "ssl_ca_location": str(authority.file)}
         assert numbers(cluster, 10, **told) == list(range(10))
 
 
@@ -416,12 +417,12 @@ def test_the_wrong_name_in_a_certificate_is_refused(tmp_path):
     authority = Authority(tmp_path)
 
     async def scene(cluster):
-        async with driver(cluster.bootstrap, tls={"ca": authority.ca}, timeout_ms=200) as to:
+        async with driver(cluster.bootstrap, tls={"ca": authority.file}, timeout_ms=200) as to:
             with pytest.raises(Undelivered):
                 await to.deliver(entries(0, 1))
             await until(lambda: "verify" in to.status()["problem"], "the problem")
 
-    with KafkaCluster(tls=authority.issue("kafka.example.org")) as cluster:
+    with KafkaCluster(tls=authority.issue("kafka", ["kafka.example.org"])) as cluster:
         asyncio.run(scene(cluster))
         assert cluster.appended == 0
 
