@@ -78,8 +78,8 @@ def masked(argument: int, mask: int, values: Sequence[int], yes: Code, no: Code)
 
 
 def search(starts: Sequence[tuple[int, Code]]) -> Code:
-    """The piece in whose range the accumulator is, by a balanced search. Starts rise, the first is 0; a range ends where
-    the next one starts.
+    """The piece in whose range the accumulator is, by a balanced search. Starts rise from 0; a range ends where the
+    next one starts.
     """
     if len(starts) == 1:
         return starts[0][1]
