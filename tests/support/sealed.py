@@ -195,6 +195,7 @@ FORBIDDEN: dict[str, Callable[[], object]] = {
     "sendmsg by name to unix": lambda: by_name(PAIR[0], STRANGER.getsockname()),
     "sendmsg by name to tcp": lambda: by_name(CLIENT, WAITING.getsockname()),
     "sendmsg fast open": fast_open,
+    "send out of band": lambda: PAIR[0].send(b"x", socket.MSG_OOB),
     "kill 1": lambda: os.kill(1, 0),
     "kill parent": lambda: os.kill(PARENT, 0),
     "kill group": lambda: os.kill(0, 0),

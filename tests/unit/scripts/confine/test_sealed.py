@@ -29,7 +29,7 @@ NO_FILES = {
 BY_LEVEL = {"A": FILES, "B": FILES, "L": FILES | {"permissions": "EPERM"}, "C": NO_FILES}
 DENIED = {
     "EACCES": "socket inet,socket unix,socketpair datagram,connect,bind,listen,accept,sendto by name,sendmsg fast open,"
-    "a thread before",
+    "send out of band,a thread before",
     "EPERM": "fork,subprocess,posix_spawn,execv,kill 1,kill parent,kill group,kill all,tgkill parent,pidfd_open,"
     "prlimit parent,read the parent's limits,nice,affinity,memfd_create,setuid,setsid,chroot,symlink,mkfifo,syncfs,"
     "unshare,ptrace,process_vm_readv,userfaultfd,bpf,seccomp,PR_SET_DUMPABLE,PR_SET_PDEATHSIG,write and execute",

@@ -219,7 +219,9 @@ EDGES: list[tuple[str, tuple[int, ...], dict[str, int]]] = [
     ("sendto", (3, 1, 1, 0, 0x7F000000, 16), {"": EACCES}),
     ("sendto", (3, 1, 1, 0, 9 * HIGH, 16), {"": EACCES}),
     ("sendto", (3, 1, 1, 0x20000000, 0, 0), {"": EACCES}),
+    ("sendto", (3, 1, 1, 0x4001, 0, 0), {"": EACCES}),
     ("sendmsg", (3, 1, 0x4000), {"": 0}),
+    ("sendmsg", (3, 1, 0x4001), {"": EACCES}),
     ("sendmsg", (3, 1, 0x20004000), {"": EACCES}),
     ("getsockopt", (3, 1, 3), {"": 0}),
     ("getsockopt", (3, 1, 77), {"": EPERM}),  # SO_PEERPIDFD
