@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import importlib
 import itertools
+import logging
 import os
 import re
 import socket
@@ -28,7 +29,10 @@ from gateway.errors import LinkError, UsageError
 LOCAL = "local"
 AHEAD = 8
 """Tasks per worker thread that the scheduler has, the finished ones that wait for an earlier file included."""
-_PATIENCE_S = 10.0
+_LOOPBACK = "127.0.0.1"
+_DEAF_TO_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+"""The terminal sends it to our own workers as well, which we end."""
+_PATIENCE_S = 5.0
 """How long a scheduler may take to answer, and its first worker to come."""
 _LOOK_S = 5.0
 _LIBRARIES = ("numpy", "scipy")
@@ -55,6 +59,7 @@ def replay(
     if address.startswith("tls:") and not dask.Security().tls_ca_file:
         remedy = "Name the files: DASK_DISTRIBUTED__COMM__TLS__CA_FILE, and CERT and KEY of __TLS__CLIENT"
         raise UsageError(f"--scheduler {address}: TLS needs certificates, and Dask is told of none", remedy)
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # of a lost scheduler we tell ourselves
     asyncio.run(_replay(dask, address, jobs, given, take, tell))
 
 
@@ -92,7 +97,14 @@ async def _connected(dask: Any, address: str) -> AsyncIterator[Any]:
     async with contextlib.AsyncExitStack() as stack:
         where: Any = address
         if address == LOCAL:
-            cluster = dask.LocalCluster(threads_per_worker=1, dashboard_address=None, asynchronous=True)
+            pages = {"dashboard": False, "dashboard_address": f"{_LOOPBACK}:0"}
+            cluster = dask.LocalCluster(
+                threads_per_worker=1,
+                scheduler_kwargs=pages,
+                preload=[_DEAF_TO_CTRL_C],
+                silence_logs=logging.ERROR,
+                asynchronous=True,
+            )
             where = await stack.enter_async_context(cluster)
         try:
             client = await stack.enter_async_context(
