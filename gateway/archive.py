@@ -9,7 +9,6 @@ same function.
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -74,7 +73,7 @@ def jobs(files: Iterable[Path]) -> list[Job]:
     """
     given = list(files)
     alone = len(given) == 1 and not given[0].is_dir()
-    return [_job(file, not alone) for path in given for file in _files(path)]
+    return [Job(str(file), str(file.absolute()), not alone) for path in given for file in _files(path)]
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -88,10 +87,6 @@ def _files(path: Path) -> Iterator[Path]:
     if not found:
         raise UsageError(f"{path} is a directory without recordings", "Name one with .wav or .flac files in it")
     yield from found
-
-
-def _job(file: Path, marked: bool) -> Job:
-    return Job(os.fsencode(file).decode("utf-8", "backslashreplace"), str(file.absolute()), marked)
 
 
 def given(config_file: Path | None, calibration_file: Path | None) -> Given:

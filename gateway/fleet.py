@@ -34,7 +34,7 @@ _DEAF_TO_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 """The terminal sends it to our own workers as well, which we end."""
 _PATIENCE_S = 5.0
 """How long a scheduler may take to answer, and its first worker to come."""
-_LOOK_S = 5.0
+_LOOK_S = 2.0
 _LIBRARIES = ("numpy", "scipy")
 _ADDRESS = re.compile(r"((tcp|tls)://)?[^/\s]+:\d+")
 _NO_WORKER = "Start some on the machines that see the archive: dask worker {address} --nworkers -1 --nthreads 1"

@@ -214,18 +214,27 @@ def test_ctrl_c_leaves_the_scheduler_clean(archive: Path, two: Fleet, tmp_path: 
     two.gate.touch()
 
 
-def test_a_scheduler_that_is_killed(archive: Path, tmp_path: Path) -> None:
+def test_no_worker_and_no_scheduler(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["replay", str(archive), "--scheduler"]
     with fleet(tmp_path / "fleet") as made:
-        made.worker(AT_THE_GATE)
-        with gateway(tmp_path, "replay", str(archive), "--scheduler", made.address) as running:
+        empty = alone(*arguments, made.address)
+        worker = made.worker(AT_THE_GATE)
+        with gateway(tmp_path, *arguments, made.address) as running:
             running.wait(made.reached.exists, "a task at the gate")
+            worker.kill()
+            running.wait(lambda: running.errors, "a word about it")
             made.scheduler.kill()
             running.process.wait(60)
             assert running.stop() == 1
-        lost = f"the scheduler {made.address} was lost with 0 of 5 recordings done"
-        assert running.errors == [f"spectrophone: {lost}. Start it again, and go on with {archive / '0.wav'}"]
-        gone = alone("replay", str(archive), "--scheduler", made.address)
-    assert (gone.returncode, gone.stdout) == (1, "")
+        monkeypatch.setattr("gateway.fleet._PATIENCE_S", 0.5)
+        gone = alone(*arguments, made.address)
+    assert (empty.returncode, empty.stdout) == (gone.returncode, gone.stdout) == (1, "")
+    assert f"the scheduler {made.address} has no workers. Start some" in empty.stderr
+    lost = f"the scheduler {made.address} was lost with 0 of 5 recordings done"
+    assert running.errors == [
+        "spectrophone: no worker is left; this goes on when one comes",
+        f"spectrophone: {lost}. Start it again, and go on with {archive / '0.wav'}",
+    ]
     remedy = "Start one with: dask scheduler, or give the address that it prints"
     assert gone.stderr == f"spectrophone: no Dask scheduler answers at {made.address}. {remedy}\n"
 
