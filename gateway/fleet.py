@@ -32,6 +32,9 @@ AHEAD = 8
 _LOOPBACK = "127.0.0.1"
 _DEAF_TO_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 """The terminal sends it to our own workers as well, which we end."""
+_MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(32 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
+"""Dask tells workers to give every 64 kB back to the system: each block of sound faults its pages in anew then, which
+takes as long as computing it."""
 _PATIENCE_S = 5.0
 """How long a scheduler may take to answer, and its first worker to come."""
 _LOOK_S = 2.0
@@ -97,6 +100,7 @@ async def _connected(dask: Any, address: str) -> AsyncIterator[Any]:
     async with contextlib.AsyncExitStack() as stack:
         where: Any = address
         if address == LOCAL:
+            os.environ.update(_MALLOC | os.environ)
             pages = {"dashboard": False, "dashboard_address": f"{_LOOPBACK}:0"}
             cluster = dask.LocalCluster(
                 threads_per_worker=1,
