@@ -12,18 +12,20 @@ class Progress:
         self._stream = stream if stream.isatty() and total > 0 else None
         self._what = what
         self._total = total
-        self._shown = -1
+        self._shown = ""
 
-    def at(self, done: float) -> None:
-        """`done` of `total` is done."""
+    def at(self, done: float, detail: str = "") -> None:
+        """`done` of `total` is done; `detail` says more about it, and grows only."""
         percent = min(100, int(100 * done / self._total)) if self._total else 0
-        if self._stream is not None and percent != self._shown:
-            self._shown = percent
-            self._stream.write(f"\r{self._what}: {percent:3d} %")
+        text = f"{self._what}: {percent:3d} %{detail}"
+        if self._stream is not None and text != self._shown:
+            self._shown = text
+            self._stream.write(f"\r{text}")
             self._stream.flush()
 
     def end(self) -> None:
-        """Leave the line."""
-        if self._stream is not None and self._shown >= 0:
+        """Leave the line; the next `at` begins a new one."""
+        if self._stream is not None and self._shown:
+            self._shown = ""
             self._stream.write("\n")
             self._stream.flush()

@@ -43,21 +43,23 @@ class Replay:
             self.inputs.microphone.close()
 
 
-def prepare(file: File, config_file: File | None, calibration_file: File | None = None) -> Replay:
+def prepare(file: File, config_file: File | None, calibration_file: File | None = None, board: str = "") -> Replay:
     """A replay of `file` with the configuration in `config_file`, or else the recording's own, or else the built-in
-    one; `calibration_file` takes the place of the calibration in it.
+    one, on `board` or else this machine's own; `calibration_file` takes the place of the calibration in it.
 
     Raises RecordingError for a file that is no recording, ConfigError for a configuration or calibration with faults,
     UsageError where the calibration belongs to no node.
     """
     with tempfile.TemporaryDirectory() as directory:
-        return _prepared(file, config_file, calibration_file, File(directory))
+        return _prepared(file, config_file, calibration_file, board, File(directory))
 
 
-def _prepared(file: File, config_file: File | None, calibration_file: File | None, directory: File) -> Replay:
+def _prepared(
+    file: File, config_file: File | None, calibration_file: File | None, known: str, directory: File
+) -> Replay:
     """See prepare(); `directory` is room for the recording's own files, which are read before it is gone."""
     notes: list[str] = []
-    config, board = _configuration(file, config_file, directory, notes)
+    config, board = _configuration(file, config_file, known, directory, notes)
     listening = acquisition(config, board)
     recording = Recording(file)
     seconds = (recording.promised or 0) / recording.rate_hz
@@ -66,7 +68,7 @@ def _prepared(file: File, config_file: File | None, calibration_file: File | Non
     if config_file is None and heard.channels == 1:
         config = _for_one_channel(config, notes)
     if calibration_file is not None:
-        config = _calibrated(config, calibration_file, notes)
+        config = calibrated(config, calibration_file, notes)
     path = build.path(config, board, heard)
     frames = max(1, heard.rate_hz * listening.block_ms // 1000)
     microphone = FileMicrophone(file, frames, realtime=False, clock=RealClock())
@@ -74,20 +76,31 @@ def _prepared(file: File, config_file: File | None, calibration_file: File | Non
     return Replay(inputs, path, seconds, tuple(notes))
 
 
-def _configuration(file: File, config_file: File | None, directory: File, notes: list[str]) -> tuple[Config, Board]:
+def _configuration(
+    file: File, config_file: File | None, board: str, directory: File, notes: list[str]
+) -> tuple[Config, Board]:
     if config_file is not None:
         return build.accepted(build.prepare(config_file))
     metadata = read_metadata(file)
-    if not metadata.get("configuration"):
-        return build.accepted(build.prepare(None))
-    notes.append(f"{file} brings its own configuration")
-    own = directory / "configuration.yaml"
-    own.write_text(_with_files(metadata, directory), "utf-8")
-    return build.accepted(build.prepare(own))
+    if metadata.get("configuration"):
+        notes.append("the recording brings its own configuration")
+        return build.accepted(build.prepare(unpacked(metadata, directory)))
+    built_in = directory / "built-in.yaml"
+    built_in.write_text(f"board: {board or build.default_board()}\n")
+    return build.accepted(build.prepare(built_in))
+
+
+def unpacked(metadata: Mapping[str, str], directory: File) -> File:
+    """The configuration that `gateway.capture.recomputable` packed, as a file in `directory`, with the calibrations
+    beside it. Raises RecordingError where they cannot be read.
+    """
+    file = directory / "configuration.yaml"
+    file.write_text(_with_files(metadata, directory), "utf-8")
+    return file
 
 
 def _with_files(metadata: Mapping[str, str], directory: File) -> str:
-    """The recording's configuration, its calibrations written into `directory` and named there."""
+    """The packed configuration, its calibrations written into `directory` and named there."""
     text = metadata["configuration"]
     try:
         calibrations = json.loads(metadata.get("calibrations", "{}"))
@@ -102,8 +115,12 @@ def _with_files(metadata: Mapping[str, str], directory: File) -> str:
     return yaml.safe_dump(data) if calibrations else text
 
 
-def _calibrated(config: Config, file: File, notes: list[str]) -> Config:
-    """The configuration with the calibration in `file` for its concentration node; of several, for the one it names."""
+def calibrated(config: Config, file: File, notes: list[str]) -> Config:
+    """The configuration with the calibration in `file` for its concentration node; of several, for the one it names.
+    What the user should know is added to `notes`.
+
+    Raises ConfigError for a calibration with faults, UsageError where it belongs to no node.
+    """
     calibration = load(file)
     graph = config.processing.default_graph
     ids = [node.id for node in graph.nodes if node.type == "concentration"]
