@@ -128,8 +128,9 @@ _INTRODUCTION = """\
 `spectrophone replay` and `spectrophone run --json` print one JSON object a line; nothing else goes to
 standard output. Every object has `kind`, its `node` or `rule`, and `t_s`: seconds from the first sample of
 the recording, lost samples counted, to the end of the record it belongs to. Live objects, and those of a
-recording that knows its date, have `time` as well: ISO 8601 in UTC. Numbers that do not exist are null,
-never NaN. New fields may come; those listed here stay. `command` objects, with what became of each command,
+recording that knows its date, have `time` as well: ISO 8601 in UTC. `replay` of several files, or of a
+directory, adds `file` to every object: the recording it came from, as it was given. Numbers that do not exist are
+null, never NaN. New fields may come; those listed here stay. `command` objects, with what became of each command,
 stand in the journal and in what action nodes deliver, and are not printed. This page is made from the code by
 `make docs`.
 """
