@@ -197,7 +197,7 @@ def test_on_a_read_only_disk_it_begins_and_reads_and_writes_when_it_can(tmp_path
             status = await taking.until(lambda status: status["waiting"] > 20, "entries that wait")
             assert "Until then the newest entries are kept in memory" in status["problem"]
             if not crashed:
-                assert "it may not be written" in status["problem"]
+                assert "See that its disk is mounted for writing" in status["problem"]
                 assert (await taking.journal.after(0, len(before)))[0] == before
             remount(disk, "rw")
             await taking.until(lambda status: not status["problem"], "commit")
@@ -271,8 +271,8 @@ def living(file: str) -> None:
     for _ in sys.stdin:
         pid = os.fork()
         if pid == 0:
+            print("pid", os.getpid(), flush=True)
             asyncio.run(writing(Path(file)))
-        print("pid", pid, flush=True)
         os.waitpid(pid, 0)
         print("dead", flush=True)
 
@@ -282,11 +282,17 @@ def nursery(file: Path) -> Iterator[subprocess.Popen[str]]:
     """A process in which `living` runs, its imports done."""
     code = f"from tests.real.test_journal import living; living({str(file)!r})"
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        start_new_session=True,
     )
     try:
         yield process
     finally:
+        os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
 

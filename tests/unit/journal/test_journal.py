@@ -269,7 +269,7 @@ def test_a_disk_that_fails_keeps_all_in_memory_and_tells_once(
             await settled(journal)
         status = journal.status()
         assert (status["waiting"], status["lost"]) == (60, 0)
-        assert "See to it" in status["problem"]
+        assert "it cannot be written" in status["problem"]
         assert len(await all_of(journal, 0)) == 60
         for _ in range(60):
             offer(journal, clock)
