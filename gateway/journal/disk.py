@@ -54,6 +54,8 @@ class Disk:
         """What was found wrong with it, and saved."""
         self.committed_ns: int | None = None
         """When something was committed last, monotonic nanoseconds."""
+        self.renewed = 0
+        """How often it was put aside for a new one."""
         self.size_bytes = 0
         self.oldest_ns: int | None = None
         self.last_id = 0
@@ -191,6 +193,7 @@ class Disk:
         self._rescue = None
         when = f"{datetime.fromtimestamp(self._clock.utc_ns() // 1_000_000_000, UTC):%Y%m%dT%H%M%SZ}"
         recovery.set_aside(self.file, when)
+        self.renewed += 1
         log.error("%s: is damaged (%s), and is put aside; a new one begins", self.file, why)
         self._take(Store(self.file))
         self._begin_rescue(f"it was damaged ({why})")
