@@ -105,7 +105,7 @@ def test_only_the_monitored_node_counts(tmp_path: Path) -> None:
 
 def test_amplitude_frequency_and_conditions_of_ones_own(tmp_path: Path) -> None:
     nodes = [
-        action("loud", "amplitude_threshold: 0.01", "amplitude_hysteresis: 0", monitored="peak"),
+        action("loud", "amplitude_threshold: 0.005", "amplitude_hysteresis: 0", monitored="peak"),
         action("off", "frequency_deviation_hz: 5", monitored="peak"),
         action("own", "triggers: [{name: some, when: co2 above 100 for 1s, severity: critical}]"),
     ]
