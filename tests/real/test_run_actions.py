@@ -25,7 +25,7 @@ AWAY_S = 2.0
 EVERY_S = 0.2
 
 
-def configuration(directory: Path, drivers: dict[str, dict[str, Any]], **more: Any) -> Path:
+def configuration(directory: Path, drivers: dict[str, dict[str, Any]], **sections: Any) -> Path:
     """The simulated box, five measurements a second, and an action node per driver."""
     nodes: list[dict[str, Any]] = [
         {"id": "input", "type": "input"},
@@ -34,11 +34,11 @@ def configuration(directory: Path, drivers: dict[str, dict[str, Any]], **more: A
     ]
     for name, config in drivers.items():
         driver = {"type": name, "config": config}
-        parameters = {"monitored_nodes": ["co2"], "update_interval_ms": 500, "driver": driver, **more}
+        parameters = {"monitored_nodes": ["co2"], "update_interval_ms": 500, "driver": driver}
         nodes.append({"id": name, "type": "universal_action", "parameters": parameters})
     file = directory / "box.yaml"
     processing = {"default_graph": {"nodes": nodes}}
-    file.write_text(yaml.safe_dump({"box": {"id": "lab"}, "board": "sim", "processing": processing}))
+    file.write_text(yaml.safe_dump({"box": {"id": "lab"}, "board": "sim", "processing": processing, **sections}))
     return file
 
 
