@@ -1,0 +1,1 @@
+"""Customers' Python: loaded, confined, called."""
