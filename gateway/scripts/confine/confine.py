@@ -16,9 +16,10 @@ import errno
 import os
 import pwd
 import signal
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from gateway.scripts.confine import kernel, landlock, limits, namespaces, seccomp
@@ -170,9 +171,11 @@ def confine(plan: Plan, base: Baseline) -> Report:
 
 
 def _settle(course: _Course, plan: Plan) -> None:
-    """What the walls do not rest on and what needs /proc."""
+    """What the walls take for granted, what they do not rest on, and what needs /proc."""
     course.may("session", os.setsid)
-    course.must("working directory", lambda: (os.chdir("/"), os.umask(0o077)))
+    course.must("one thread", _one_thread)
+    course.must("descriptors", _no_directory)
+    course.must("working directory", _stand_nowhere)
     course.may("priority", lambda: limits.step_back(plan.nice))
     if plan.cpus:
         course.may("processors", lambda: limits.use_processors(plan.cpus))
@@ -194,6 +197,27 @@ def _move_out(course: _Course, plan: Plan, base: Baseline, as_root: bool) -> Non
     course.must("namespaces", namespaces.new_worlds)
     owner = plan.uid if as_root and plan.uid else os.geteuid()
     course.must("root", lambda: namespaces.new_root(plan.readonly, plan.files, plan.scratch_bytes, owner))
+
+
+def _one_thread() -> None:
+    if len(list(Path("/proc/self/task").iterdir())) != 1:
+        raise OSError(errno.EBUSY, "Landlock and namespaces would hold for one of several threads only")
+
+
+def _no_directory() -> None:
+    """An open directory would be a door in every wall that judges paths."""
+    for place in Path("/proc/self/fd").iterdir():
+        try:
+            mode = os.fstat(int(place.name)).st_mode
+        except OSError:
+            continue  # the one that read the list
+        if stat.S_ISDIR(mode):
+            raise OSError(errno.EISDIR, f"descriptor {place.name} is an open directory")
+
+
+def _stand_nowhere() -> None:
+    os.chdir("/")
+    os.umask(0o077)
 
 
 def _whom(plan: Plan) -> str:

@@ -1,9 +1,9 @@
 """The system calls that build the walls and that Python 3.11 has no function for.
 
 Each raises OSError whose text names the call. Mounts are made with the calls of Linux 5.12 (fsopen, open_tree,
-move_mount, mount_setattr): a tree is cloned and restricted while it hangs nowhere, so that there is no moment when it is
-visible and not yet read-only, and restrictions that it already has stay. Sources: the manual pages of these calls and
-include/uapi/linux/{mount,openat2,capability,prctl,sched}.h.
+move_mount, mount_setattr): a tree is cloned and restricted while it hangs nowhere, so that there is no moment when it
+is visible and not yet read-only, and restrictions that it already has stay. Sources: the manual pages of these calls
+and include/uapi/linux/{mount,openat2,capability,prctl,sched}.h.
 """
 
 from __future__ import annotations

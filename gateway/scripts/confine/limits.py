@@ -1,9 +1,9 @@
 """What a worker may use up: memory, files, threads, turns of the processor.
 
-RLIMIT_DATA and RLIMIT_AS count all that a process has, also what it inherited, so both go on top of what the zygote had
-when it was measured. RLIMIT_AS also counts what RLIMIT_DATA does not, shared mappings, and has 16 MiB more for code that
-is loaded later. Pages of memfd, pipes and tmpfs are counted by neither: the filter, RLIMIT_NOFILE and the size of the
-tmpfs bound them.
+RLIMIT_DATA and RLIMIT_AS count all that a process has, also what it inherited, so both go on top of what the zygote
+had when it was measured. RLIMIT_AS also counts what RLIMIT_DATA does not, shared mappings, and has 16 MiB more for code
+that is loaded later. Pages of memfd, pipes and tmpfs are counted by neither: the filter, RLIMIT_NOFILE and the size of
+the tmpfs bound them.
 """
 
 from __future__ import annotations

@@ -30,8 +30,12 @@ _DEVICE = kernel.READ_ONLY | kernel.NO_SET_ID | kernel.NO_PROGRAMS
 
 
 def new_user() -> None:
-    """A user namespace in which only this process's own user exists; there it has every capability. Raises OSError."""
+    """A user namespace in which only this process's own user exists; there it has every capability. Raises OSError.
+
+    The maps of a process that is not dumpable belong to root, so until they are written this one is.
+    """
     user, group = os.geteuid(), os.getegid()
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
     kernel.unshare(kernel.NEW_USERS)
     for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
         Path("/proc/self", name).write_text(text)

@@ -116,8 +116,8 @@ def _try_out(plan: Plan, base: Baseline) -> list[str]:
     try:
         confine(plan, base)
     except Unconfined as lacking:
-        return [remedy(plan.level, lacking.report)]
-    return [f"level {plan.level}: a worker {said}" for said in canaries(base.parent)]
+        return [remedy(lacking.report)]
+    return [f"behind the walls of level {plan.level} a worker {said}" for said in canaries(base.parent)]
 
 
 def canaries(parent: int) -> list[str]:
@@ -147,8 +147,8 @@ def _fork() -> None:
         os._exit(0)
 
 
-def remedy(level: Level, report: Report) -> str:
-    """Why a level cannot be had, and what would help."""
+def remedy(report: Report) -> str:
+    """Which wall did not stand, why, and what would help."""
     step = report.steps[-1]
     said = f"{step.name}: {step.detail}"
     if step.name == "Landlock":
@@ -164,7 +164,7 @@ def remedy(level: Level, report: Report) -> str:
         helps = "it needs a 64-bit Linux on x86-64 or ARM with CONFIG_SECCOMP_FILTER, and a unit that lets it be used"
     else:
         helps = "no worker can be fenced without it"
-    return f"level {level}: {said}: {helps}"
+    return f"{said}: {helps}"
 
 
 def _why_no_namespaces() -> str:
@@ -206,23 +206,28 @@ def _wrong_privileges(status: dict[str, list[str]]) -> list[str]:
     held = [name for name in ("CapInh", "CapPrm", "CapEff", "CapAmb") if int(status.get(name, ["1"])[0], 16)]
     if held:
         wrong.append(f"it has capabilities ({', '.join(held)})")
-    if "0" in (*status.get("Uid", ["0"]), *status.get("Gid", ["0"])):
+    if "0" in status.get("Uid", ["0"]):
         wrong.append("it runs as root")
+    if os.geteuid() == 0 and ("0" in status.get("Gid", ["0"]) or status.get("Groups")):
+        wrong.append("it has groups of root's")
     return wrong
 
 
 def _wrong_world(process: Path) -> list[str]:
-    try:
-        shared = [name for name in _NAMESPACES if (process / "ns" / name).readlink() == Path("/proc/self/ns", name).readlink()]
-    except PermissionError:
-        shared = []
-    wrong = [f"it shares the {name} namespace of the gateway" for name in shared]
+    wrong = [f"it shares the {name} namespace of the gateway" for name in _NAMESPACES if _shares(process, name)]
     mounts = [line.split() for line in (process / "mountinfo").read_text().splitlines()]
     roots = [fields for fields in mounts if fields[4] == "/"]
     kinds = {fields[fields.index("-") + 1] for fields in mounts}
     if not roots or any("ro" not in fields[5].split(",") or "tmpfs" not in fields for fields in roots):
         wrong.append("its root is not the empty one, or can be written")
     wrong += [f"it sees a {kind}" for kind in ("proc", "sysfs", "cgroup", "cgroup2", "devpts") if kind in kinds]
-    devices = [line.split(":")[0].strip() for line in (process / "net/dev").read_text().splitlines()[2:]]
-    wrong += [f"it sees the network device {name}" for name in devices if name != "lo"]
+    if len((process / "net/route").read_text().splitlines()) > 1:
+        wrong.append("it has a route into a network")
     return wrong
+
+
+def _shares(process: Path, name: str) -> bool:
+    try:
+        return (process / "ns" / name).readlink() == Path("/proc/self/ns", name).readlink()
+    except PermissionError:
+        return False
