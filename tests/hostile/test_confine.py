@@ -575,6 +575,57 @@ def test_a_wall_that_fails_leaves_nothing_to_run(user: str, level: str, broken: 
         assert (answer["report"]["level"], last["name"], last["outcome"]) == (level, "seccomp", "ok")
 
 
+PROBE_UNDER_A_FILTER = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from gateway.scripts.confine import bpf, kernel, numbers, seccomp
+machine = numbers.native()
+code = bpf.verdict(bpf.ALLOW)
+for call in sys.argv[3:]:
+    name, _, error = call.partition("=")
+    refused = bpf.verdict(bpf.ERROR | int(error))
+    code = bpf.ask(bpf.EQUAL, (machine.numbers[name],), refused, code)
+kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+seccomp.load(bpf.assemble(bpf.load(bpf.NUMBER, code)))
+os.execv(sys.executable, [sys.executable, "-I", "-B", "-c", sys.argv[2], sys.argv[1]])
+"""
+PROBE = """
+import dataclasses, json, sys
+sys.path.insert(0, sys.argv[1])
+from gateway.scripts.confine import probe
+print(json.dumps(dataclasses.asdict(probe.probe())))
+"""
+
+
+@pytest.mark.parametrize("user", USERS)
+@pytest.mark.parametrize(
+    ("forbidden", "left", "said"),
+    [
+        ({"unshare": errno.EPERM}, "LC", "RestrictNamespaces="),
+        ({"mount_setattr": errno.ENOSYS}, "LC", "mount_setattr"),
+        (
+            {"landlock_create_ruleset": errno.ENOSYS},
+            "BC",
+            "Landlock: landlock_create_ruleset: Function not implemented",
+        ),
+        ({"landlock_create_ruleset": errno.EOPNOTSUPP}, "BC", "add landlock to lsm="),
+        ({"unshare": errno.EPERM, "landlock_create_ruleset": errno.EPERM}, "C", "RestrictNamespaces="),
+        ({"seccomp": errno.EPERM}, "ABLC", ""),
+        ({"seccomp": errno.EPERM, "prctl": errno.EPERM}, "D", "parent: prctl"),
+    ],
+)
+def test_the_probe_finds_what_a_hardened_unit_leaves(
+    user: str, forbidden: dict[str, int], left: str, said: str
+) -> None:
+    best = next((level for level in left if (user, level) in PLACES), "D")
+    program = [python(user), "-I", "-B", "-c", PROBE_UNDER_A_FILTER, str(ground()), PROBE]
+    calls = [f"{name}={code}" for name, code in forbidden.items()]
+    done = subprocess.run([*program, *calls], capture_output=True, text=True, check=True, **become(user))
+    found = json.loads(done.stdout)
+    assert found["level"] == best
+    assert said in "; ".join(found["notes"])
+
+
 @everywhere
 def test_what_no_wall_rests_on_is_told_and_goes_on(user: str, level: str) -> None:
     broken = {"keyctl": errno.EPERM, "os.sched_setscheduler": errno.ENOSYS, "os.setsid": errno.EPERM}
