@@ -1,10 +1,12 @@
 """Real workers for the tests: a process that forks and confines children on request, as the zygote does.
 
 `python nursery.py DIRECTORY` reads one request a line and answers with one line. A request is {plan, source, name,
-arguments, broken}: the child confines itself by the plan, or not if it is null, and calls the function `name` of
-`source`. While it waits to begin, it is looked at from outside. The answer is {report, wrong, result, status}, and
-`outside` if the child was told to stay. `broken` makes system calls, or functions of modules, fail:
-{"mount_setattr": 1}.
+arguments}: the child confines itself by the plan, or not if it is null, and calls the function `name` of `source`.
+While it waits to begin, it is looked at from outside. The answer is {report, wrong, result, status}.
+
+More that a request may have: `broken` makes system calls or functions of modules fail, {"mount_setattr": 1}; `claimed`
+is the level that is looked for from outside if not the report's; `hidden` makes the child not dumpable before it starts;
+`stay` lets it wait for ever, and the answer has its id as `child`.
 """
 
 from __future__ import annotations
@@ -53,7 +55,8 @@ def main() -> None:
             print(json.dumps(answer | {"child": child}), flush=True)
             continue
         if answer["report"] and answer["report"]["level"] != "D":
-            answer["wrong"] = probe.verify(answer["report"]["pid"], answer["report"]["level"])
+            level = request.get("claimed") or answer["report"]["level"]
+            answer["wrong"] = probe.verify(answer["report"]["pid"], level)
         os.write(begin, b".")
         answer["result"] = json.loads(answers.readline() or '"silence"')
         answers.close()
@@ -65,6 +68,8 @@ def main() -> None:
 def serve(request: dict, base: limits.Baseline, tell: int, hear: int) -> None:
     try:
         limits.only_descriptors([2, tell, hear])
+        if request.get("hidden"):
+            kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
         break_calls(request.get("broken") or {})
         report = None
         if request["plan"]:
