@@ -5,7 +5,7 @@ arguments}: the child confines itself by the plan, or not if it is null, and cal
 While it waits to begin, it is looked at from outside. The answer is {report, wrong, result, status}.
 
 More that a request may have: `broken` makes system calls or functions of modules fail, {"mount_setattr": 1}; `claimed`
-is the level that is looked for from outside if not the report's; `hidden` makes the child not dumpable before it starts;
+is the level that is looked for from outside if not the report's; `hidden` makes the child not dumpable before that;
 `stay` lets it wait for ever, and the answer has its id as `child`.
 """
 

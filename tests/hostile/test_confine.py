@@ -126,9 +126,7 @@ def nursery(user: str) -> Nursery:
     return Nursery(user)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def everything_ends() -> Iterator[None]:
-    yield
+def end_everything() -> None:
     for user in USERS:
         nursery(user).close()
     nursery.cache_clear()
@@ -136,17 +134,30 @@ def everything_ends() -> Iterator[None]:
     ground.cache_clear()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def everything_ends() -> Iterator[None]:
+    yield
+    end_everything()
+
+
 def try_nothing() -> str:
     return "done"
 
 
-def can(user: str, level: str) -> bool:
-    report = nursery(user).call(nursery(user).plan(level), try_nothing)["report"]
-    return bool(report["level"] == level)
+def reached(user: str, level: str) -> str:
+    return str(nursery(user).call(nursery(user).plan(level), try_nothing)["report"]["level"])
+
+
+def places() -> list[tuple[str, str]]:
+    """Who reaches which level on this machine."""
+    try:
+        return [(user, level) for user in USERS for level in LEVELS if reached(user, level) == level]
+    finally:
+        end_everything()
 
 
 USERS = ("root", "user") if os.geteuid() == 0 else ("user",)
-PLACES = [(user, level) for user in USERS for level in LEVELS if can(user, level)]
+PLACES = places()
 with_roots = [(user, level) for user, level in PLACES if level in "AB"]
 with_paths = [(user, level) for user, level in PLACES if level in "ABL"]
 everywhere = pytest.mark.parametrize(("user", "level"), PLACES)
