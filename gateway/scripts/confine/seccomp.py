@@ -80,8 +80,8 @@ _IOCTL = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 """TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX."""
 _UNIX, _STREAM, _STREAM_MAY = 1, 1, 0x80800
 """AF_UNIX; SOCK_STREAM, and SOCK_CLOEXEC|NONBLOCK."""
-_FAST_OPEN = 0x20000000
-"""MSG_FASTOPEN: connect while sending."""
+_SEND_NEVER = 0x20000001
+"""MSG_FASTOPEN, which connects while sending, and MSG_OOB, which AF_UNIX got wrong (CVE-2025-38236)."""
 _SOL_SOCKET, _IPPROTO_TCP = 1, 6
 _GET_OPTIONS = (2, 3, 4, 6, 7, 8, 9, 13, 20, 21, 30, 38, 39, 66, 67)
 """REUSEADDR, TYPE, ERROR, BROADCAST, SNDBUF, RCVBUF, KEEPALIVE, LINGER, RCVTIMEO and SNDTIMEO, ACCEPTCONN, PROTOCOL,
@@ -112,8 +112,8 @@ TABLE = (
     Row("a thread's life", "set_robust_list rseq sched_yield exit exit_group restart_syscall"),
     Row("locks without priority inheritance", "futex", when=(Condition(1, _FUTEX, _INT ^ _FUTEX_FLAGS),)),
     Row("signals to itself only", "kill tgkill", when=(Condition(0, (_OWN,)),)),
-    Row("taking them", "rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigsuspend rt_sigtimedwait"),
-    Row("timers that send them", "sigaltstack pause alarm getitimer setitimer"),
+    Row("taking them", "rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending sigaltstack"),
+    Row("waiting for them, timers that send them", "rt_sigsuspend rt_sigtimedwait pause alarm getitimer setitimer"),
     Row("its children, of which it has none", "wait4 waitid"),
     Row("reading clocks, sleeping", "clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times"),
     Row("who it is", "getpid gettid getppid getpgrp getuid geteuid getgid getegid getresuid getresgid getgroups"),
@@ -144,8 +144,8 @@ TABLE = (
         otherwise=EACCES,
     ),
     Row("receiving", "recvfrom recvmsg getsockname getpeername shutdown"),
-    Row("sending", "sendto", when=(Condition(3, (0,), _FAST_OPEN), Condition(4, (0,), _LONG)), otherwise=EACCES),
-    Row("a connected stream takes no name", "sendmsg", when=(Condition(2, (0,), _FAST_OPEN),), otherwise=EACCES),
+    Row("sending", "sendto", when=(Condition(3, (0,), _SEND_NEVER), Condition(4, (0,), _LONG)), otherwise=EACCES),
+    Row("a connected stream takes no name", "sendmsg", when=(Condition(2, (0,), _SEND_NEVER),), otherwise=EACCES),
     Row("not SO_PEERPIDFD", "getsockopt", when=(Condition(1, (_SOL_SOCKET,)), Condition(2, _GET_OPTIONS))),
     Row("not TCP_INFO", "getsockopt", when=(Condition(1, (_IPPROTO_TCP,)), Condition(2, _TCP_OPTIONS))),
     Row(
@@ -272,10 +272,6 @@ def load(filter_program: bytes) -> None:
         result = libc.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_MODE_FILTER), ctypes.byref(given), zero, zero)
     if result < 0:
         raise OSError(ctypes.get_errno(), f"no seccomp filter: {os.strerror(ctypes.get_errno())}")
-
-
-_FILTER, _ALL_THREADS = 1, 1
-_PR_SET_SECCOMP, _MODE_FILTER = 22, 2
 
 
 class _Program(ctypes.Structure):
