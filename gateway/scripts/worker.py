@@ -173,7 +173,7 @@ class Script:
         """The Record of an exception that came out of `start` or `call`; `replenish` when it is gone."""
         self._reserve = bytearray()
         line = errors.first_line(self.hooks.get(hook))
-        if isinstance(exception, wire.Unfit):
+        if type(exception) is wire.Unfit:
             return Record("ValueError", escaped(str(exception)), line, escaped(self._load.path))
         return errors.describe(exception, self.source, self._guard.hint, line)
 
