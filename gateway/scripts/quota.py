@@ -1,8 +1,8 @@
 """How much a script may leave on the disk: bytes and files of the directories that it may write, counted from outside.
 
-Nothing in the kernel counts for one process among others of its user, so the gateway looks every two seconds; in between
-the limit of a single file (RLIMIT_FSIZE) holds. Counted is what came since the gateway started: what lay there before is
-the customer's own. A worker that is killed and started again has the same quota as before.
+Nothing in the kernel counts for one process among others of its user, so the gateway looks every two seconds; between
+two looks the limit of a single file (RLIMIT_FSIZE) holds. Counted is what came since the gateway started: what lay
+there before is the customer's own. A worker that is killed and started again has the same quota as before.
 
 What cannot be counted is as good as too much: a script must not hide files where the gateway cannot list them. A file
 that is deleted and still open is in no directory; so a disk that runs full while a script may write on it is a reason,
