@@ -22,13 +22,15 @@ import threading
 import time  # noqa: TID251  -- what a call takes is measured where it runs; there is no Clock behind the walls
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from dataclasses import asdict
 from inspect import signature
 from pathlib import PurePosixPath
 from types import CoroutineType, ModuleType
 from typing import Any
 
-from gateway.scripts import api, errors, policy, rates, wire
-from gateway.scripts.guard import Guard, Reach
+from gateway.scripts import api, errors, outside, policy, rates, wire
+from gateway.scripts.confine.confine import Plan, Report
+from gateway.scripts.guard import Guard
 from gateway.scripts.messages import (
     FROM_GATEWAY_LIMIT,
     LONGEST_VALUE,
@@ -63,21 +65,23 @@ _MODULE_HOOKS = ("on_measurement", "on_alert", "get_status", "shutdown")
 Hook = Callable[..., Any]
 
 
-def serve(rpc_fd: int, report: Plain, reach: Reach) -> None:
+def serve(rpc_fd: int, broker_fd: int, report: Report, plan: Plan) -> None:
     """Be a worker on the channel `rpc_fd` until Stop, the end of the channel, or a script that cannot be loaded.
 
-    `report` says which walls stand, `reach` what they leave open, for the wording of errors. Standard output and error
-    are given to the script, line by line. Who calls this ends the process after it by os._exit: the script may have
-    left threads and exit handlers. Raises wire.Violation if the gateway says what it never says.
+    The script's connections come over `broker_fd`. `report` says which walls stand, `plan` what they leave open, for
+    the wording of errors. Standard output and error go out line by line. Who calls this ends the process after it by
+    os._exit: the script may have left threads and exit handlers. Raises wire.Violation if the gateway says what it
+    never says.
     """
     gc.enable()
     sys.stdout, sys.stderr = _lines(1), _lines(2)
+    outside.install(broker_fd, plan.level)
     channel = Channel(rpc_fd)
     try:
-        channel.send(Sealed(report))
+        channel.send(Sealed(asdict(report)))
         load = channel.receive()
         if isinstance(load, Load):
-            runner = _loaded(channel, load, reach)
+            runner = _loaded(channel, load, plan)
             if runner is not None:
                 runner.run()
     except (BrokenPipeError, ConnectionResetError):
@@ -266,10 +270,10 @@ class Runner:
         return Fault(call.id, record)
 
 
-def _loaded(channel: Channel, load: Load, reach: Reach) -> Runner | None:
+def _loaded(channel: Channel, load: Load, plan: Plan) -> Runner | None:
     """Check and start the script, and tell what became of it; None if it is not to be run."""
     begun = time.monotonic()
-    guard = Guard(load.path, reach, load.allowed_imports)
+    guard = Guard(load.path, plan, load.allowed_imports)
     readings = api.Readings(load.history_capacity)
     given = api.GatewayAPI(
         load.config,
@@ -280,7 +284,7 @@ def _loaded(channel: Channel, load: Load, reach: Reach) -> Runner | None:
         tell=Voice(channel).tell,
     )
     if load.checks:
-        wrong = _checked(channel, load, reach)
+        wrong = _checked(channel, load, plan)
         if wrong is not None:
             channel.send(Failed(wrong))
             return None
@@ -297,7 +301,7 @@ def _loaded(channel: Channel, load: Load, reach: Reach) -> Runner | None:
     return runner
 
 
-def _checked(channel: Channel, load: Load, reach: Reach) -> Record | None:
+def _checked(channel: Channel, load: Load, plan: Plan) -> Record | None:
     """Tell what the static check finds; a Record of all errors if there are any."""
     found = policy.check(
         load.source,
@@ -306,8 +310,8 @@ def _checked(channel: Channel, load: Load, reach: Reach) -> Record | None:
         load.style,
         load.class_name,
         load.functions,
-        network=reach.network,
-        files=bool(reach.files),
+        network=plan.network,
+        files=bool(plan.files),
     )
     for start in range(0, len(found), _FINDINGS):
         channel.send(Checked(list(found[start : start + _FINDINGS])))

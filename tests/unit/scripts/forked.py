@@ -10,7 +10,7 @@ import traceback
 from contextlib import suppress
 from typing import Any
 
-from gateway.scripts.guard import Reach
+from gateway.scripts.confine.confine import Plan, Report
 from gateway.scripts.messages import (
     FROM_WORKER_LIMIT,
     Call,
@@ -32,6 +32,8 @@ from gateway.scripts.worker import serve
 PATH = "/home/box/fan_control.py"
 """What the script is called; there is no such file."""
 PATIENCE_S = 20.0
+PLAN = Plan("B", ("/usr",))
+"""What is said to be around the worker; nothing is."""
 
 
 def load(source: str, **fields: Any) -> Load:
@@ -57,23 +59,26 @@ def load(source: str, **fields: Any) -> Load:
 class Worker:
     """The worker of one script, from the fork until `close`; to be used in a with statement.
 
-    `first` is Loaded or Failed, `told` all else that it said: Checked, Log, Notify, Output.
+    `broker` is the other end of its broker's channel. `first` is Loaded or Failed, `told` all else that it said:
+    Checked, Log, Notify, Output.
     """
 
-    def __init__(self, source: str, reach: Reach | None = None, **fields: Any) -> None:
+    def __init__(self, source: str, plan: Plan = PLAN, **fields: Any) -> None:
         self._socket, theirs = socket.socketpair()
+        self.broker, beneath = socket.socketpair()
         self._out, out = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
-            _be(theirs.fileno(), out, reach or Reach())
+            _be(theirs.fileno(), beneath.fileno(), out, plan)
         theirs.close()
+        beneath.close()
         os.close(out)
         self._socket.settimeout(PATIENCE_S)
         self._receiver: Receiver[FromWorker] = Receiver(FromWorker, FROM_WORKER_LIMIT)
         self._waiting: list[FromWorker] = []
         self._calls = 0
         self.told: list[FromWorker] = []
-        assert self._next() == Sealed({"level": "none"})
+        assert self._next() == Sealed({"level": "B", "steps": [], "pid": 0})
         self.send(load(source, **fields))
         self.first = self._next()
         while not hasattr(self.first, "hooks") and not hasattr(self.first, "record"):
@@ -147,6 +152,7 @@ class Worker:
             os.kill(self._pid, signal.SIGKILL)
             self._reap()
         self._socket.close()
+        self.broker.close()
         os.close(self._out)
 
     def _reap(self) -> int:
@@ -161,13 +167,13 @@ class Worker:
         return self._waiting.pop(0)
 
 
-def _be(rpc_fd: int, out: int, reach: Reach) -> None:
+def _be(rpc_fd: int, broker_fd: int, out: int, plan: Plan) -> None:
     """The child: a worker and nothing else. It does not return."""
     try:
         os.dup2(out, 1)
         os.dup2(out, 2)
         os.chdir("/")
-        serve(rpc_fd, {"level": "none"}, reach)
+        serve(rpc_fd, broker_fd, Report("B", (), 0), plan)
     except BaseException:
         traceback.print_exc()
         os._exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from gateway.actions import records
 from gateway.journal.entry import Entry
 from gateway.scripts import rates
-from gateway.scripts.messages import Checked, Functions, Log, Notify, Output
+from gateway.scripts.messages import Checked, Denied, Functions, Log, Notify, Output
+from gateway.scripts.wire import frame
 from tests.unit.scripts.forked import PATH, Worker
 
 MEASUREMENT = {"concentration_ppm": 612.5, "source_node_id": "co2", "timestamp": 1_700_000_000, "valid": True}
@@ -685,13 +687,14 @@ def test_a_script_for_the_rust_original_in_class_style() -> None:
         script, class_name="EmailAlertAction", config=config, parameters=parameters, allowed_imports=imports
     ) as worker:
         worker.news(ENTRY)
+        worker.broker.sendall(frame(Denied(1, errno.EACCES, "mail.example.org:587 is not listed under network")))
         assert worker.call("on_update", {**MEASUREMENT, "nodes": {}}) is None
         assert worker.call("on_trigger", "concentration", {**data, "value": 499.0}) is False
-        assert worker.call("on_trigger", "concentration", data) is False  # there is no network here
+        assert worker.call("on_trigger", "concentration", data) is False
         assert worker.call("get_status") == {"alerts": 0, "last": None, "latest": 612.5}
         (said,) = (said for said in worker.told if isinstance(said, Log))
-        assert said.level == "error"
-        assert 'list it under network: ["mail.example.org:587"]' in said.text
+        text = "Failed to send email: [Errno 13] mail.example.org:587 is not listed under network"
+        assert (said.level, said.text) == ("error", text)
 
 
 def test_a_script_for_the_rust_original_in_module_style() -> None:
