@@ -33,6 +33,8 @@ _OPENERS = frozenset({"pathlib", "tempfile", "codecs", "tokenize", "io", "_pyio"
 
 _NO_NETWORK = 'network access is only through what is listed: network: ["host:port"]'
 _NO_PROCESS = "no new processes: do the work in the script itself"
+_INSTALL = "correct the name, or install it into the environment that venv_path names"
+_SEALED = "list it in allowed_imports by its full name: here modules are loaded before the worker is sealed (level C)"
 _STARTERS = frozenset(
     {"fork", "forkpty", "system", "popen", "posix_spawn", "posix_spawnp"}
     | {f"{verb}{how}" for verb in ("exec", "spawn") for how in ("l", "le", "lp", "lpe", "v", "ve", "vp", "vpe")}
@@ -55,6 +57,7 @@ class Guard:
         scratch = (("/tmp", True),) if plan.level in ("A", "B") and plan.scratch_bytes else ()
         self._files = (*plan.files, *scratch, *((device, True) for device in DEVICES))
         self._readonly = plan.readonly
+        self._level = plan.level
         self._allowed = frozenset(filter(None, allowed_imports)) | advice.ALWAYS
         self._parts: dict[str, ModuleType] = {}
 
@@ -161,7 +164,7 @@ class Guard:
             case SystemExit():
                 return "a script is not ended by exit(): use return"
             case ModuleNotFoundError():
-                return "correct the name, or install it into the environment that venv_path names"
+                return _SEALED if self._level == "C" else _INSTALL
             case OSError():
                 return self._denied(exception)
         return ""

@@ -13,6 +13,7 @@ The result's encoding, the exception's text and all that dies with the call belo
 from __future__ import annotations
 
 import asyncio
+import codecs
 import gc
 import json
 import linecache
@@ -64,6 +65,9 @@ _MODULE_HOOKS = ("on_measurement", "on_alert", "get_status", "shutdown")
 
 Hook = Callable[..., Any]
 
+for _codec in ("utf-8-sig", "unicode_escape", "idna", "latin-1", "ascii"):
+    codecs.lookup(_codec)  # which imports it; behind the walls of level C nothing can be
+
 
 def serve(rpc_fd: int, broker_fd: int, report: Report, plan: Plan) -> None:
     """Be a worker on the channel `rpc_fd` until Stop, the end of the channel, or a script that cannot be loaded.
@@ -84,8 +88,8 @@ def serve(rpc_fd: int, broker_fd: int, report: Report, plan: Plan) -> None:
             runner = _loaded(channel, load, plan)
             if runner is not None:
                 runner.run()
-    except (BrokenPipeError, ConnectionResetError):
-        return
+    except (BrokenPipeError, ConnectionResetError, MemoryError):
+        return  # the gateway is gone, or the script has taken all memory for good
 
 
 class Channel:
@@ -95,15 +99,16 @@ class Channel:
         self._fd = fd
         self._receiver: wire.Receiver[FromGateway] = wire.Receiver(FromGateway, FROM_GATEWAY_LIMIT, trusted=True)
         self._received: list[FromGateway] = []
+        self._buffer = memoryview(bytearray(_CHUNK))  # kept, so that a script without memory can be called and told so
         self._lock = threading.RLock()
 
     def receive(self) -> FromGateway | None:
         """The next message, waited for; None at the end of the channel."""
         while not self._received:
-            data = os.read(self._fd, _CHUNK)
-            if not data:
+            length = os.readv(self._fd, [self._buffer])
+            if not length:
                 return None
-            self._received = self._receiver.feed(data)[::-1]
+            self._received = self._receiver.feed(bytes(self._buffer[:length]))[::-1]
         return self._received.pop()
 
     def send(self, *messages: Answer) -> None:
@@ -145,7 +150,7 @@ class Script:
         self._load = load
         self._guard = guard
         self._api = given
-        self._async: asyncio.Runner | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._reserve = bytearray(RESERVE)
         self.source = errors.Source(load.path, load.source)
         self.hooks: dict[str, Hook] = {}
@@ -229,10 +234,11 @@ class Script:
         """What a hook returned, or what its coroutine returns; the event loop lives from call to call."""
         if type(value) is not CoroutineType:
             return value
-        if self._async is None:
-            self._async = asyncio.Runner()
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
         coroutine: Coroutine[Any, Any, Any] = value
-        return self._async.run(coroutine)
+        return self._loop.run_until_complete(coroutine)
 
 
 class Runner:

@@ -173,6 +173,11 @@ def test_an_error_of_the_kernels_gets_a_hint(error: BaseException, hint: str) ->
     assert hint in GUARD.hint(error)
 
 
+def test_where_nothing_can_be_loaded_any_more_the_hint_is_another() -> None:
+    guard = Guard(PATH, Plan("C", ("/usr",)), ["wave"])
+    assert "list it in allowed_imports by its full name" in guard.hint(ModuleNotFoundError("No module named 'wave'"))
+
+
 @pytest.mark.parametrize(
     "error",
     [
