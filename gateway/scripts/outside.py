@@ -73,6 +73,10 @@ class Channel:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path[:2048])
         return self._ask(lambda number: Open(number, path, flags & ~os.O_CLOEXEC))
 
+    def close(self) -> None:
+        """Ask no more."""
+        self._channel.close()
+
     def _ask(self, request: Callable[[int], FromScript]) -> int:
         with self._news:
             self._last += 1
