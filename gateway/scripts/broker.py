@@ -43,7 +43,7 @@ _AT_ONCE = 4
 _SENTENCE = 1000
 """Characters of a refusal."""
 _BUFFER = 8 * 1024
-"""Bytes of answers that a worker has not taken (the kernel doubles it, and counts each answer as 768 or so): about twenty."""
+"""Bytes of answers not taken. The kernel doubles it, and counts each answer as 768: so about twenty of them."""
 _TURN_NS = 20_000_000
 _EACH_S = 10.0
 """The longest that one of several addresses of a name is tried."""

@@ -24,6 +24,7 @@ from gateway.scripts.permissions import Grant, place
 from gateway.scripts.rates import Rate
 from gateway.scripts.wire import Receiver, frame
 from tests.support.clock import FakeClock
+from tests.support.until import until
 
 DEADLINE_S = 30.0
 QUICK = Rate(1e6, 1_000_000)
@@ -342,8 +343,7 @@ def test_a_flood_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         async with brokered(clock=FakeClock(), rate=Rate(0.001, 1)) as case:
             case.worker.send(*(Connect(number, "x", 1, 60.0) for number in range(70)))
-            while not case.violations:
-                await asyncio.sleep(0.001)
+            await until(lambda: case.violations)
             assert case.violations == ["protocol violation on the broker's channel: more than 64 requests at once"]
 
     monkeypatch.setattr(FakeClock, "sleep_until", lambda clock, at_ns: asyncio.sleep(DEADLINE_S))
@@ -382,8 +382,7 @@ def test_sockets_that_a_worker_does_not_take_are_few() -> None:
             async with brokered([f"127.0.0.1:{port}"]) as case:
                 before = descriptors()
                 case.worker.send(*(Connect(number, "127.0.0.1", port, DEADLINE_S) for number in range(60)))
-                while case.broker.granted < 10 or descriptors() < before + 4:
-                    await asyncio.sleep(0.001)
+                await until(lambda: case.broker.granted >= 10 and descriptors() == before + 4)
                 for _ in range(100):
                     await asyncio.sleep(0.001)
                 assert case.broker.granted < 30
@@ -405,8 +404,7 @@ def test_a_worker_that_goes_takes_everything_with_it(monkeypatch: pytest.MonkeyP
             await asyncio.sleep(0.01)
             assert len(asyncio.all_tasks()) == 2
             case.worker.channel.close()
-            while len(asyncio.all_tasks()) > 1:
-                await asyncio.sleep(0.001)
+            await until(lambda: len(asyncio.all_tasks()) == 1)
             assert case.violations == []
             ended.set()
 
