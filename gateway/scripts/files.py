@@ -133,7 +133,9 @@ class Files:
             return fstat(opened)
 
     def listdir(self, path: Any = ".") -> list[Any]:
-        """os.listdir, of a directory given by name."""
+        """os.listdir."""
+        if isinstance(path, int):
+            return [os.fsdecode(name) for name in names(path)]
         with _Closing(self._by_name(path, os.O_RDONLY | os.O_DIRECTORY)) as opened:
             found = names(opened)
         return found if isinstance(path, bytes) else [os.fsdecode(name) for name in found]

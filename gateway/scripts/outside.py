@@ -35,6 +35,8 @@ UNRESOLVED = 0
 """The errno of a Denied that says that a name has no address: Python has socket.gaierror for it."""
 _LONGEST_S = 60.0
 """The longest timeout of a Connect; a script's call is over before."""
+_UNTOLD_S = 20.0
+"""The timeout where a socket has none to tell, as in asyncio: one given up holds a place of the broker's so long."""
 _INET = (socket.AF_INET, socket.AF_INET6)
 _SO_DOMAIN = 39
 _FLAGS = socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
@@ -63,7 +65,7 @@ class Channel:
         os.close(self._wake)
 
     def connect(self, host: str, port: int, timeout_s: float | None) -> int:
-        """The descriptor of a connected socket in blocking mode; no timeout, or 0: the longest.
+        """The descriptor of a connected socket in blocking mode. With a timeout of 0, which cannot be, it is 20 s.
 
         Raises OSError as connect(2) would, PermissionError with the option that would allow it, socket.gaierror.
         """
@@ -71,7 +73,7 @@ class Channel:
 
     def begin(self, host: str, port: int, timeout_s: float | None) -> int:
         """Ask for a connection; the number for `wait`."""
-        timeout_s = min(timeout_s or _LONGEST_S, _LONGEST_S)
+        timeout_s = _LONGEST_S if timeout_s is None else min(timeout_s or _UNTOLD_S, _LONGEST_S)
         if not 0 < port <= 0xFFFF:
             raise OverflowError(f"port must be 1-65535, not {port}")
         if not 0 < len(host) <= 128 or not host.isprintable():
@@ -225,7 +227,7 @@ class _Sockets:
         if not _waits(made):
             await self._sock_connect(loop, made, address)
             return
-        number = self._channel.begin(*self._where(made, address), None)
+        number = self._channel.begin(*self._where(made, address), _UNTOLD_S)
 
         def connected() -> Any:
             return Raw(socket.AF_INET, socket.SOCK_STREAM, 0, self._channel.wait(number))

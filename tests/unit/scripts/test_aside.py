@@ -25,14 +25,19 @@ def test_result_and_fault() -> None:
 def test_who_is_given_up_still_counts_and_leaves_its_result() -> None:
     async def main() -> None:
         aside, ended, left = Aside(1), threading.Event(), list[int]()
-        hangs = asyncio.create_task(aside.do(lambda: 7 if ended.wait(30) else 0, left.append))
-        await until(lambda: any(thread.name == "aside" for thread in threading.enumerate()))
+        begun = threading.Event()
+
+        def work() -> int:
+            begun.set()
+            return 7 if ended.wait(30) else 0
+
+        hangs = asyncio.create_task(aside.do(work, left.append))
+        await until(begun.is_set)
         hangs.cancel()
         with pytest.raises(asyncio.CancelledError):
             await hangs
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(aside.do(lambda: 8), 0.05)
-        assert sum(thread.name == "aside" for thread in threading.enumerate()) == 1
         assert left == []
         ended.set()
         assert await aside.do(lambda: 9) == 9

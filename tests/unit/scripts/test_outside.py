@@ -109,7 +109,7 @@ def test_refusals(ends: tuple[Channel, Broker], asking: ThreadPoolExecutor, code
         result.result(DEADLINE_S)
 
 
-@pytest.mark.parametrize(("given", "asked"), [(None, 60.0), (0.0, 60.0), (600.0, 60.0), (1e-9, 1e-9)])
+@pytest.mark.parametrize(("given", "asked"), [(None, 60.0), (0.0, 20.0), (600.0, 60.0), (1e-9, 1e-9)])
 def test_the_timeout_is_the_brokers(
     ends: tuple[Channel, Broker], asking: ThreadPoolExecutor, given: float | None, asked: float
 ) -> None:
