@@ -95,6 +95,8 @@ class Broker:
             self._channel.close()
         for task in self._tasks:
             task.cancel()
+        self._names.close()
+        self._disk.close()
 
     def _readable(self) -> None:
         try:

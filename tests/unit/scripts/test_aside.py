@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import threading
 
@@ -18,6 +19,21 @@ def test_result_and_fault() -> None:
         with pytest.raises(ZeroDivisionError):
             await aside.do(lambda: 1 // 0)
         assert await aside.do(lambda: 6) == 6
+        aside.close()
+
+    asyncio.run(main())
+
+
+def test_threads_are_used_again_and_end() -> None:
+    async def main() -> None:
+        before = _thread._count()
+        aside, together = Aside(3), threading.Barrier(3)
+        for _ in range(20):
+            await asyncio.gather(*(aside.do(lambda: together.wait(30)) for _ in range(3)))
+        assert len(set(await asyncio.gather(*(aside.do(threading.get_ident) for _ in range(20))))) <= 3
+        assert _thread._count() == before + 3
+        aside.close()
+        await until(lambda: _thread._count() == before)
 
     asyncio.run(main())
 
@@ -42,6 +58,7 @@ def test_who_is_given_up_still_counts_and_leaves_its_result() -> None:
         ended.set()
         assert await aside.do(lambda: 9) == 9
         assert left == [7]
+        aside.close()
 
     asyncio.run(main())
 
