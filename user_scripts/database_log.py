@@ -17,8 +17,7 @@
               postgresql: {host: db.example.org, port: 5432, database: lab, user: box, password: "${DB_PASSWORD}"}
               sqlite: {database: /var/lib/spectrophone/log/measurements.db}
               influxdb: {url: "https://influx.example.org:8086/write?db=lab", user: box, password: "${DB_PASSWORD}"}
-
-Rows go every batch_s (10) seconds; while the database is away they wait. A row that comes twice changes nothing.
+              batch_s: 10
 """
 
 import sqlite3
@@ -32,7 +31,7 @@ NAMES = ("key", "time", "box", "source_node_id", "concentration_ppm", "uncertain
 TABLE = """CREATE TABLE IF NOT EXISTS measurements (key VARCHAR PRIMARY KEY, time TIMESTAMPTZ, box VARCHAR,
            node VARCHAR, ppm DOUBLE PRECISION, sigma_ppm DOUBLE PRECISION, valid BOOLEAN)"""
 INSERT = "INSERT INTO measurements VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (key) DO NOTHING"
-rows = []
+rows = []  # they wait here while the database is away; one that comes twice changes nothing
 
 
 def initialize(config):
@@ -45,14 +44,14 @@ def on_measurement(measurement):
     rows.append([(measurement["metadata"] | measurement)[name] for name in NAMES])
     del rows[:-10_000]
     if measurement["timestamp"] >= due:
-        due = measurement["timestamp"] + settings.get("batch_s", 10)
+        due = measurement["timestamp"] + settings["batch_s"]
         shutdown()
 
 
 def shutdown():
     store, batch = settings["store"], rows[:500]
     try:
-        (influxdb if store == "influxdb" else sql)(settings[store], batch)
+        (influxdb if store == "influxdb" else sql)({"timeout": 5} | settings[store], batch)
     except Exception as error:
         said = error.args[0]["M"] if error.args and isinstance(error.args[0], dict) else error  # PostgreSQL's words
         raise ConnectionError(f"{len(rows)} row(s) wait for {store}: {said}") from error
@@ -62,7 +61,7 @@ def shutdown():
 def sql(login, batch):
     if not (sqlite := settings["store"] == "sqlite"):
         from pg8000 import dbapi
-    database = sqlite3.connect(**login) if sqlite else dbapi.connect(**login, ssl_context=tls, timeout=5)
+    database = sqlite3.connect(**login) if sqlite else dbapi.connect(**login, ssl_context=tls)
     with closing(database), closing(database.cursor()) as cursor:
         cursor.execute(TABLE)
         cursor.executemany(INSERT.replace("%s", "?") if sqlite else INSERT, batch)
@@ -76,4 +75,5 @@ def influxdb(server, batch):
         ms = round(datetime.fromisoformat(time).timestamp() * 1000)
         lines.append(f"measurements,box={box},node={node} valid={valid}{value} {ms}")
     login = {"Authorization": "Basic " + b64encode(f"{server['user']}:{server['password']}".encode()).decode()}
-    urlopen(Request(server["url"] + "&precision=ms", "\n".join(lines).encode(), login), timeout=5, context=tls).close()
+    request = Request(server["url"] + "&precision=ms", "\n".join(lines).encode(), login)
+    urlopen(request, timeout=server["timeout"], context=tls).close()

@@ -74,5 +74,6 @@ def tell(alert):
 def ask(method, path, content=None, key=""):
     headers = {"Authorization": f"Bearer {settings['token']}", "Content-Type": "application/json"}
     headers, body = headers | {"Idempotency-Key": key}, json.dumps(content).encode() if content else None
-    with urlopen(Request(settings["url"] + path, body, headers, method=method), timeout=5, context=tls) as answer:
+    request = Request(settings["url"] + path, body, headers, method=method)
+    with urlopen(request, timeout=settings.get("timeout_s", 5), context=tls) as answer:
         return json.load(answer) if method == "GET" else None

@@ -20,7 +20,7 @@
           routes: {info: [discord], warning: [slack, teams], critical: [slack, teams, discord, sms]}
           escalate_after_s: 1800
 
-Each channel is tried, whatever became of the others. A url with a token in it is a secret: keep it in the environment.
+All channels of a severity are tried, whatever becomes of the others.
 """
 
 import json
@@ -62,7 +62,6 @@ class MultiChannel(CustomPythonAction):
                 self.tell(self.raised[node])
 
     def tell(self, data: dict) -> None:
-        """Tell all channels of the severity, then raise what went wrong; without urls, which are secrets."""
         value = "no valid value" if data["value"] is None else f"{data['value']:.6g}"
         text, faults = f"{data['severity']}: {data['source_node_id']} {value} (threshold {data['threshold']:g})", []
         for name in self.config["routes"].get(data["severity"], []):
@@ -76,4 +75,5 @@ class MultiChannel(CustomPythonAction):
     def post(self, kind: str, channel: dict, text: str) -> None:
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {channel.get('token', '')}"}
         request = Request(channel["url"], json.dumps(payload(kind, text, channel)).encode(), headers)
-        urlopen(request, timeout=4, context=ssl.create_default_context(cafile=self.config.get("ca_file"))).close()
+        tls = ssl.create_default_context(cafile=self.config.get("ca_file"))
+        urlopen(request, timeout=self.config.get("timeout_s", 4), context=tls).close()
