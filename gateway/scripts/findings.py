@@ -1,37 +1,21 @@
-"""What the static check finds: values, in the order of a script's lines."""
+"""How the static check says what it finds."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from gateway.scripts.messages import Finding, escaped
 
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One fault of a script. `line` and `column` count from 1, columns in characters."""
-
-    line: int
-    column: int
-    message: str
-    remedy: str
-    severity: Literal["error", "warning"]
-
-    def __str__(self) -> str:
-        return f"{self.message}: {self.remedy} (line {self.line})"
-
-    def at_column(self, column: int) -> Finding:
-        """The same, elsewhere in its line."""
-        return replace(self, column=column)
+LONGEST = 300
+"""Characters of a message or a remedy, so that 20 findings fit into one frame."""
 
 
 def error(line: int, column: int, message: str, remedy: str) -> Finding:
     """A fault with which the script is not loaded."""
-    return Finding(line, column, message, remedy, "error")
+    return Finding(line, column, escaped(message, LONGEST), escaped(remedy, LONGEST), "error")
 
 
 def warning(line: int, column: int, message: str, remedy: str) -> Finding:
     """A fault with which it is."""
-    return Finding(line, column, message, remedy, "warning")
+    return Finding(line, column, escaped(message, LONGEST), escaped(remedy, LONGEST), "warning")
 
 
 def order(finding: Finding) -> tuple[int, int, str, str]:

@@ -15,8 +15,8 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from gateway.scripts.findings import Finding, error, warning
-from gateway.scripts.messages import Functions
+from gateway.scripts.findings import error, warning
+from gateway.scripts.messages import Finding, Functions
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)

@@ -85,7 +85,7 @@ class Functions(Struct, array_like=True, forbid_unknown_fields=True, frozen=True
 
 
 class Record(Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
-    """One fault of a script: an exception of type `type`, or what the static check found.
+    """One fault of a script as it ran: an exception of type `type`.
 
     `line` and `file` are the customer's own, 0 and "" where there is none. `frames` is the traceback with our frames
     cut off, outermost first. `hint` says what to do, if we know.
@@ -97,6 +97,19 @@ class Record(Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
     file: Text = ""
     frames: Annotated[list[Frame], Meta(max_length=20)] = []
     hint: Text = ""
+
+
+class Finding(Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
+    """What the static check found: an `error` keeps a script from being loaded. `line` and `column` count from 1."""
+
+    line: Count
+    column: Count
+    message: Text
+    remedy: Text
+    severity: Literal["error", "warning"]
+
+    def __str__(self) -> str:
+        return f"{self.message}: {self.remedy} (line {self.line})"
 
 
 class Load(_ToWorker, frozen=True):
@@ -147,6 +160,12 @@ class Sealed(_FromWorker, frozen=True):
     """The worker has locked itself in; `report` says which layers took. The customer's code has not begun."""
 
     report: Plain
+
+
+class Checked(_FromWorker, frozen=True):
+    """What the static check found, before Loaded or Failed; one message for every 20 findings, none for none."""
+
+    findings: Annotated[list[Finding], Meta(max_length=20)]
 
 
 class Loaded(_FromWorker, frozen=True):
@@ -236,7 +255,7 @@ class Denied(_Broker, frozen=True):
 
 
 FromGateway = Load | News | Call | Stop
-FromWorker = Sealed | Loaded | Failed | Result | Fault | Idle | Log | Notify | Output
+FromWorker = Sealed | Checked | Loaded | Failed | Result | Fault | Idle | Log | Notify | Output
 FromScript = Connect | Open
 FromBroker = Granted | Denied
 Message = FromGateway | FromWorker | FromScript | FromBroker

@@ -2,8 +2,8 @@
 
 It reads, it does not run, and it never raises, whatever the bytes are. It is a courtesy and not the wall: what it lets
 through is confined by the kernel all the same. An `error` keeps the script from being loaded; a `warning` is told and
-goes on. The parser is CPython's own: a file that nests without end costs it a second and some memory, so the worker
-checks after it has been confined.
+goes on. Parser and compiler are CPython's own, and there are files of 256 KiB that cost them seconds and much memory:
+so the worker checks, after it has been confined and within the time for loading.
 
 An import is allowed if the module, or a package around it, is in allowed_imports or in advice.ALWAYS. The parent of an
 allowed module is not: with "os.path" listed, `from os import path` and `import os.path as p` are right, while
@@ -15,16 +15,19 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import re
 import sys
 import warnings
 from collections.abc import Collection, Iterator
 from typing import Literal
 
+from msgspec.structs import replace
+
 from gateway.scripts import advice
-from gateway.scripts.findings import Finding, error, order, warning
+from gateway.scripts.findings import error, order, warning
 from gateway.scripts.hooks import check_class, check_functions
-from gateway.scripts.messages import LONGEST_SOURCE, Functions, escaped
+from gateway.scripts.messages import LONGEST_SOURCE, Finding, Functions, escaped
 
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-_.a-zA-Z0-9]+)")
 _BLANK = re.compile(rb"^[ \t\f]*(?:#|$)")
@@ -74,7 +77,7 @@ class _Unreadable(Exception):
 
     def __init__(self, line: int, column: int, message: str, remedy: str) -> None:
         super().__init__(message)
-        self.finding = error(line, column, escaped(message, 300), remedy)
+        self.finding = error(line, column, message, remedy)
 
 
 def _text(source: bytes) -> str:
@@ -117,14 +120,14 @@ def _tree(text: str) -> tuple[ast.Module, list[Finding]]:
             raise _Unreadable(1, 1, "the script is nested too deeply to be read", "split what is long in it") from None
         except ValueError as fault:
             raise _Unreadable(1, 1, f"the script cannot be read: {fault}", "correct it") from None
-    found = [warning(w.lineno, 0, escaped(f"the compiler says: {w.message}", 300), "correct this line") for w in told]
+    found = [warning(w.lineno, 0, f"the compiler says: {w.message}", "correct this line") for w in told]
     return tree, found
 
 
 def _by_character(finding: Finding, lines: list[str]) -> Finding:
     """The finding with its column counted in characters from 1; the tree counts bytes from 0."""
     before = "".join(lines[finding.line - 1 : finding.line]).encode()[: finding.column]
-    return finding.at_column(len(before.decode("utf-8", "ignore")) + 1)
+    return replace(finding, column=len(before.decode("utf-8", "ignore")) + 1)
 
 
 def _look(tree: ast.Module, allowed: frozenset[str], network: bool, files: bool) -> list[Finding]:
@@ -222,13 +225,19 @@ def _never(*modules: str) -> str:
 def _refused(node: ast.stmt, module: str, allowed: frozenset[str], lenient: bool) -> Finding:
     top = module.partition(".")[0]
     remedy = "add it to allowed_imports"
-    near = difflib.get_close_matches(module, [known for known in allowed if known[0] == module[0]], 1, 0.8)
+    near = _near(module, allowed)
     if top in advice.INSTEAD:
         remedy = advice.INSTEAD[top]
     elif near and top not in sys.stdlib_module_names:
-        remedy = f"did you mean '{near[0]}'? Otherwise add it to allowed_imports"
+        remedy = f"did you mean '{near}'? Otherwise add it to allowed_imports"
     told = warning if lenient else error
     return told(node.lineno, node.col_offset, f"import of '{escaped(module, 100)}' is not allowed", remedy)
+
+
+@functools.lru_cache(maxsize=64)
+def _near(module: str, allowed: frozenset[str]) -> str:
+    alike = [known for known in allowed if known[0] == module[0] and abs(len(known) - len(module)) <= 2]
+    return "".join(difflib.get_close_matches(module, alike, 1, 0.8))
 
 
 def _offline(node: ast.Import | ast.ImportFrom) -> Iterator[Finding]:

@@ -54,6 +54,7 @@ MESSAGES = {
         m.FROM_WORKER_LIMIT,
         [
             m.Sealed({"level": "B", "seccomp": True}),
+            m.Checked([m.Finding(3, 1, "import of 'os' is not allowed", "add it to allowed_imports", "error")]),
             m.Loaded(["on_update"], 0.004),
             m.Failed(RECORD),
             m.Result(1, STATUS, 12_000),

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.scripts.findings import Finding, order
-from gateway.scripts.messages import LONGEST_SOURCE, Functions
+from gateway.scripts.findings import order
+from gateway.scripts.messages import FROM_WORKER_LIMIT, LONGEST_SOURCE, Checked, Finding, FromWorker, Functions
 from gateway.scripts.policy import allows, check
+from gateway.scripts.wire import Receiver, frame
 
 CORPUS = Path(__file__).parent / "corpus"
 EXPECTATION = re.compile(r"# expect: (\d+)(?::(\d+))? (error|warning): (.+)")
@@ -107,6 +108,16 @@ def test_lines_are_counted_as_python_counts_them(newline: str) -> None:
 def test_twenty_thousand_faults_are_all_told() -> None:
     source = b"".join(b"import m%d\n" % number for number in range(15_000)) + HOOK
     assert len(check(source, "a.py", ["math", "mailbox"], "module")) == 15_000
+
+
+def test_names_without_end_are_cut_and_twenty_findings_fit_into_a_frame() -> None:
+    name = "\U0001d4d0\U00020000" * 1000
+    source = f"import {name}.b, {name}.c as d\nclass {name}: ...\ndef on_alert(a, *, {name}): ..."
+    for style in ("class", "module"):
+        found = check(source.encode(), f"{name}.py\n", [name], style, name[1:])  # type: ignore[arg-type]
+        assert found
+        message = Checked([finding for finding in found for _ in range(20)][:20])
+        assert Receiver[FromWorker](FromWorker, FROM_WORKER_LIMIT).feed(frame(message)) == [message]
 
 
 WORDS = [
