@@ -47,13 +47,13 @@ def write():
     """Add the interval to its day's file, and give the files of past days their names."""
     time, directory = datetime.fromtimestamp(began, UTC), Path(settings["directory"])
     if values:
-        day, text = directory / f"{time:%Y-%m-%d}.csv.part", StringIO()
+        day, text = directory / f"{time.date()}.csv.part", StringIO()
         rows = csv.writer(text, lineterminator="\n")
         rows.writerows([] if day.exists() else [HEADER])
         for node, pairs in values.items():
             ppm, sigma = zip(*pairs, strict=True)
             numbers = (fmean(ppm), fmean(sigma), min(ppm), max(ppm))
-            rows.writerow((f"{time:%Y-%m-%dT%H:%MZ}", node, len(ppm), *(f"{number:.3f}" for number in numbers)))
+            rows.writerow((time.isoformat(), node, len(ppm), *(f"{number:.3f}" for number in numbers)))
         with day.open("a") as file:
             file.write(text.getvalue())
         values.clear()

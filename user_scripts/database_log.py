@@ -1,23 +1,23 @@
 """Every measurement as a row of a database: PostgreSQL (which needs `pip install pg8000`), SQLite or InfluxDB.
 
-    - id: database_log
-      type: universal_action
-      parameters:
-        monitored_nodes: [co2_concentration]
-        driver:
-          type: python
-          config:
-            script_path: user_scripts/database_log.py
-            timeout_ms: 15000
-            allowed_imports: [base64, contextlib, datetime, pg8000, sqlite3, ssl, urllib]
-            network: ["db.example.org:5432", "influx.example.org:8086"]
-            file_access: ["/var/lib/spectrophone/log:rw"]
-            python_config:
-              store: postgresql                          # or sqlite, or influxdb; leave out what the others want
-              postgresql: {host: db.example.org, port: 5432, database: lab, user: box, password: "${DB_PASSWORD}"}
-              sqlite: {database: /var/lib/spectrophone/log/measurements.db}
-              influxdb: {url: "https://influx.example.org:8086/write?db=lab", user: box, password: "${DB_PASSWORD}"}
-              batch_s: 10
+- id: database_log
+  type: universal_action
+  parameters:
+    monitored_nodes: [co2_concentration]
+    driver:
+      type: python
+      config:
+        script_path: user_scripts/database_log.py
+        timeout_ms: 15000
+        allowed_imports: [base64, contextlib, datetime, pg8000, sqlite3, ssl, urllib]
+        network: ["db.example.org:5432", "influx.example.org:8086"]
+        file_access: ["/var/lib/spectrophone/log:rw"]
+        python_config:
+          store: postgresql                          # or sqlite, or influxdb; leave out what the others want
+          postgresql: {host: db.example.org, port: 5432, database: lab, user: box, password: "${DB_PASSWORD}"}
+          sqlite: {database: /var/lib/spectrophone/log/measurements.db}
+          influxdb: {url: "https://influx.example.org:8086/write?db=lab", user: box, password: "${DB_PASSWORD}"}
+          batch_s: 10
 """
 
 import sqlite3
@@ -73,7 +73,7 @@ def influxdb(server, batch):
     for _, time, box, node, ppm, sigma, valid in batch:
         value = "" if ppm is None else f",ppm={ppm},sigma_ppm={sigma}"
         ms = round(datetime.fromisoformat(time).timestamp() * 1000)
-        lines.append(f"measurements,box={box},node={node} valid={valid}{value} {ms}")
+        lines.append(f"concentration,box={box},node={node} valid={valid}{value} {ms}")
     login = {"Authorization": "Basic " + b64encode(f"{server['user']}:{server['password']}".encode()).decode()}
     request = Request(server["url"] + "&precision=ms", "\n".join(lines).encode(), login)
     urlopen(request, timeout=server["timeout"], context=tls).close()

@@ -33,9 +33,8 @@ SEVERITIES = ("info", "warning", "critical")
 class EmailAlert(CustomPythonAction):
     def __init__(self, api: GatewayAPI) -> None:
         self.api, self.config = api, api.get_node_config()
-        self.told = {}  # by node: when the last mail about it was written, and how bad it was
+        self.told, self.tried = {}, 0  # told, by node: when the last mail was written, and how bad it was
         self.outbox = []  # mails that wait: when each was written, and the mail
-        self.tried = 0
 
     def on_trigger(self, trigger_type: str, data: dict) -> bool:
         node, now, rank = data["source_node_id"], data["timestamp"], SEVERITIES.index(data["severity"])
@@ -44,7 +43,7 @@ class EmailAlert(CustomPythonAction):
         if not recipients or (rank <= worst and now < when + self.config.get("cool_down_s", 900)):
             return False
         self.told[node] = now, rank
-        self.outbox.append((now, self.mail(recipients, " ppm" if trigger_type == "concentration" else "", data)))
+        self.outbox.append((now, self.mail(", ".join(recipients), data)))
         self.send(now)
         return True
 
@@ -54,16 +53,17 @@ class EmailAlert(CustomPythonAction):
         if self.outbox and now >= self.tried + 60:
             self.send(now)
 
-    def mail(self, recipients: list[str], unit: str, data: dict) -> EmailMessage:
-        mail, node, time = EmailMessage(), data["source_node_id"], datetime.fromtimestamp(data["timestamp"], UTC)
+    def mail(self, recipients: str, data: dict) -> EmailMessage:
+        mail, node, unit = EmailMessage(), data["source_node_id"], " ppm" if data["type"] == "concentration" else ""
         value = "no value" if data["value"] is None else f"{data['value']:.6g}{self.sigma(node, unit)}{unit}"
         mail["Subject"] = f"[{data['severity']}] {node}: {value}"
-        mail["From"], mail["To"], mail["Date"] = self.config["username"], ", ".join(recipients), time
-        mail.set_content(f"{node}: {value}\nThreshold: {data['threshold']:g}{unit}\nTime: {time:%F %T} UTC\n")
+        mail["From"], mail["To"] = self.config["username"], recipients
+        mail["Date"] = datetime.fromtimestamp(data["timestamp"], UTC)
+        mail.set_content(f"{node}: {value}\nThreshold: {data['threshold']:g}{unit}\nTime: {mail['Date']}\n")
         return mail
 
     def sigma(self, node: str, unit: str) -> str:
-        newest = [entry for entry in self.api.get_recent_entries(20) if entry["source_node_id"] == node][:1]
+        newest = [entry for entry in self.api.get_recent_entries(20) if entry["source_node_id"] == node]
         return f" ± {newest[0]['uncertainty_ppm']:.2g}" if unit and newest else ""
 
     def send(self, now: int) -> None:

@@ -16,7 +16,7 @@
             slack: {url: "${SLACK_URL}"}
             teams: {url: "${TEAMS_URL}"}
             discord: {url: "${DISCORD_URL}"}
-            sms: {url: "https://sms.example.org/messages", token: "${SMS_TOKEN}", to: ["+43 660 0000000"]}
+            sms: {url: "https://sms.example.org/messages", headers: {X-Token: "${SMS_TOKEN}"}, to: ["+43 660 0000000"]}
           routes: {info: [discord], warning: [slack, teams], critical: [slack, teams, discord, sms]}
           escalate_after_s: 1800
 
@@ -73,7 +73,7 @@ class MultiChannel(CustomPythonAction):
             raise ConnectionError(f"not told: {'; '.join(faults)}")
 
     def post(self, kind: str, channel: dict, text: str) -> None:
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {channel.get('token', '')}"}
+        headers = {"Content-Type": "application/json"} | channel.get("headers", {})
         request = Request(channel["url"], json.dumps(payload(kind, text, channel)).encode(), headers)
         tls = ssl.create_default_context(cafile=self.config.get("ca_file"))
         urlopen(request, timeout=self.config.get("timeout_s", 4), context=tls).close()
