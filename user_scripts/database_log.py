@@ -1,23 +1,23 @@
 """Every measurement as a row of a database: PostgreSQL (which needs `pip install pg8000`), SQLite or InfluxDB.
+Rows go every batch_s (10) seconds, and wait while the database is away.
 
-- id: database_log
-  type: universal_action
-  parameters:
-    monitored_nodes: [co2_concentration]
-    driver:
-      type: python
-      config:
-        script_path: user_scripts/database_log.py
-        timeout_ms: 15000
-        allowed_imports: [base64, contextlib, datetime, pg8000, sqlite3, ssl, urllib]
-        network: ["db.example.org:5432", "influx.example.org:8086"]
-        file_access: ["/var/lib/spectrophone/log:rw"]
-        python_config:
-          store: postgresql                          # or sqlite, or influxdb; leave out what the others want
-          postgresql: {host: db.example.org, port: 5432, database: lab, user: box, password: "${DB_PASSWORD}"}
-          sqlite: {database: /var/lib/spectrophone/log/measurements.db}
-          influxdb: {url: "https://influx.example.org:8086/write?db=lab", user: box, password: "${DB_PASSWORD}"}
-          batch_s: 10
+    - id: database_log
+      type: universal_action
+      parameters:
+        monitored_nodes: [co2_concentration]
+        driver:
+          type: python
+          config:
+            script_path: user_scripts/database_log.py
+            timeout_ms: 15000
+            allowed_imports: [base64, contextlib, datetime, pg8000, sqlite3, ssl, urllib]
+            network: ["db.example.org:5432", "influx.example.org:8086"]
+            file_access: ["/var/lib/spectrophone/log:rw"]
+            python_config:
+              store: postgresql                          # or sqlite, or influxdb; leave out what the others want
+              postgresql: {host: db.example.org, port: 5432, database: lab, user: box, password: "${DB_PASSWORD}"}
+              sqlite: {database: /var/lib/spectrophone/log/measurements.db}
+              influxdb: {url: "https://influx.example.org:8086/write?db=lab", user: box, password: "${DB_PASSWORD}"}
 """
 
 import sqlite3
@@ -31,7 +31,7 @@ NAMES = ("key", "time", "box", "source_node_id", "concentration_ppm", "uncertain
 TABLE = """CREATE TABLE IF NOT EXISTS measurements (key VARCHAR PRIMARY KEY, time TIMESTAMPTZ, box VARCHAR,
            node VARCHAR, ppm DOUBLE PRECISION, sigma_ppm DOUBLE PRECISION, valid BOOLEAN)"""
 INSERT = "INSERT INTO measurements VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (key) DO NOTHING"
-rows = []  # they wait here while the database is away; one that comes twice changes nothing
+rows = []
 
 
 def initialize(config):
@@ -44,7 +44,7 @@ def on_measurement(measurement):
     rows.append([(measurement["metadata"] | measurement)[name] for name in NAMES])
     del rows[:-10_000]
     if measurement["timestamp"] >= due:
-        due = measurement["timestamp"] + settings["batch_s"]
+        due = measurement["timestamp"] + settings.get("batch_s", 10)
         shutdown()
 
 
@@ -53,7 +53,7 @@ def shutdown():
     try:
         (influxdb if store == "influxdb" else sql)({"timeout": 5} | settings[store], batch)
     except Exception as error:
-        said = error.args[0]["M"] if error.args and isinstance(error.args[0], dict) else error  # PostgreSQL's words
+        said = error.args[0]["M"] if error.args and isinstance(error.args[0], dict) else str(error)  # pg8000's
         raise ConnectionError(f"{len(rows)} row(s) wait for {store}: {said}") from error
     del rows[: len(batch)]
 

@@ -4,13 +4,11 @@ the customer reads when the server refuses, is away, or is slow."""
 from __future__ import annotations
 
 import csv
-import gc
 import json
 import re
 import sqlite3
-import warnings
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +70,8 @@ def test_a_script_is_short_and_the_static_check_finds_nothing(script: Path) -> N
 
 def test_there_are_eight() -> None:
     assert [script.stem for script in SHIPPED] == [
-        "daily_csv", "database_log", "email_alert", "erp_ticket", "led_control", "multi_channel", "predictive", "webhook",
+        "daily_csv", "database_log", "email_alert", "erp_ticket", "led_control", "multi_channel", "predictive",
+        "webhook",
     ]  # fmt: skip
 
 
@@ -205,7 +204,7 @@ def test_a_webhook_is_tried_again_with_the_same_key(server: HttpsServer, authori
 
 
 def test_what_a_webhook_refuses_is_not_tried_again(server: HttpsServer, authority: Authority) -> None:
-    server.answer = Answer(403)
+    server.answer = Answer(403, body=b"who are you?")
     with running(hook_node(server, authority)) as script:
         fault = script.alerted(1234.5).fault
     assert fault.endswith(f"ConnectionError: localhost:{server.port} answers 403 Forbidden")
@@ -242,15 +241,6 @@ def sql_node(postgres: PostgreSQL, directory: Path, password: str = PostgreSQL.p
 
 def ppm_rows(postgres: PostgreSQL) -> list[object]:
     return [row[0] for row in postgres.query("SELECT ppm FROM measurements ORDER BY time")]
-
-
-@contextmanager
-def pg8000_that_fails() -> Iterator[None]:
-    """Where a connection fails, pg8000 leaves its socket to the collector, which says so."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        yield
-        gc.collect()
 
 
 @pytest.fixture
@@ -291,7 +281,7 @@ def test_rows_wait_while_postgresql_is_away(empty: PostgreSQL, tmp_path: Path) -
 
 
 def test_a_login_that_postgresql_refuses_is_told_in_its_words(empty: PostgreSQL, tmp_path: Path) -> None:
-    with pg8000_that_fails(), running(sql_node(empty, tmp_path, "wrong horse")) as script:
+    with running(sql_node(empty, tmp_path, "wrong horse")) as script:
         fault = script.measured(400.0).fault
     assert fault.endswith('1 row(s) wait for postgresql: password authentication failed for user "spectrophone"')
 
@@ -301,7 +291,7 @@ def test_a_slow_postgresql_costs_the_timeout(empty: PostgreSQL, tmp_path: Path) 
     with running(node) as script:
         script.measured(400.0)
     node.options["python_config"]["postgresql"]["timeout"] = 0.5
-    with pg8000_that_fails(), running(node) as script, psycopg.connect(empty.dsn) as other:
+    with running(node) as script, psycopg.connect(empty.dsn) as other:
         other.execute("LOCK TABLE measurements")
         assert "1 row(s) wait for postgresql" in script.measured(401.0).fault
         other.rollback()
@@ -502,7 +492,7 @@ class Erp:
 
     def __call__(self, request: Request) -> Answer:
         if request.headers["Authorization"] != f"Bearer {TOKEN}":
-            return Answer(401)
+            return Answer(401, body=b"who are you?")
         if request.method == "GET":
             assert request.path.endswith(
                 "?reference=lab-42%2Ferp_ticket%2Fconcentration%2Fco2_concentration&status=open"
@@ -561,7 +551,7 @@ def test_an_erp_that_is_away_gets_all_in_order_later(server: HttpsServer, author
 
 def test_what_the_erp_never_takes_keeps_nothing_waiting(server: HttpsServer, authority: Authority, erp: Erp) -> None:
     with running(erp_node(server, authority)) as script:
-        server.answers.append(Answer(422))
+        server.answers.append(Answer(422, body=b"no such project"))
         assert "0 alert(s) wait for the ERP: HTTP Error 422" in script.alerted(1234.5).fault
         assert script.alerted(1250).fault == ""
     assert len(erp.tickets) == 1

@@ -75,8 +75,10 @@ class Node:
 
 
 def pasted(name: str, places: Mapping[str, str] | None = None) -> Node:
-    """The node that the docstring of user_scripts/NAME.py shows, with words replaced one after the other; AssertionError
-    for a word that is not there, and for an environment variable that is left."""
+    """The node that the docstring of user_scripts/NAME.py shows, with words replaced one after the other.
+
+    AssertionError for a word that is not there, and for an environment variable that is left.
+    """
     shown = ast.get_docstring(ast.parse((ROOT / "user_scripts" / f"{name}.py").read_bytes()), clean=False)
     assert shown is not None
     text = textwrap.dedent("\n".join(line for line in shown.splitlines() if line.startswith("    ")))
