@@ -1,0 +1,108 @@
+"""What a worker may use up: memory, files, threads, turns of the processor.
+
+RLIMIT_DATA and RLIMIT_AS count all that a process has, also what it inherited, so both go on top of what the zygote
+had when it was measured. RLIMIT_AS also counts what RLIMIT_DATA does not, shared mappings, and has 16 MiB more for code
+that is loaded later. Pages of memfd, pipes and tmpfs are counted by neither: the filter, RLIMIT_NOFILE and the size of
+the tmpfs bound them.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+THREADS = 8
+"""How many a worker may have, its first one included."""
+
+_CODE_BYTES = 16 << 20
+_DESCRIPTORS, _SIGNALS = 64, 64
+_OUT_OF_MEMORY_SCORE = 800
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What a worker has from the start: its parent, and the parent's VmData and VmSize, in bytes."""
+
+    parent: int
+    data_bytes: int
+    size_bytes: int
+
+
+def measure_baseline() -> Baseline:
+    """This process as the parent of workers. Raises OSError where there is no /proc."""
+    sizes = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    data, size = (int(sizes[name].split()[0]) << 10 for name in ("VmData", "VmSize"))
+    return Baseline(os.getpid(), data, size)
+
+
+def limit_use(base: Baseline, memory_bytes: int, file_bytes: int) -> str:
+    """Set the limits of memory, of a file's size, of descriptors and of all that a worker has no use for.
+
+    What is lower already stays. Raises OSError or ValueError where the kernel refuses.
+    """
+    page = resource.getpagesize()
+    most = {
+        resource.RLIMIT_DATA: -(-(base.data_bytes + memory_bytes) // page) * page,
+        resource.RLIMIT_AS: -(-(base.size_bytes + memory_bytes + _CODE_BYTES) // page) * page,
+        resource.RLIMIT_FSIZE: file_bytes,
+        resource.RLIMIT_NOFILE: _DESCRIPTORS,
+        resource.RLIMIT_SIGPENDING: _SIGNALS,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_MSGQUEUE: 0,
+        resource.RLIMIT_RTPRIO: 0,
+        resource.RLIMIT_NICE: 0,
+    }
+    for limit, value in most.items():
+        _limit(limit, value)
+    return f"{memory_bytes / 2**20:.0f} MiB of memory, {file_bytes / 2**20:.0f} MiB a file"
+
+
+def limit_threads() -> str:
+    """At most THREADS. The kernel counts by user and user namespace: this process must be alone in its own."""
+    _limit(resource.RLIMIT_NPROC, THREADS)
+    return f"{THREADS}"
+
+
+def _limit(limit: int, value: int) -> None:
+    highest = resource.getrlimit(limit)[1]
+    if highest != resource.RLIM_INFINITY:
+        value = min(value, highest)
+    resource.setrlimit(limit, (value, value))
+
+
+def step_back(nice: int) -> str:
+    """Let the measurement go first: lower priority, no pre-emption of others on waking."""
+    os.nice(nice)
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    return f"nice +{nice}, batch"
+
+
+def use_processors(cpus: Sequence[int]) -> str:
+    """Run on these processors only."""
+    os.sched_setaffinity(0, cpus)
+    return ", ".join(map(str, cpus))
+
+
+def die_first() -> None:
+    """When the machine is out of memory, the kernel ends this process before others."""
+    Path("/proc/self/oom_score_adj").write_text(f"{_OUT_OF_MEMORY_SCORE}")
+
+
+def only_descriptors(keep: Sequence[int]) -> None:
+    """Close every descriptor but these."""
+    first = 0
+    for descriptor in sorted(set(keep)):
+        os.closerange(first, descriptor)
+        first = descriptor + 1
+    os.closerange(first, 2**31 - 1)
+
+
+def clean_environment() -> None:
+    """Nothing from outside but language and time zone."""
+    kept = {name: os.environ[name] for name in ("LANG", "LC_ALL", "TZ") if name in os.environ}
+    os.environ.clear()
+    os.environ.update(kept, HOME="/tmp", PATH="")
