@@ -23,9 +23,9 @@ import yaml
 from gateway.actions import records
 from gateway.journal.entry import Entry
 from gateway.scripts import api, policy
-from gateway.scripts.findings import Finding
-from gateway.scripts.guard import Guard, Reach
-from gateway.scripts.messages import Functions, Load, Record
+from gateway.scripts.confine.confine import Plan
+from gateway.scripts.guard import Guard
+from gateway.scripts.messages import Finding, Functions, Load, Record
 from gateway.scripts.worker import Script
 
 ROOT = Path(__file__).parents[2]
@@ -40,12 +40,13 @@ _OPTIONS = {"init_function": "initialize", "update_function": "on_measurement", 
 @dataclass(frozen=True, slots=True)
 class Node:
     """A node as the configuration has it, of either style. `options` are those of the script: the node's parameters in
-    class style, those of the driver `python` in module style."""
+    class style, those of the driver `python` in module style. `source` is the script."""
 
     id: str
     style: str
     options: dict[str, Any]
     parameters: dict[str, Any]
+    source: bytes
 
     def configure(self, **config: Any) -> Node:
         """Change python_config; a ca_file is listed under file_access too."""
@@ -55,22 +56,17 @@ class Node:
         return self
 
     @property
-    def source(self) -> bytes:
-        """The script."""
-        return (ROOT / self.options.get("script_path", self.options.get("python_script_path"))).read_bytes()
-
-    @property
-    def reach(self) -> Reach:
+    def plan(self) -> Plan:
         """What network and file_access allow."""
         files = tuple((path.removesuffix(":rw"), path.endswith(":rw")) for path in self.options.get("file_access", ()))
-        return Reach((), files, bool(self.options.get("network")))
+        return Plan("B", (), files, bool(self.options.get("network")))
 
     def check(self) -> tuple[Finding, ...]:
         """What the static check says of the script under this node."""
         style, name = self.style, self.options.get("python_class_name", "")
-        allowed, reach = self.options.get("allowed_imports", []), self.reach
+        allowed, plan = self.options.get("allowed_imports", []), self.plan
         return policy.check(
-            self.source, self.id, allowed, style, name, _functions(self), network=reach.network, files=bool(reach.files)
+            self.source, self.id, allowed, style, name, _functions(self), network=plan.network, files=bool(plan.files)
         )
 
 
@@ -79,25 +75,29 @@ def pasted(name: str, places: Mapping[str, str] | None = None) -> Node:
 
     AssertionError for a word that is not there, and for an environment variable that is left.
     """
-    shown = ast.get_docstring(ast.parse((ROOT / "user_scripts" / f"{name}.py").read_bytes()), clean=False)
+    source = (ROOT / "user_scripts" / f"{name}.py").read_bytes()
+    shown = ast.get_docstring(ast.parse(source), clean=False)
     assert shown is not None
     text = textwrap.dedent("\n".join(line for line in shown.splitlines() if line.startswith("    ")))
     for word, place in (places or {}).items():
         assert word in text, f"{name}.py does not mention {word}"
         text = text.replace(word, place)
     assert not (left := re.findall(r"\$\{.*?\}", text)), f"{name}.py wants {left}"
-    return node_of(text)
+    node = node_of(text, source)
+    path = node.options.get("script_path", node.options.get("python_script_path"))
+    assert path == f"user_scripts/{name}.py", f"{name}.py tells to load {path}"
+    return node
 
 
-def node_of(text: str) -> Node:
-    """The only node of a list in YAML."""
+def node_of(text: str, source: bytes) -> Node:
+    """The only node of a list in YAML, with this as its script."""
     (shown,) = yaml.safe_load(text)
     parameters = dict(shown["parameters"])
     if shown["type"] == "python_action":
-        return Node(shown["id"], "class", parameters, parameters)
+        return Node(shown["id"], "class", parameters, parameters, source)
     driver = parameters.pop("driver")
     assert (shown["type"], driver["type"]) == ("universal_action", "python")
-    return Node(shown["id"], "module", driver["config"], parameters)
+    return Node(shown["id"], "module", driver["config"], parameters, source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class Running:
         given = api.GatewayAPI(
             config, parameters, monitored=monitored, outputs=load.outputs, readings=self.readings, tell=self._tell
         )
-        self._script = Script(load, Guard(path, self.node.reach, allowed), given)
+        self._script = Script(load, Guard(path, self.node.plan, allowed), given)
         self._script.start()
 
     def measured(self, ppm: float | None, sigma_ppm: float = 0.5, *, after_s: float = 1.0, node: str = "") -> Outcome:
