@@ -1,7 +1,7 @@
 """A customer's exception as a Record: their own file and lines, and nothing of ours.
 
-The exception is the customer's, class, text and all: asking for its text may raise, hang or return rubbish. What raises
-is caught here; what hangs is ended at the deadline of the call, in which this runs.
+The exception is the customer's, class, text and all: asking it anything, isinstance included, may raise, hang or return
+rubbish. What raises is caught here; what hangs is ended at the deadline of the call, in which this runs.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ def describe(exception: BaseException, source: Source, hint: Callable[[BaseExcep
 
 def _describe(exception: BaseException, source: Source, hint: Callable[[BaseException], str], line: int) -> Record:
     frames = _frames(_traceback(exception), source)
-    if isinstance(exception, SyntaxError) and exception.filename == source.path:
-        line = exception.lineno or 0
+    fault: Any = exception
+    if issubclass(type(exception), SyntaxError) and fault.filename == source.path:
+        line = fault.lineno or 0
     elif frames:
         line = frames[-1][0]
     return Record(
@@ -59,16 +60,23 @@ def _describe(exception: BaseException, source: Source, hint: Callable[[BaseExce
         line=line if type(line) is int and line >= 0 else 0,
         file=escaped(source.path),
         frames=frames,
-        hint=escaped(hint(exception)),
+        hint=_hinted(exception, hint),
     )
 
 
 def _single(exception: BaseException) -> BaseException:
-    for _ in range(MOST_FRAMES):
-        if not isinstance(exception, BaseExceptionGroup) or len(exception.exceptions) != 1:
-            break
-        exception = exception.exceptions[0]
-    return exception
+    group: Any = exception
+    while issubclass(type(group), BaseExceptionGroup) and len(group.exceptions) == 1:
+        group = group.exceptions[0]
+    single: BaseException = group
+    return single
+
+
+def _hinted(exception: BaseException, hint: Callable[[BaseException], str]) -> str:
+    try:
+        return escaped(hint(exception))
+    except BaseException:
+        return ""
 
 
 def _traceback(exception: BaseException) -> TracebackType | None:

@@ -14,9 +14,11 @@ import socket
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import FrameType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from gateway.scripts import advice, errors
+from gateway.scripts.confine.confine import Plan
+from gateway.scripts.confine.namespaces import DEVICES
 from gateway.scripts.policy import allows
 
 _PROCESSES = (
@@ -24,12 +26,15 @@ _PROCESSES = (
     *("os.startfile", "pty.spawn"),
 )
 _NETWORKS = ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname", "socket.bind")
+"""Python's own sockets, which are changed to go to the broker (outside.py), say none of these."""
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _OPENERS = frozenset({"pathlib", "tempfile", "codecs", "tokenize", "io", "_pyio"})
 """Modules that open what their caller names."""
 
 _NO_NETWORK = 'network access is only through what is listed: network: ["host:port"]'
 _NO_PROCESS = "no new processes: do the work in the script itself"
+_INSTALL = "correct the name, or install it into the environment that venv_path names"
+_SEALED = "list it in allowed_imports by its full name: here modules are loaded before the worker is sealed (level C)"
 _STARTERS = frozenset(
     {"fork", "forkpty", "system", "popen", "posix_spawn", "posix_spawnp"}
     | {f"{verb}{how}" for verb in ("exec", "spawn") for how in ("l", "le", "lp", "lpe", "v", "ve", "vp", "vpe")}
@@ -44,27 +49,15 @@ class ActionPermissionError(PermissionError):
         self.errno = errno.EACCES
 
 
-class Reach(NamedTuple):
-    """What the kernel lets the worker see: trees that it may read, files and directories given to the script, with
-    whether it may write there, and whether there is any network. The fields of a Plan, by these names.
-    """
-
-    readonly: tuple[str, ...] = ()
-    files: tuple[tuple[str, bool], ...] = ()
-    network: bool = False
-
-    def covers(self, path: str, writing: bool) -> bool:
-        """Whether the file may be opened."""
-        given = any(_under(path, tree) for tree, writable in self.files if writable or not writing)
-        return given or (not writing and any(_under(path, tree) for tree in (*self.readonly, *sys.path)))
-
-
 class Guard:
-    """The guard of one script; `path` is what its frames call the file."""
+    """The guard of one script; `path` is what its frames call the file, `plan` what the kernel lets it reach."""
 
-    def __init__(self, path: str, reach: Reach, allowed_imports: Collection[str]) -> None:
+    def __init__(self, path: str, plan: Plan, allowed_imports: Collection[str]) -> None:
         self._path = path
-        self._reach = reach
+        scratch = (("/tmp", True),) if plan.level in ("A", "B") and plan.scratch_bytes else ()
+        self._files = (*plan.files, *scratch, *((device, True) for device in DEVICES))
+        self._readonly = plan.readonly
+        self._level = plan.level
         self._allowed = frozenset(filter(None, allowed_imports)) | advice.ALWAYS
         self._parts: dict[str, ModuleType] = {}
 
@@ -78,7 +71,7 @@ class Guard:
             "open": self._opened,
             "sqlite3.connect": self._database,
             "ctypes.dlopen": self._library,
-            **dict.fromkeys(_NETWORKS, self._connected),
+            **dict.fromkeys(_NETWORKS, _connected),
             **dict.fromkeys(_PROCESSES, _started),
         }
 
@@ -139,14 +132,14 @@ class Guard:
             self._judge(_absolute(path), writing=True)
 
     def _judge(self, file: str, writing: bool) -> None:
-        if not self._reach.covers(file, writing) and not self._reach.covers(os.path.realpath(file), writing):
+        if not self._covers(file, writing) and not self._covers(os.path.realpath(file), writing):
             verb, entry = ("write", f"{file}:rw") if writing else ("read", file)
             raise ActionPermissionError(f'no permission to {verb} {file}: list it under file_access: ["{entry}"]')
 
-    def _connected(self, *arguments: Any) -> None:
-        how = ", and connect by socket.create_connection, as libraries do" if self._reach.network else ""
-        place = _place(arguments)
-        raise ActionPermissionError(f'no network access to {place}: list it under network: ["{place}"]{how}')
+    def _covers(self, file: str, writing: bool) -> bool:
+        """Whether the file may be opened."""
+        given = any(_under(file, tree) for tree, writable in self._files if writable or not writing)
+        return given or (not writing and any(_under(file, tree) for tree in (*self._readonly, *sys.path)))
 
     def _library(self, name: Any) -> None:
         if name and not allows(self._allowed, "ctypes") and self._asked(frozenset({"ctypes"})):
@@ -171,13 +164,15 @@ class Guard:
             case SystemExit():
                 return "a script is not ended by exit(): use return"
             case ModuleNotFoundError():
-                return "correct the name, or install it into the environment that venv_path names"
+                return _SEALED if self._level == "C" else _INSTALL
             case OSError():
                 return self._denied(exception)
         return ""
 
     def _denied(self, error: OSError) -> str:
-        through = errors.modules(error)
+        said, through = str(error), errors.modules(error)
+        if "file_access" in said or "network" in said:
+            return ""  # the broker has told it
         if error.errno == errno.EFBIG or error.errno == errno.EDQUOT or error.errno == errno.ENOSPC:
             return "the action's disk quota is used up: delete or shorten its files"
         if isinstance(error, socket.gaierror) or ("socket" in through and error.errno in _CLOSED):
@@ -189,9 +184,9 @@ class Guard:
         return _NO_NETWORK if error.errno in _CLOSED and error.filename is None else ""
 
     def _file(self, file: str, closed: bool) -> str:
-        if not self._reach.covers(file, writing=False):
+        if not self._covers(file, writing=False):
             return f'list the file under file_access: ["{file}"], or with ":rw" to write it'
-        if closed and not self._reach.covers(file, writing=True):
+        if closed and not self._covers(file, writing=True):
             return f'it may only be read: list it under file_access: ["{file}:rw"]'
         return ""
 
@@ -206,14 +201,8 @@ def _refusal(module: str, line: int) -> str:
     return f"import of '{module}' is not allowed: {remedy} (line {line})"
 
 
-def _place(arguments: tuple[Any, ...]) -> str:
-    """Host and port of what names them: (socket, address), (host, port, ...) or (host,)."""
-    named = arguments[1] if isinstance(arguments[0], socket.socket) and len(arguments) > 1 else arguments
-    if not isinstance(named, tuple) or not named or not isinstance(named[0], str | bytes):
-        return f"{named!a:.100}"
-    host = named[0].decode(errors="replace") if isinstance(named[0], bytes) else named[0]
-    port = named[1] if len(named) > 1 and isinstance(named[1], int | str) else "PORT"
-    return f"{host}:{port}"
+def _connected(*arguments: Any) -> None:
+    raise ActionPermissionError(_NO_NETWORK)
 
 
 def _started(*arguments: Any) -> None:

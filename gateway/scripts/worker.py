@@ -13,6 +13,7 @@ The result's encoding, the exception's text and all that dies with the call belo
 from __future__ import annotations
 
 import asyncio
+import codecs
 import gc
 import json
 import linecache
@@ -22,13 +23,15 @@ import threading
 import time  # noqa: TID251  -- what a call takes is measured where it runs; there is no Clock behind the walls
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from dataclasses import asdict
 from inspect import signature
 from pathlib import PurePosixPath
 from types import CoroutineType, ModuleType
 from typing import Any
 
-from gateway.scripts import api, errors, policy, rates, wire
-from gateway.scripts.guard import Guard, Reach
+from gateway.scripts import api, errors, outside, policy, rates, wire
+from gateway.scripts.confine.confine import Plan, Report
+from gateway.scripts.guard import Guard
 from gateway.scripts.messages import (
     FROM_GATEWAY_LIMIT,
     LONGEST_VALUE,
@@ -62,26 +65,31 @@ _MODULE_HOOKS = ("on_measurement", "on_alert", "get_status", "shutdown")
 
 Hook = Callable[..., Any]
 
+for _codec in ("utf-8-sig", "unicode_escape", "idna", "latin-1", "ascii"):
+    codecs.lookup(_codec)  # which imports it; behind the walls of level C nothing can be
 
-def serve(rpc_fd: int, report: Plain, reach: Reach) -> None:
+
+def serve(rpc_fd: int, broker_fd: int, report: Report, plan: Plan) -> None:
     """Be a worker on the channel `rpc_fd` until Stop, the end of the channel, or a script that cannot be loaded.
 
-    `report` says which walls stand, `reach` what they leave open, for the wording of errors. Standard output and error
-    are given to the script, line by line. Who calls this ends the process after it by os._exit: the script may have
-    left threads and exit handlers. Raises wire.Violation if the gateway says what it never says.
+    The script's connections come over `broker_fd`. `report` says which walls stand, `plan` what they leave open, for
+    the wording of errors. Standard output and error go out line by line. Who calls this ends the process after it by
+    os._exit: the script may have left threads and exit handlers. Raises wire.Violation if the gateway says what it
+    never says.
     """
     gc.enable()
     sys.stdout, sys.stderr = _lines(1), _lines(2)
+    outside.install(broker_fd, plan.level)
     channel = Channel(rpc_fd)
     try:
-        channel.send(Sealed(report))
+        channel.send(Sealed(asdict(report)))
         load = channel.receive()
         if isinstance(load, Load):
-            runner = _loaded(channel, load, reach)
+            runner = _loaded(channel, load, plan)
             if runner is not None:
                 runner.run()
-    except (BrokenPipeError, ConnectionResetError):
-        return
+    except (BrokenPipeError, ConnectionResetError, MemoryError):
+        return  # the gateway is gone, or the script has taken all memory for good
 
 
 class Channel:
@@ -91,15 +99,16 @@ class Channel:
         self._fd = fd
         self._receiver: wire.Receiver[FromGateway] = wire.Receiver(FromGateway, FROM_GATEWAY_LIMIT, trusted=True)
         self._received: list[FromGateway] = []
+        self._buffer = memoryview(bytearray(_CHUNK))  # kept, so that a script without memory can be called and told so
         self._lock = threading.RLock()
 
     def receive(self) -> FromGateway | None:
         """The next message, waited for; None at the end of the channel."""
         while not self._received:
-            data = os.read(self._fd, _CHUNK)
-            if not data:
+            length = os.readv(self._fd, [self._buffer])
+            if not length:
                 return None
-            self._received = self._receiver.feed(data)[::-1]
+            self._received = self._receiver.feed(bytes(self._buffer[:length]))[::-1]
         return self._received.pop()
 
     def send(self, *messages: Answer) -> None:
@@ -141,7 +150,7 @@ class Script:
         self._load = load
         self._guard = guard
         self._api = given
-        self._async: asyncio.Runner | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._reserve = bytearray(RESERVE)
         self.source = errors.Source(load.path, load.source)
         self.hooks: dict[str, Hook] = {}
@@ -173,7 +182,7 @@ class Script:
         """The Record of an exception that came out of `start` or `call`; `replenish` when it is gone."""
         self._reserve = bytearray()
         line = errors.first_line(self.hooks.get(hook))
-        if isinstance(exception, wire.Unfit):
+        if type(exception) is wire.Unfit:
             return Record("ValueError", escaped(str(exception)), line, escaped(self._load.path))
         return errors.describe(exception, self.source, self._guard.hint, line)
 
@@ -225,10 +234,11 @@ class Script:
         """What a hook returned, or what its coroutine returns; the event loop lives from call to call."""
         if type(value) is not CoroutineType:
             return value
-        if self._async is None:
-            self._async = asyncio.Runner()
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
         coroutine: Coroutine[Any, Any, Any] = value
-        return self._async.run(coroutine)
+        return self._loop.run_until_complete(coroutine)
 
 
 class Runner:
@@ -266,10 +276,10 @@ class Runner:
         return Fault(call.id, record)
 
 
-def _loaded(channel: Channel, load: Load, reach: Reach) -> Runner | None:
+def _loaded(channel: Channel, load: Load, plan: Plan) -> Runner | None:
     """Check and start the script, and tell what became of it; None if it is not to be run."""
     begun = time.monotonic()
-    guard = Guard(load.path, reach, load.allowed_imports)
+    guard = Guard(load.path, plan, load.allowed_imports)
     readings = api.Readings(load.history_capacity)
     given = api.GatewayAPI(
         load.config,
@@ -280,7 +290,7 @@ def _loaded(channel: Channel, load: Load, reach: Reach) -> Runner | None:
         tell=Voice(channel).tell,
     )
     if load.checks:
-        wrong = _checked(channel, load, reach)
+        wrong = _checked(channel, load, plan)
         if wrong is not None:
             channel.send(Failed(wrong))
             return None
@@ -297,7 +307,7 @@ def _loaded(channel: Channel, load: Load, reach: Reach) -> Runner | None:
     return runner
 
 
-def _checked(channel: Channel, load: Load, reach: Reach) -> Record | None:
+def _checked(channel: Channel, load: Load, plan: Plan) -> Record | None:
     """Tell what the static check finds; a Record of all errors if there are any."""
     found = policy.check(
         load.source,
@@ -306,8 +316,8 @@ def _checked(channel: Channel, load: Load, reach: Reach) -> Record | None:
         load.style,
         load.class_name,
         load.functions,
-        network=reach.network,
-        files=bool(reach.files),
+        network=plan.network,
+        files=bool(plan.files),
     )
     for start in range(0, len(found), _FINDINGS):
         channel.send(Checked(list(found[start : start + _FINDINGS])))

@@ -1,0 +1,146 @@
+"""Files by name where no call may take a path (level C): the broker opens them.
+
+`open`, `os.open`, `os.stat` and `os.listdir` ask the broker, and with them pathlib's open, read_text, exists, iterdir
+and the like; TLS reads its authorities through `open`. Nothing can be renamed, removed or made but by opening. What a
+library in C opens itself, such as sqlite3 its database, cannot be had here.
+"""
+
+from __future__ import annotations
+
+import builtins
+import ctypes
+import errno
+import io
+import os
+import ssl
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gateway.scripts.confine.numbers import native
+
+
+def _authorities() -> str:
+    known = ssl.get_default_verify_paths()
+    paths = (known.cafile, known.openssl_cafile, "/etc/ssl/certs/ca-certificates.crt")
+    return next((os.path.realpath(path) for path in paths if path and Path(path).is_file()), paths[-1])
+
+
+AUTHORITIES = _authorities()
+"""The machine's bundle of certificate authorities, found when this module is imported, before any wall is up."""
+_STAT = {
+    "x86_64": struct.Struct("=QQ Q II I 4x Q q q q qQqQqQ 24x"),
+    "aarch64": struct.Struct("=QQ II I I Q 8x q i 4x q qQqQqQ 8x"),
+}
+"""struct stat of the kernel: dev, ino, then nlink and mode (aarch64: mode and nlink), uid, gid, rdev, size, blksize,
+blocks, three times in s and ns. Source: include/uapi of arch/x86 and asm-generic, stat.h."""
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LOAD: Any = ssl._ssl._SSLContext.load_verify_locations  # type: ignore[attr-defined]
+
+
+def fstat(descriptor: int) -> os.stat_result:
+    """os.fstat by fstat(2): the C library's takes a path, an empty one, which the kernel's filter cannot see."""
+    machine = native()
+    if machine is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    layout = _STAT[os.uname().machine]
+    found = ctypes.create_string_buffer(layout.size)
+    if _LIBC.syscall(ctypes.c_long(machine.numbers["fstat"]), ctypes.c_long(descriptor), found) < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    device, inode, one, two, uid, gid, rdev, size, block, blocks, *times = layout.unpack(found.raw)
+    links, mode = (one, two) if os.uname().machine == "x86_64" else (two, one)
+    seconds, fractions = times[::2], times[1::2]
+    exact: dict[str, Any] = {"st_blksize": block, "st_blocks": blocks, "st_rdev": rdev}
+    for name, second, fraction in zip(("st_atime", "st_mtime", "st_ctime"), seconds, fractions, strict=True):
+        exact[name], exact[f"{name}_ns"] = second + fraction * 1e-9, second * 1_000_000_000 + fraction
+    return os.stat_result((mode, inode, device, links, uid, gid, size, *seconds), exact)
+
+
+class Files:
+    """The functions that take the place of those that open files by name."""
+
+    def __init__(self, opened: Callable[[str, int], int]) -> None:
+        self._opened = opened
+        self._open, self._stat, self._listdir = io.open, os.stat, os.listdir
+
+    def install(self) -> None:
+        """From now on."""
+        places: list[Any] = [builtins, io]
+        for place in places:
+            place.open = self.open
+        system: Any = os
+        system.open, system.stat, system.listdir, system.fstat = self.os_open, self.stat, self.listdir, fstat
+        context: Any = ssl.SSLContext
+        context.load_verify_locations = lambda given, *where, **named: self.load_verify_locations(
+            given, *where, **named
+        )
+        context.load_default_certs = lambda given, *_, **__: self.load_verify_locations(given, AUTHORITIES)
+
+    def open(
+        self,
+        file: Any,
+        mode: str = "r",
+        buffering: int = -1,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+        closefd: bool = True,
+        opener: Any = None,
+    ) -> Any:
+        """open: as ever, but the broker opens what is given by name."""
+        by_name = opener is None and not isinstance(file, int)
+        return self._open(
+            file, mode, buffering, encoding, errors, newline, closefd, self._by_name if by_name else opener
+        )
+
+    def os_open(self, path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        """os.open: what is made is for its owner to write and its group to read, whatever `mode` says."""
+        if dir_fd is not None:
+            raise PermissionError(errno.EACCES, "files cannot be opened by dir_fd here: give the whole path")
+        return self._by_name(path, flags)
+
+    def stat(self, path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> os.stat_result:
+        """os.stat: of what can be opened for reading."""
+        if isinstance(path, int):
+            return fstat(path)
+        if dir_fd is not None:
+            return self._stat(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
+        with _Closing(self._by_name(path, os.O_RDONLY)) as opened:
+            return fstat(opened)
+
+    def listdir(self, path: Any = ".") -> list[Any]:
+        """os.listdir."""
+        if isinstance(path, int):
+            return self._listdir(path)
+        with _Closing(self._by_name(path, os.O_RDONLY | os.O_DIRECTORY)) as opened:
+            return self._listdir(opened)
+
+    def load_verify_locations(
+        self, context: Any, cafile: Any = None, capath: Any = None, cadata: str | bytes | None = None
+    ) -> None:
+        """SSLContext.load_verify_locations: `cafile` is read as any file; a directory cannot be searched here."""
+        if cafile is not None:
+            with self.open(cafile, "rb") as stream:
+                text = stream.read().decode("ascii", "ignore")  # between certificates there may be names
+            _LOAD(context, cadata=text)
+        if cadata is not None:
+            _LOAD(context, cadata=cadata)
+
+    def _by_name(self, path: Any, flags: int) -> int:
+        # The current directory is always /.
+        name = os.fsdecode(path)
+        return self._opened(os.path.normpath(name if name.startswith("/") else f"/{name}"), flags)
+
+
+class _Closing:
+    """A descriptor that is closed afterwards."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __enter__(self) -> int:
+        return self._descriptor
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)

@@ -1,0 +1,137 @@
+"""What a script left on the disk: counted, and told when it is too much."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from gateway.scripts import quota
+from gateway.scripts.quota import Quota, Usage, usage
+from tests.support.clock import FakeClock
+
+
+def fill(path: Path, size_bytes: int) -> None:
+    path.write_bytes(b"x" * size_bytes)
+
+
+def test_what_was_there_before_does_not_count(tmp_path: Path) -> None:
+    fill(tmp_path / "old", 300_000)
+    watched = Quota([str(tmp_path)], max_bytes=200_000, max_files=3)
+    assert watched.look() is None
+    fill(tmp_path / "new", 100_000)
+    assert watched.look() is None
+    fill(tmp_path / "more", 200_000)
+    said = watched.look()
+    assert said is not None
+    assert said.startswith("disk quota exceeded: 0.3")
+    assert said.endswith(f"MB in {tmp_path}, 0.2 MB allowed (max_disk_mb)")
+    (tmp_path / "more").unlink()
+    assert watched.look() is None
+
+
+def test_files_and_directories_count(tmp_path: Path) -> None:
+    watched = Quota([str(tmp_path)], max_files=3)
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "c").touch()
+    assert watched.look() is None
+    (tmp_path / "d").symlink_to("/nowhere")
+    assert watched.look() == f"disk quota exceeded: more than 3 files in {tmp_path} (max_files)"
+
+
+def test_a_single_file(tmp_path: Path) -> None:
+    file = tmp_path / "log.csv"
+    watched = Quota([str(file)], max_bytes=50_000)
+    fill(file, 40_000)
+    assert watched.look() is None
+    fill(file, 60_000)
+    assert "disk quota exceeded" in (watched.look() or "")
+
+
+def test_links_lead_nowhere(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    inside.mkdir()
+    outside.mkdir()
+    fill(outside / "large", 500_000)
+    (inside / "directory").symlink_to(outside)
+    (inside / "file").symlink_to(outside / "large")
+    assert usage(str(inside), 10).size_bytes < 100_000
+
+
+def test_a_hole_counts_with_its_length_and_blocks_without_length_count(tmp_path: Path) -> None:
+    with (tmp_path / "hole").open("wb") as file:
+        file.truncate(1 << 30)
+    assert usage(str(tmp_path), 10).size_bytes >= 1 << 30
+
+
+def test_counting_ends(tmp_path: Path) -> None:
+    for number in range(50):
+        (tmp_path / str(number)).touch()
+    assert usage(str(tmp_path), 10).files == 11
+
+
+def test_too_many_files_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quota, "MOST_BEFORE", 2)
+    for number in range(3):
+        (tmp_path / str(number)).touch()
+    with pytest.raises(ValueError, match="holds more than 2 files: give the script a directory of its own"):
+        Quota([str(tmp_path)])
+
+
+def test_directories_too_deep_to_be_listed(tmp_path: Path) -> None:
+    watched = Quota([str(tmp_path)])
+    here = os.open(tmp_path, os.O_RDONLY)
+    opened = [here]
+    for _ in range(20):
+        os.mkdir("d" * 250, dir_fd=here)
+        here = os.open("d" * 250, os.O_RDONLY, dir_fd=here)
+        opened.append(here)
+    for each in opened:
+        os.close(each)
+    said = watched.look()
+    assert said is not None
+    assert said.startswith("disk quota cannot be counted")
+    assert said.endswith("File name too long")
+
+
+def test_what_could_not_be_listed_before_is_none_of_the_scripts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [Usage(0, 1, frozenset({"/data/lost+found"}), "Permission denied")]
+    monkeypatch.setattr(quota, "usage", lambda path, most: found[0])
+    watched = Quota([str(tmp_path)])
+    assert watched.look() is None
+    found[0] = Usage(0, 1, frozenset({"/data/lost+found", "/data/mine"}), "Permission denied")
+    assert watched.look() == "disk quota cannot be counted: /data/mine: Permission denied"
+
+
+def test_a_disk_that_runs_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = [100 << 20]
+    monkeypatch.setattr(quota, "_free_bytes", lambda path: free[0])
+    watched = Quota([str(tmp_path)])
+    free[0] = 70 << 20
+    assert watched.look() is None
+    free[0] = 60 << 20
+    assert watched.look() == f"the disk of {tmp_path} runs full: 62.9 MB free, 67.1 MB must be"
+
+
+def test_a_full_disk_that_did_not_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quota, "_free_bytes", lambda path: 1 << 20)
+    assert Quota([str(tmp_path)]).look() is None
+
+
+def test_it_tells_when_it_is_too_much(tmp_path: Path) -> None:
+    async def main() -> str:
+        clock = FakeClock()
+        watched = Quota([str(tmp_path)], max_bytes=1000)
+        told = asyncio.create_task(watched.exceeded(clock))
+        begun = clock.now_ns
+        while clock.now_ns < begun + 2 * quota.INTERVAL_NS:
+            await asyncio.sleep(0.001)
+        assert not told.done()
+        fill(tmp_path / "large", 100_000)
+        return await asyncio.wait_for(told, 30)
+
+    assert "disk quota exceeded" in asyncio.run(main())
