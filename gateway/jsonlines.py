@@ -83,10 +83,11 @@ FIELDS: dict[str, dict[str, str]] = {
         "rule": "name of the rule",
         "type": "concentration, amplitude, frequency_deviation, data_timeout or custom",
         "severity": "info, warning or critical",
-        "state": "raised or cleared",
-        "value": "what was measured; null for data_timeout",
-        "threshold": "the rule's threshold; seconds for data_timeout",
-        "source": "id of the node that is watched",
+        "state": "raised or cleared; told for what a script has to say in words",
+        "value": "what was measured; null for data_timeout, and for what is told",
+        "threshold": "the rule's threshold; seconds for data_timeout; null for what is told",
+        "source": "id of the node that is watched; of the script's, for what is told",
+        "message": "what is told; empty for others",
     },
     "command": {
         "target": "what was told: laser, relay/fan, led/status, calibration, actions",
@@ -256,6 +257,7 @@ def _alert(alert: Alert) -> dict[str, Any]:
         "value": alert.value,
         "threshold": alert.threshold,
         "source": alert.source,
+        "message": alert.message,
     }
 
 

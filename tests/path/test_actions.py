@@ -51,6 +51,12 @@ def heard(
     return ticks
 
 
+def _checked(directory: Path) -> tuple[build.Config, build.Board]:
+    file = directory / "box.yaml"
+    file.write_text(CONFIGURATION.replace("NODES", ""))
+    return build.accepted(build.prepare(file, {}))
+
+
 def action(name: str, *options: str, monitored: str = "co2") -> str:
     return (
         f"{{id: {name}, type: universal_action, parameters: {{monitored_nodes: [{monitored}], {', '.join(options)}}}}}"
@@ -114,6 +120,15 @@ def test_amplitude_frequency_and_conditions_of_ones_own(tmp_path: Path) -> None:
         ("loud/amplitude/peak", "amplitude", "warning"),
         ("own/some", "custom", "critical"),
     ]
+
+
+def test_what_a_script_tells_is_an_alert_that_stays_nowhere(tmp_path: Path) -> None:
+    path = build.path(*_checked(tmp_path), build.Sound(RATE, 2))
+    said = Command("tell", "notify", {"message": "filter is full", "severity": "warning"}, origin="script:mail")
+    tick = path.tick(SampleBlock(0, 0, RATE, np.zeros((BLOCK, 2), np.float32)), [said])
+    (alert,) = tick.alerts
+    assert (alert.rule, alert.state, alert.message, alert.source) == ("mail/told", "told", "filter is full", "mail")
+    assert (tick.commands, dict(tick.state.alerts)) == ((), {})
 
 
 def test_action_nodes_change_nothing_of_what_is_measured(tmp_path: Path) -> None:

@@ -91,6 +91,30 @@ def test_each_target_is_away_killed_and_slow(tmp_path: Path) -> None:
             assert [{name: entry[name] for name in measured[times[0]]} for entry in entries] == expected
 
 
+def test_a_saved_configuration_moves_thresholds_and_target_and_keeps_the_place(tmp_path: Path) -> None:
+    with HttpsServer(None) as web:
+        file = configuration(tmp_path, {"https_callback": {"callback_url": f"{web.at('127.0.0.1')}/first"}})
+        with gateway(tmp_path, "run", "--config", str(file), "--json") as running:
+            running.wait(lambda: of_web(web), "a first delivery")
+            text = file.read_text()
+            told = text.replace("monitored_nodes:", "concentration_threshold: 10\n        monitored_nodes:")
+            told = told.replace("/first", "/second")
+            assert told != text
+            file.write_text(told)
+            running.wait(lambda: any(request.path == "/second" for request in web.requests), "the new target")
+            alerts = [lambda: [e for r in list(web.requests) for e in r.json["entries"] if e["kind"] == "alert"]]
+            running.wait(alerts[0], "the alert of the new threshold")
+            some = len(running.objects("measurement")) + 5
+            running.wait(lambda: len(running.objects("measurement")) >= some, "measurements")
+            last = running.objects("measurement")[-1]["t_s"]
+            running.wait(lambda: of_web(web)[-1]["t_s"] >= last, "their delivery")
+            (alert,) = {entry["key"]: entry for entry in alerts[0]()}.values()
+            assert (alert["rule"], alert["state"]) == ("https_callback/concentration/co2", "raised")
+            times = [entry["t_s"] for entry in of_web(web)]
+            assert {round(after - before, 6) for before, after in itertools.pairwise(times)} == {EVERY_S}
+            assert running.stop() == 0, running.said()
+
+
 def of_redis(server: RedisServer) -> list[dict[str, Any]]:
     with server.client() as client:
         return once(json.loads(fields["payload"]) for _, fields in client.xrange("spectrophone:lab"))
