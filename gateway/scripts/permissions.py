@@ -120,7 +120,7 @@ def _without_scheme(entry: str) -> str:
     known = {"http": 80, "https": 443, "smtp": 587, "smtps": 465, "postgresql": 5432, "redis": 6379, "mqtt": 1883}
     host = re.split("[/?#]", rest.rpartition("@")[2] if "@" in rest else rest)[0]
     port = re.search(":[0-9]+$", host)
-    if not host or not port and scheme.lower() not in known:
+    if not host or (not port and scheme.lower() not in known):
         return _EXAMPLE.strip('"')
     return host if port else f"{host}:{known[scheme.lower()]}"
 
