@@ -133,7 +133,7 @@ class Script:
             "memory_mb": round(self._memory_bytes / 2**20, 1),
             **self._counts,
             "functions": {self.work.function(hook): meter.as_object() for hook, meter in self._meters.items()},
-            "broken_rules": [] if current is None else [str(finding) for finding in current.findings],
+            "warnings": [] if current is None else [str(finding) for finding in current.findings],
             **self.told.as_object(),
             "script": self._status,
         }
@@ -229,8 +229,9 @@ class Script:
                 self._pauses.reset()
                 self._resume()
                 log.info("%s: %s is loaded anew", self.work.node, self.work.name)
-            for finding in process.findings:
-                log.warning("%s: %s: %s", self.work.node, self.work.name, finding)
+            if anew or self._counts["loads"] == 1:
+                for finding in process.findings:
+                    log.warning("%s: %s: %s", self.work.node, self.work.name, finding)
             if before is not None:
                 self._do(self._retire(before))
         finally:

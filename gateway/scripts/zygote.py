@@ -22,6 +22,7 @@ import signal
 import socket
 import sys
 import time  # noqa: TID251  -- tzset
+import traceback
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -186,7 +187,7 @@ def become(plan: Plan, paths: list[str], descriptors: list[int], base: Baseline)
             code = 0
     except BaseException:
         with suppress(BaseException):
-            sys.excepthook(*sys.exc_info())
+            os.write(2, traceback.format_exc().encode())
     finally:
         os._exit(code)
 
