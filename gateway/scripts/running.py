@@ -252,7 +252,7 @@ class Script:
             await process.load(self._message(source))
             await self._catch_up(process)
         except Stopped as stopped:
-            raise NotLoaded(f"{self.work.name} {stopped.reason}") from None
+            raise NotLoaded(stopped.reason) from None
         except BaseException:
             process.kill("was let go")
             raise
@@ -320,7 +320,7 @@ class Script:
         except Stopped as stopped:
             meter.timeouts += stopped.timeout
             meter.killed += not stopped.timeout
-            self._failed(f"{self.work.name}: {stopped.reason}", hook)
+            self._failed(stopped.reason, hook)
         else:
             return value
         finally:
@@ -348,7 +348,7 @@ class Script:
         if self._stopped:
             return
         self._counts["deaths"] += 1
-        self.problem = f"{self.work.name} {process.reason}"
+        self.problem = process.reason
         log.warning("%s: %s", self.work.node, self.problem)
         pause_s = self._pauses.died(self._clock.monotonic_ns())
         if pause_s:
