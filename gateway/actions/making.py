@@ -75,7 +75,7 @@ def build(
         if settings.driven is None:
             return None, False
         kind = KINDS[settings.driven.type]
-        around = Surroundings(name, box, clock, inbox, *seen[name], _parameters(settings), scripts)
+        around = Surroundings(name, box, clock, inbox, *seen[name], parameters(settings), scripts)
         return kind.make(settings.driven.config, around), kind.durable
 
     made = []
@@ -91,6 +91,6 @@ def build(
     return Actions(made, journal, make, scripts)
 
 
-def _parameters(settings: ActionSettings) -> dict[str, Any]:
+def parameters(settings: ActionSettings) -> dict[str, Any]:
     """A node's own parameters as plain data, without what its driver has for itself."""
     return settings.model_dump(mode="json", include=set(ActionSettings.model_fields) | {"buffer_size"})

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -89,6 +90,8 @@ class Process:
         self.reason = ""
         self.violation = False
         self.report: dict[str, Any] = {}
+        self.load_s = 0.0
+        """What loading took by its own word, without the walls."""
         self.pid = 0
         self.heard = 0
         """Up to which number of the news it has been told."""
@@ -149,7 +152,7 @@ class Process:
         if record is not None:
             self.kill("could not load the script")
             final = record.type in ("check", "SyntaxError", "IndentationError", "TabError")
-            raise NotLoaded(told(record), final=final, findings=tuple(self.findings))
+            raise NotLoaded(told(record), final=final, findings=tuple(self.findings)) from Raised(record)
 
     async def tell(self, news: Sequence[News]) -> None:
         """Hand over news before a call. Raises Stopped, also when it does not take them within LOAD_S."""
@@ -183,6 +186,12 @@ class Process:
         while self.state == "calling":
             with contextlib.suppress(Raised, Stopped):
                 await asyncio.shield(self._waiting)
+
+    async def heard_out(self, seconds: float) -> None:
+        """Return when what it has printed so far has been read, or after so many seconds."""
+        end = self._loop.time() + seconds
+        while self._output >= 0 and self._loop.time() < end and select.select([self._output], [], [], 0)[0]:
+            await asyncio.sleep(0.002)
 
     def kill(self, reason: str, *, timeout: bool = False) -> None:
         """End it now; `reason` is what people are told: a sentence if it is for a `timeout`, else what goes on behind
@@ -328,8 +337,8 @@ class Process:
                 self._arrived()
             case "loading", Checked(findings) if len(self.findings) < _MOST_FINDINGS:
                 self.findings += findings
-            case "loading", Loaded(hooks, _):
-                self.state, self.hooks = "idle", frozenset(hooks)
+            case "loading", Loaded(hooks, seconds):
+                self.state, self.hooks, self.load_s = "idle", frozenset(hooks), seconds
                 self._arrived()
             case "loading", Failed(record):
                 self._arrived(record)
