@@ -27,7 +27,9 @@ from gateway.types import Tick
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A recording and the path it goes through, made of `config`. `notes` is what the user should know, in sentences."""
+    """A recording and the path it goes through, which is made of `config`. `notes` is what the user should know, in
+    sentences.
+    """
 
     inputs: Inputs
     path: Path

@@ -99,7 +99,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     trying = _doing(doings, "try", "run a script on events, confined as in the gateway", _TRY)
     _add_script(trying)
     events = trying.add_mutually_exclusive_group()
-    events.add_argument("--events", type=_count, default=5, metavar="N", help="so many sample measurements; 5 if absent")
+    events.add_argument(
+        "--events", type=_count, default=5, metavar="N", help="so many sample measurements; 5 if absent"
+    )
     events.add_argument("--recording", type=Path, metavar="W", help="what a WAV or FLAC recording gives")
     events.add_argument("--journal", type=Path, metavar="FILE", help="what a journal has")
     trying.add_argument("--from", dest="since", metavar="T", help="of the journal only what came then or later")
@@ -243,7 +245,7 @@ def _summary_in_words(summary: Mapping[str, Any]) -> str:
     loaded = "" if summary["loaded"] else "The script could not be loaded. "
     times = f"p50 {summary['p50_ms']:.2f} ms, p95 {summary['p95_ms']:.2f} ms, longest {summary['max_ms']:.2f} ms"
     walls = f"level {summary['isolation']} ({_LEVELS[summary['isolation']]})"
+    calls = "1 call" if summary["calls"] == 1 else f"{summary['calls']} calls"
     return (
-        f"\n{loaded}{summary['calls']} calls: {outcomes}; {times}; "
-        f"memory at most {summary['peak_memory_mb']:.1f} MB; isolation {walls}"
+        f"\n{loaded}{calls}: {outcomes}; {times}; memory at most {summary['peak_memory_mb']:.1f} MB; isolation {walls}"
     )

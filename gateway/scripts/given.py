@@ -1,10 +1,10 @@
 """What `script check` and `script try` know of an action's node: its parameters, as in a configuration.
 
 They come from a file, `--parameters`, which holds the mapping that stands under `parameters:` of a node, or the node
-itself; without one from the node that the script's docstring shows (as scripts of `script new` and in user_scripts/ do);
-without either the script is taken as it looks, and is allowed nothing. What the file leaves out and the script tells is
-filled in: where the script is, the name of its class, the style. The same settings check it as in the gateway, and
-faults have the line at which they stand, in the script if they stand there.
+itself; without one from the node that the script's docstring shows, as those of `script new` and user_scripts/ do;
+without either the script is taken as it looks, and is allowed nothing. What is left out and the script itself tells is
+filled in: where it is, the name of its class, the style. The settings are those of the gateway, and faults have the
+line at which they stand, in the script if they stand there.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Node:
     def lacking(self) -> tuple[Fault, ...]:
         """What the parameters name and this machine does not have; nothing is said of the board's outputs."""
         inside: Loc = () if self.driven is self.settings else ("driver", "config")
-        verbs: dict[str, tuple[str, ...]] = {name: () for name in self.driven.outputs}
+        verbs: dict[str, tuple[str, ...]] = dict.fromkeys(self.driven.outputs, ())
         found = python.missing(self.driven, verbs)
         return tuple(self.document.fault((*inside, option), message, remedy) for option, message, remedy in found)
 

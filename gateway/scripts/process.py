@@ -190,7 +190,9 @@ class Process:
     async def heard_out(self, seconds: float) -> None:
         """Return when what it has printed so far has been read, or after so many seconds."""
         end = self._loop.time() + seconds
-        while self._output >= 0 and self._loop.time() < end and select.select([self._output], [], [], 0)[0]:
+        while self._output >= 0 and select.select([self._output], [], [], 0)[0]:
+            if self._loop.time() > end:
+                return
             await asyncio.sleep(0.002)
 
     def kill(self, reason: str, *, timeout: bool = False) -> None:
@@ -404,7 +406,9 @@ class Process:
         for _ in range(4):
             with contextlib.suppress(OSError):
                 if data := os.read(self._output, _OUTPUT_CHUNK):
-                    self._print(data + b"\n")
+                    self._print(data)
+        if self._line:
+            self._print(b"\n")
         if self._channel is not None:
             self._loop.remove_reader(self._channel)
             self._loop.remove_writer(self._channel)

@@ -1,5 +1,5 @@
-"""`script new`: a script to begin with, in either style. It says in comments what there is, and passes `script check` and
-`script try` as it stands.
+"""`script new`: a script to begin with, in either style. It says in comments what there is, and passes `script check`
+and `script try` as it stands.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class @CLASS@(CustomPythonAction):
 
     def shutdown(self) -> None:
         """The gateway ends, or a newer version of this file takes over: a second to leave everything in order."""
-        self.api.log_message("info", f"{self.alerts} alerts in all")
+        self.api.log_message("info", f"alerts in all: {self.alerts}")
 '''
 
 _MODULE = '''
@@ -119,7 +119,7 @@ def initialize(config: dict) -> None:
 
 def on_measurement(measurement: dict) -> None:
     """A measurement: concentration_ppm, uncertainty_ppm (one standard deviation), valid, peak_frequency (Hz),
-    peak_amplitude (full scale), source_node_id, timestamp (seconds since 1970), and metadata with what else there is."""
+    peak_amplitude (full scale), source_node_id, timestamp (seconds since 1970), and metadata with all the rest."""
     global near
     ppm = measurement["concentration_ppm"]
     if not measurement["valid"] or ppm is None:  # no light, no sound, or it has just begun
@@ -131,7 +131,7 @@ def on_measurement(measurement: dict) -> None:
 
 
 def on_alert(alert: dict) -> None:
-    """An alert was raised or cleared: alert_type, severity, message, timestamp, and data with state, value, threshold."""
+    """An alert was raised or cleared: alert_type, severity, message, timestamp; data with state, value, threshold."""
     global alerts
     if alert["data"]["state"] == "raised":
         alerts += 1
@@ -145,7 +145,7 @@ def get_status() -> dict:
 
 def shutdown() -> None:
     """The gateway ends, or a newer version of this file takes over: a second to leave everything in order."""
-    api.log_message("info", f"{alerts} alerts in all")
+    api.log_message("info", f"alerts in all: {alerts}")
 '''
 
 

@@ -1,4 +1,4 @@
-"""`script try`: an action runs as it would in the gateway, the same worker behind the same walls, and every call is told.
+"""`script try`: an action runs as in the gateway, the same worker behind the same walls, and every call is told.
 
     initialize    loading the file, `__init__` or initialize included; once more after each worker that was killed
     on_...        what the events make the driver call
@@ -139,6 +139,7 @@ class _Watched(Script):
         self.told = self._heard = _Heard(work, clock, inbox, book)
         self._pauses = _Patient()
         self._book = book
+        self._held_mb: dict[int, float] = {}
 
     def start(self) -> None:
         super().start()
@@ -146,7 +147,9 @@ class _Watched(Script):
 
     async def up(self) -> bool:
         """Whether there is a worker that can be called, waited for."""
-        while self.state == "loading":
+        while True:
+            if self.state != "loading":
+                break
             await asyncio.sleep(_LOOK_S)
         if self.state != "ready" and not self._book.count:
             self._book.told("initialize", "error", None, self.problem, 0.0, 0.0)
@@ -164,12 +167,11 @@ class _Watched(Script):
 
     async def _loaded(self, source: bytes | None) -> Process:
         begin_ns = self._clock.monotonic_ns()
-        self._book.begin()
         try:
             process = await super()._loaded(source)
         except NotLoaded as fault:
             ms = (self._clock.monotonic_ns() - begin_ns) / 1e6
-            self._tell("initialize", _outcome(fault), None, fault.reason, ms, None)
+            self._tell("initialize", _outcome(fault), None, fault.reason, ms, self._candidate)
             raise
         await process.heard_out(_PRINTED_S)
         self._tell("initialize", "ok", None, None, process.load_s * 1e3, process)
@@ -177,7 +179,7 @@ class _Watched(Script):
 
     async def _called(self, process: Process, hook: str, arguments: list[Any], timeout_s: float) -> Any:
         outcome, value, error = "ok", None, None
-        self._book.begin()
+        self._held_mb[process.pid] = 0.0
         begin_ns = self._clock.monotonic_ns()
         try:
             value = await super()._called(process, hook, arguments, timeout_s)
@@ -190,13 +192,16 @@ class _Watched(Script):
             self._tell(hook, outcome, value, error, ms, process)
         return value
 
-    def _tell(
-        self, hook: str, outcome: str, value: Any, error: str | None, ms: float, process: Process | None
-    ) -> None:
+    def _tell(self, hook: str, outcome: str, value: Any, error: str | None, ms: float, process: Process | None) -> None:
         if suppressed := self._heard.rest():
             self._book.log(f"({suppressed} more were suppressed: too many in a short time)")
-        held_mb = self._book.held_mb if process is None else self._weighed(process)
-        self._book.told(hook, outcome, value, error, ms, held_mb)
+        if process is None:
+            self._book.told(hook, outcome, value, error, ms, 0.0)
+            return
+        held_mb = self._weighed(process)
+        self._book.told(
+            hook, outcome, value, error, ms, self._held_mb.get(process.pid, 0.0) if held_mb is None else held_mb
+        )
 
     async def _look(self) -> None:
         """Weigh the worker all the time: one that is killed cannot be weighed afterwards."""
@@ -206,15 +211,15 @@ class _Watched(Script):
                 self._weighed(process)
             await asyncio.sleep(_SAMPLE_S)
 
-    def _weighed(self, process: Process) -> float:
-        """Megabytes that a worker holds now, or held last."""
-        if process.state in ("loading", "idle", "calling"):
-            held_mb = process.memory_bytes() / 2**20
-            more_mb = _more_at_its_most_bytes(process.pid) / 2**20
-            if process.state != "ended":
-                self._book.weigh(held_mb, held_mb + more_mb)
-                return held_mb
-        return self._book.held_mb
+    def _weighed(self, process: Process) -> float | None:
+        """Megabytes that a worker holds now; None for one that has ended."""
+        if process.state not in ("loading", "idle", "calling"):
+            return None
+        held_mb = process.memory_bytes() / 2**20
+        more_mb = _more_at_its_most_bytes(process.pid) / 2**20
+        self._held_mb[process.pid] = max(held_mb, self._held_mb.get(process.pid, 0.0))
+        self._book.peak_mb = max(self._book.peak_mb, held_mb + more_mb)
+        return held_mb
 
 
 class _Book:
@@ -226,9 +231,7 @@ class _Book:
         self._log: list[str] = []
         self._ms: list[float] = []
         self._outcomes: Counter[str] = Counter()
-        self._peak_mb = 0.0
-        self.held_mb = 0.0
-        """The most that the worker was seen to hold during this call."""
+        self.peak_mb = 0.0
 
     def open(self, script: _Watched) -> _Watched:
         """Begin."""
@@ -246,18 +249,9 @@ class _Book:
         """Calls so far."""
         return len(self._ms)
 
-    def begin(self) -> None:
-        """A call begins."""
-        self.held_mb = 0.0
-
     def log(self, line: str) -> None:
         """A line for the log of the call that runs."""
         self._log.append(redact(line, self._secrets))
-
-    def weigh(self, held_mb: float, most_mb: float) -> None:
-        """So much the worker holds, and held at most."""
-        self.held_mb = max(self.held_mb, held_mb)
-        self._peak_mb = max(self._peak_mb, most_mb)
 
     def put(self, command: Command) -> None:
         """See Inbox: what would be done."""
@@ -286,7 +280,7 @@ class _Book:
         p50, p95, most = (ordered[-(-part * last // 100)] if ordered else None for part in (50, 95, 100))
         outcomes = {outcome: self._outcomes[outcome] for outcome in OUTCOMES}
         values = (
-            "summary", self.script.loads > 0, len(ordered), outcomes, p50, p95, most, round(self._peak_mb, 2), isolation
+            "summary", self.script.loads > 0, len(ordered), outcomes, p50, p95, most, round(self.peak_mb, 2), isolation
         )  # fmt: skip
         return dict(zip(SUMMARY, values, strict=True))
 
