@@ -117,12 +117,14 @@ def _node(document: Document, script: Path, text: str) -> Node:
     name, kind = script.stem, ""
     if isinstance(document.data.get("parameters"), dict) and set(document.data) <= _NODE:
         name = str(document.data.get("id", name))
-        kind = str(document.data.get("type", document.data.get("node_type", "")))
+        option = "type" if "type" in document.data else "node_type"
+        kind = str(document.data.get(option, ""))
+        kind = ALIASES.get(kind, kind)
+        if kind not in ("", "python_action", "universal_action"):
+            remedy = "Write python_action, or universal_action"
+            raise ConfigError((document.fault((option,), f"a node {kind} runs no script", remedy),))
         document = _within(document, "parameters")
-    kind = ALIASES.get(kind, kind) or _kind(document.data, text)
-    if kind not in ("python_action", "universal_action"):
-        fault = document.fault(("type",), f"a {kind} runs no script", "Write python_action, or universal_action")
-        raise ConfigError((fault,))
+    kind = kind or _kind(document.data, text)
     completed = replace(document, data=_completed(dict(document.data), kind, script, text))
     settings, faults = validate(completed, _KINDS[kind])
     secrets = document.secrets | secrets_in(settings)
@@ -175,4 +177,5 @@ def _within(document: Document, name: str) -> Document:
         written=inner(document.written),
         texts=inner(document.texts),
         broken=frozenset(loc[1:] for loc in document.broken if loc[:1] == (name,)),
+        faults=tuple(replace(f, loc=f.loc[1:]) if f.loc[:1] == (name,) else f for f in document.faults),
     )

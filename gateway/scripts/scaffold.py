@@ -18,8 +18,10 @@ _HEAD = '''"""@NAME@: say here in one line what this action does.
 Paste its node into the configuration, behind the nodes that it watches, and take out what you do not need:
 
 @NODE@
-Look for faults with `spectrophone script check @PATH@`, and see it at work on sample values with
-`spectrophone script try @PATH@`: both take the node above. docs/writing-actions.md has the rest.
+Look for faults, and see it at work on sample values; both take the node above:
+`spectrophone script check @PATH@`
+`spectrophone script try @PATH@`
+docs/writing-actions.md has the rest.
 """
 '''
 

@@ -63,7 +63,7 @@ async def tried(
     Raises LinkError where no script can run on this machine, and what `entries` raise.
     """
     logging.getLogger("spectrophone").addHandler(logging.NullHandler())  # it is all told otherwise
-    scripts = Scripts(clock, level)
+    scripts = Scripts(clock, level, secrets=node.secrets)
     history = History(node.settings.capacity)
     book = _Book(node.secrets, tell)
 
@@ -115,14 +115,14 @@ class _Heard(Told):
     """What the script says, kept for the call in which it did."""
 
     def __init__(self, work: Work, clock: Clock, inbox: Inbox, book: _Book) -> None:
-        super().__init__(work, clock, inbox)
+        super().__init__(work, clock, inbox, book.secrets)
         self._book = book
 
     def line(self, level: str, text: str) -> None:
         before = self._logs.suppressed
         super().line(level, text)
         if self._logs.suppressed == before:
-            self._book.log(f"{level}: {text}")
+            self._book.log(f"{level}: {self.mask(text)}")
 
     def rest(self) -> int:
         """How many lines and the like were suppressed since this was asked last."""
@@ -163,7 +163,10 @@ class _Watched(Script):
     async def ask(self) -> None:
         """Ask get_status, as the gateway does now and then."""
         if await self.up():
-            await self._ask_status()
+            await super()._ask_status()
+
+    async def _ask_status(self) -> None:
+        """Not now and then: `ask` does."""
 
     async def _loaded(self, source: bytes | None) -> Process:
         begin_ns = self._clock.monotonic_ns()
@@ -226,7 +229,7 @@ class _Book:
     """The calls as they come, and the inbox of a gateway in which nothing is done. Secrets are masked."""
 
     def __init__(self, secrets: frozenset[str], tell: Tell) -> None:
-        self._secrets, self._say = secrets, tell
+        self.secrets, self._say = secrets, tell
         self._script: _Watched | None = None
         self._log: list[str] = []
         self._ms: list[float] = []
@@ -251,7 +254,7 @@ class _Book:
 
     def log(self, line: str) -> None:
         """A line for the log of the call that runs."""
-        self._log.append(redact(line, self._secrets))
+        self._log.append(line)
 
     def put(self, command: Command) -> None:
         """See Inbox: what would be done."""
@@ -270,8 +273,8 @@ class _Book:
         log, self._log = self._log, []
         self._ms.append(round(ms, 3))
         self._outcomes[outcome] += 1
-        shown = None if error is None else redact(error, self._secrets)
-        values = ("call", hook, outcome, _masked(value, self._secrets), shown, self._ms[-1], round(held_mb, 2), log)
+        shown = None if error is None else redact(error, self.secrets)
+        values = ("call", hook, outcome, _masked(value, self.secrets), shown, self._ms[-1], round(held_mb, 2), log)
         self._say(dict(zip(CALL, values, strict=True)))
 
     def summary(self, isolation: str) -> Object:
