@@ -135,6 +135,61 @@ def test_a_call_that_goes_wrong_ends_itself_and_nothing_else(ending: str, level:
     run(main)
 
 
+LIES = {
+    "rubbish": ("os.write(3, b'rubbish' * 9)", "broke the protocol: a frame of"),
+    "half": ("os.write(3, b'\\0\\0'); time.sleep(9)", "on_measurement was stopped after 400 ms"),
+    "early": ("tell(Result(m['id'], 1), Idle(m['id']), Result(m['id'], 2))", "broke the protocol: Result while idle"),
+    "other": ("tell(Result(m['id'] + 1, 1))", "broke the protocol: Result while calling"),
+    "sealed": ("tell(Sealed({}))", "broke the protocol: Sealed while calling"),
+    "flood": ("while True: tell(Log('info', 'x'))", "on_measurement was stopped after 400 ms"),
+    "output": ("while True: os.write(1, b'x' * 9999)", "on_measurement was stopped after 400 ms"),
+    "lines": ("while True: os.write(1, bytes([10, 65]) * 9999)", "on_measurement was stopped after 400 ms"),
+    "deaf": ("os.close(3); time.sleep(9)", "on_measurement was stopped after 400 ms"),
+    "broker": ("os.write(4, b'rubbish' * 9); time.sleep(9)", "broke the protocol"),
+    "deep": ("x = []\n                    for _ in range(10**5): x = [x]\n                    return x", "deep"),
+    "large": ("return 'x' * 10**7", "more than 65536 characters"),
+}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("lie", LIES)
+def test_a_worker_that_lies_or_floods_is_ended_and_the_loop_goes_on(lie: str, level: str) -> None:
+    async def main() -> None:
+        line, told = LIES[lie]
+        source = f"""
+            import os, time
+            from gateway.scripts.messages import Result, Idle, Sealed, Log
+            from gateway.scripts.wire import frame
+            def tell(*messages):
+                os.write(3, b"".join(map(frame, messages)))
+            def on_measurement(m):
+                if m:
+                    {line}
+                return "well"
+        """
+        async with bench(source, level, checks=False, timeout_s=0.4) as b:
+            assert await b.call() == "well"
+            longest = asyncio.create_task(longest_gap())
+            try:
+                reason = await b.failure("on_measurement", {"id": 2})
+            except AssertionError:  # the lie came behind the answer
+                reason = (await b.until(lambda found: found["deaths"], "death"))["last_death"]
+            assert told in reason
+            assert await b.call() == "well"
+            longest.cancel()
+            assert b.script.status()["violations"] == ("protocol" in told)
+
+    run(main)
+
+
+async def longest_gap() -> None:
+    """Fail when the event loop does nothing else for long."""
+    while True:
+        begin = time.perf_counter()
+        await asyncio.sleep(0)
+        assert time.perf_counter() - begin < 1.0
+
+
 def test_shared_memory_is_seen_from_outside() -> None:
     async def main() -> None:
         source = """
@@ -393,7 +448,7 @@ def test_work_between_calls_is_ended() -> None:
         async with bench(source, allowed_imports=("threading",)) as b:
             await b.call()
             found = await b.until(lambda found: found["deaths"], "end of the worker")
-            assert "went on working between calls" in found["problem"]
+            assert "went on working between calls" in found["last_death"]
 
     run(main)
 
