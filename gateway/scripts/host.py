@@ -288,7 +288,7 @@ def packages(allowed: Collection[str], paths: Sequence[str]) -> tuple[str, ...]:
 def _place(name: str, paths: Sequence[str]) -> str:
     """The directory of a package, or the file of a module, of the gateway's own environment; "" for any other."""
     top = name.partition(".")[0]
-    if top in sys.stdlib_module_names or top in ("gateway", "drivers") or not top.isidentifier():
+    if top in sys.stdlib_module_names or top in ("gateway", "drivers", "__main__") or not top.isidentifier():
         return ""
     if any(Path(path, top).exists() or Path(path, f"{top}.py").exists() for path in paths):
         return ""

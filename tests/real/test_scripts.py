@@ -19,9 +19,11 @@ from gateway.scripts.permissions import Grant, Place
 from tests.real.gateway import gateway
 from tests.servers.authority import Authority
 from tests.servers.https import HttpsServer
-from tests.support.scripted import bench, run
+from tests.support.scripted import Bench, bench, run
 
 LEVELS = ("auto", "C")
+LONGEST_GAP_S = 1.0
+"""Far longer than the event loop may be held, on a machine that is busy with other tests, too."""
 CLASS = """
     import json
 
@@ -169,25 +171,27 @@ def test_a_worker_that_lies_or_floods_is_ended_and_the_loop_goes_on(lie: str, le
         """
         async with bench(source, level, checks=False, timeout_s=0.4) as b:
             assert await b.call() == "well"
-            longest = asyncio.create_task(longest_gap())
+            gaps: list[float] = []
+            watching = asyncio.create_task(watch(gaps))
             try:
                 reason = await b.failure("on_measurement", {"id": 2})
             except AssertionError:  # the lie came behind the answer
                 reason = (await b.until(lambda found: found["deaths"], "death"))["last_death"]
             assert told in reason
             assert await b.call() == "well"
-            longest.cancel()
+            watching.cancel()
+            assert max(gaps) < LONGEST_GAP_S
             assert b.script.status()["violations"] == ("protocol" in told)
 
     run(main)
 
 
-async def longest_gap() -> None:
-    """Fail when the event loop does nothing else for long."""
+async def watch(gaps: list[float]) -> None:
+    """How long the event loop did something else, each time."""
     while True:
         begin = time.perf_counter()
-        await asyncio.sleep(0)
-        assert time.perf_counter() - begin < 1.0
+        await asyncio.sleep(0.001)
+        gaps.append(time.perf_counter() - begin)
 
 
 def test_shared_memory_is_seen_from_outside() -> None:
@@ -250,6 +254,41 @@ def test_a_new_version_proves_itself_before_the_old_one_goes() -> None:
             assert await b.call() == 3
 
     run(main)
+
+
+def test_two_hundred_saves_lose_no_alert_and_show_no_broken_version() -> None:
+    async def main() -> None:
+        async with bench("VERSION = 0\ndef on_alert(alert): return [VERSION, alert['n']]") as b:
+            await b.call("on_alert", {"n": -1})
+            seen: list[list[int]] = []
+            saving = asyncio.create_task(save(b))
+            while not saving.done() or len(seen) < 200:
+                seen.append(await b.call("on_alert", {"n": len(seen)}))
+                await asyncio.sleep(0.01)
+            last = "VERSION = 1000\ndef on_alert(alert): return [VERSION, alert['n']]"
+            b.write(last)
+            await b.until(lambda found: b.script._source == last.encode(), "last version")
+            assert await b.call("on_alert", {"n": 0}) == [1000, 0]
+            assert [n for _, n in seen] == list(range(len(seen)))
+            assert all(version % 2 == 0 for version, _ in seen)
+            zygote = next(iter(b.scripts._zygotes.values())).pid
+            await b.until(lambda found: children(zygote) == [found["pid"]], "end of the versions before")
+
+    run(main)
+
+
+async def save(b: Bench) -> None:
+    """Save two hundred versions: the even ones are good, the odd ones are broken in one way or another, or cut off."""
+    for version in range(1, 201):
+        good = f"VERSION = {version}\ndef on_alert(alert): return [VERSION, alert['n']]\n"
+        broken = ("import nothing\n", "raise ValueError\n", "def on_alert(\n", "")[version // 2 % 4]
+        if version % 2 == 0:
+            b.write(good)
+        elif version % 3 == 0:
+            b.file.write_text(good[: version % len(good)])
+        else:
+            b.write(good + broken if broken else "")
+        await asyncio.sleep(1.2 if version % 20 < 2 else 0.02)
 
 
 def test_repeated_failures_pause_and_a_reset_ends_the_pause() -> None:
