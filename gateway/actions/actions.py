@@ -96,7 +96,8 @@ class Actions:
 
     def summary(self) -> str:
         """In words: idle; ok; or what is wrong with the first that has a problem."""
-        problems = [f"{action.name}: {action.problem}" for action in self._actions.values() if action.problem]
+        troubles = ((action.name, action.trouble) for action in self._actions.values())
+        problems = [f"{name}: {trouble}" for name, trouble in troubles if trouble]
         return problems[0] if problems else "ok"
 
 
