@@ -82,7 +82,7 @@ async def sampled(node: Node, count: int, start_ns: int) -> AsyncIterator[Entry]
     """
     settings, numbers = node.settings, counted(1)
     kinds = {name: kind_of(name) for name in settings.monitored_nodes}
-    rising = [_LOWEST + (_HIGHEST - _LOWEST) * i / (count - 1) for i in range(count)] if count > 1 else [_HIGHEST]
+    rising = [_HIGHEST if count == 1 else _LOWEST + (_HIGHEST - _LOWEST) * i / (count - 1) for i in range(count)]
     step_ns = settings.update_interval_ms * 1_000_000
     raised = False
     for i, part in enumerate(rising):
@@ -223,7 +223,7 @@ def _number(value: float | None) -> float:
 
 def _sample(name: str, kind: str, part: float, settings: ActionSettings, t_ns: int) -> Result:
     """A result at `part` of the threshold, with the noise and the frequency of the built-in configuration."""
-    ppm = part * (settings.concentration_threshold or _THRESHOLD_PPM)
+    ppm = round(part * (settings.concentration_threshold or _THRESHOLD_PPM), 3)
     amplitude = part * settings.amplitude_threshold if settings.amplitude_threshold else ppm / PPM_PER_AMPLITUDE
     lock = LockInResult(name, t_ns, LASER_HZ, amplitude, -1e-6, _SIGMA_AMPLITUDE, 30, 1.0)
     match kind:
@@ -247,4 +247,5 @@ def _sample_alert(node: Node, kinds: Mapping[str, str], state: Any, part: float,
     what: Any = "concentration"
     if kinds[source] != "concentration":
         what, limit = "amplitude", settings.amplitude_threshold or limit / PPM_PER_AMPLITUDE
-    return Alert(f"{node.id}/{what}/{source}", what, settings.severity, state, part * limit, limit, source, t_ns)
+    value = float(f"{part * limit:.6g}")
+    return Alert(f"{node.id}/{what}/{source}", what, settings.severity, state, value, limit, source, t_ns)

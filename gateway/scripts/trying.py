@@ -73,18 +73,32 @@ async def tried(
 
     around = Surroundings(node.id, BOX, clock, book, history, Statistics(), node.parameters, scripts)
     try:
+        batches = await _begun(events.batches(node, entries, history))
         isolation = await scripts.level()
         driver = Python(node.driven, around, watched)
         try:
             await driver.start()
             if await book.script.up():
-                await _deliver(driver, book.script, events.batches(node, entries, history))
+                await _deliver(driver, book.script, batches)
                 await book.script.ask()
         finally:
             await driver.close()
     finally:
         await scripts.close()
     return book.summary(isolation)
+
+
+async def _begun(batches: AsyncIterator[list[Entry]]) -> AsyncIterator[list[Entry]]:
+    """The same, when the first is there: what is wrong with events is told before anything runs."""
+    first = await anext(batches, [])
+
+    async def all_of_them() -> AsyncIterator[list[Entry]]:
+        if first:
+            yield first
+        async for batch in batches:
+            yield batch
+
+    return all_of_them()
 
 
 async def _deliver(driver: Python, script: _Watched, batches: AsyncIterator[list[Entry]]) -> None:

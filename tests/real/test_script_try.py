@@ -1,5 +1,5 @@
-"""`script try`, as a customer runs it: real workers behind real walls, on samples, a recording and a journal; each outcome
-once, and the JSON that others build on."""
+"""`script try`, as a customer runs it: real workers behind real walls, on samples, a recording and a journal; each
+outcome once, and the JSON that others build on."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import textwrap
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def test_a_class_on_sample_events_in_json(tmp_path: Path) -> None:
     (trigger,) = found.of("on_trigger")
     assert trigger["result"] is True
     assert trigger["log"][0] == "output relay/fan: on"
-    assert trigger["log"][-1].startswith("notification critical: concentration 920")
+    assert trigger["log"][-1] == "notification critical: concentration 920.0"
     assert found.of("get_status")[0]["result"]["password"] == "********"
     assert found.of("shutdown")[0]["log"] == ["info: over ********"]
     assert all(call["error"] is None and call["ms"] >= 0 and call["memory_mb"] > 0 for call in found.calls)
@@ -160,7 +161,7 @@ class Failing:
     def on_update(self, data):
         global calls
         calls += 1
-        print("call", calls, end="")
+        print("call", calls)
         if calls == 1:
             raise ValueError("no such gas")
         if calls == 2:
@@ -188,13 +189,15 @@ def test_each_outcome_and_a_fresh_worker_after_each_that_was_killed(tmp_path: Pa
     ]  # fmt: skip
     error, refused, timeout = found.of("on_update")[:3]
     assert error["error"] == "on_update failed: mine.py:14: ValueError: no such gas"
-    assert refused["error"].endswith('no permission to read /etc/hostname: list it under file_access: ["/etc/hostname"]')
+    assert refused["error"].endswith(
+        'no permission to read /etc/hostname: list it under file_access: ["/etc/hostname"]'
+    )
     assert refused["error"].startswith("on_update failed: mine.py:16: ")
     assert "was stopped after 300 ms (python_timeout_ms)" in timeout["error"]
-    assert 300 <= timeout["ms"]
+    assert timeout["ms"] >= 300
     assert found.of("on_trigger")[0]["error"] == "mine.py ended itself with status 7"
     assert "returned nan at $.mean" in found.of("get_status")[0]["error"]
-    assert "call 3" in timeout["log"][-1]
+    assert timeout["log"] == ["info: call 3"]
     assert found.summary["outcomes"] == {"ok": 3, "error": 3, "timeout": 1, "killed": 1, "refused": 2}
 
 
@@ -233,26 +236,34 @@ def test_a_script_that_cannot_be_loaded(tmp_path: Path, source: str, outcome: st
 REACHING = """
 import os, socket
 
+ATTACKS = [
+    lambda: os.fork(),
+    lambda: os.kill(1, 9),
+    lambda: open("/etc/shadow").read(),
+    lambda: socket.create_connection(("127.0.0.1", 22)),
+]
+
 def on_measurement(measurement):
-    {}
+    ATTACKS.pop(0)()
 """
 
 
 @pytest.mark.parametrize("level", ["A", "C"])
-@pytest.mark.parametrize(
-    "attack",
-    ["os.fork()", "socket.create_connection(('127.0.0.1', 22))", "open('/etc/shadow').read()", "os.kill(1, 9)"],
-)
-def test_without_the_static_check_the_wall_alone_holds(tmp_path: Path, attack: str, level: str) -> None:
-    if level not in possible():
-        level = probe.probe().level
-    found = tried(tmp_path, REACHING.format(attack), "--events", "1", "--level", level, "--no-static-check")
-    (call,) = found.of("on_measurement")
-    assert call["outcome"] in ("refused", "error", "killed")
-    assert "is not allowed: add it to allowed_imports" not in call["error"]
+def test_without_the_static_check_the_wall_alone_holds(tmp_path: Path, level: str) -> None:
+    level = level if level in possible() else probe.probe().level
+    found = tried(tmp_path, REACHING, "--events", "4", "--level", level, "--no-static-check")
     assert found.of("initialize")[0]["outcome"] == "ok"
     assert found.summary["isolation"] == level
-    assert tried(tmp_path, REACHING.format(attack)).outcomes == [("initialize", "refused")]
+    calls = found.of("on_measurement")
+    assert len(calls) == 4
+    assert {call["outcome"] for call in calls} <= {"refused", "error"}
+    assert not any("add it to allowed_imports" in call["error"] for call in calls)
+
+
+def test_with_the_static_check_the_same_is_not_even_loaded(tmp_path: Path) -> None:
+    found = tried(tmp_path, REACHING)
+    assert found.outcomes == [("initialize", "refused")]
+    assert "import of 'os' is not allowed: add it to allowed_imports (line 2)" in found.calls[0]["error"]
 
 
 def possible() -> tuple[str, ...]:
@@ -281,11 +292,11 @@ def test_a_recording_gives_what_replay_gives(tmp_path: Path) -> None:
     assert found.status == 0
     given = [call["result"] for call in found.of("on_update")]
     assert [value for value, _ in given] == pytest.approx(ppm)
-    assert [b - a for (_, a), (_, b) in zip(given, given[1:], strict=False)] == [1] * (len(ppm) - 1)
+    assert [b - a for (_, a), (_, b) in pairwise(given)] == [1] * (len(ppm) - 1)
     triggers = [call["result"] for call in found.of("on_trigger")]
     assert triggers[0] == [pytest.approx(next(value for value in ppm if value > limit)), "co2_concentration"]
     slow = tried(tmp_path, LISTENING, "--recording", str(file), parameters=parameters + "update_interval_ms: 3000\n")
-    assert 3 <= len(slow.of("on_update")) <= 4
+    assert len(slow.of("on_update")) < len(ppm)
     other = command(tmp_path, "script", "try", str(tmp_path / "mine.py"), "--recording", str(file), "--parameters",
                     _written(tmp_path / "p.yaml", "monitored_nodes: [co2_concentrations]\n"))  # fmt: skip
     assert other.returncode == 2

@@ -53,18 +53,14 @@ def test_a_name_that_cannot_be(name: str, tmp_path: Path, capsys: pytest.Capture
 def test_a_file_that_is_there_stays_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = script(tmp_path / "fan.py", "# mine\n")
     assert main(["script", "new", "fan", "--out", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == (
-        f"spectrophone: {file} is already there. Give another name, or move it away\n"
-    )
+    assert capsys.readouterr().err == (f"spectrophone: {file} is already there. Give another name, or move it away\n")
     assert Path(file).read_text() == "# mine\n"
     assert main(["script", "new", "fan", "--out", str(tmp_path / "none")]) == 1
     assert "cannot be written: No such file or directory. Give another --out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
-def test_a_shipped_script_passes_with_the_node_of_its_docstring(
-    file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_shipped_script_passes_with_the_node_of_its_docstring(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["script", "check", str(file)]) == 0
     assert capsys.readouterr().out == f"{file}: no faults\n"
 
