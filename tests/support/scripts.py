@@ -140,7 +140,9 @@ class Running:
         self._script = Script(load, Guard(path, self.node.plan, allowed), given)
         self._script.start()
 
-    def measured(self, ppm: float | None, sigma_ppm: float = 0.5, *, after_s: float = 1.0, node: str = "") -> Outcome:
+    def measured(
+        self, ppm: float | None, sigma_ppm: float | None = 0.5, *, after_s: float = 1.0, node: str = ""
+    ) -> Outcome:
         """A measurement comes: on_measurement, or the history and on_update; None as `ppm` is an invalid one."""
         self.now_s += after_s
         source = node or self.node.parameters["monitored_nodes"][0]
