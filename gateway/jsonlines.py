@@ -83,10 +83,11 @@ FIELDS: dict[str, dict[str, str]] = {
         "rule": "name of the rule",
         "type": "concentration, amplitude, frequency_deviation, data_timeout or custom",
         "severity": "info, warning or critical",
-        "state": "raised or cleared",
-        "value": "what was measured; null for data_timeout",
-        "threshold": "the rule's threshold; seconds for data_timeout",
-        "source": "id of the node that is watched",
+        "state": "raised or cleared; told for what a script has to say in words",
+        "value": "what was measured; null for data_timeout, and for what is told",
+        "threshold": "the rule's threshold; seconds for data_timeout; null for what is told",
+        "source": "id of the node that is watched; of the script's, for what is told",
+        "message": "what is told; empty for others",
     },
     "command": {
         "target": "what was told: laser, relay/fan, led/status, calibration, actions",
@@ -128,8 +129,9 @@ _INTRODUCTION = """\
 `spectrophone replay` and `spectrophone run --json` print one JSON object a line; nothing else goes to
 standard output. Every object has `kind`, its `node` or `rule`, and `t_s`: seconds from the first sample of
 the recording, lost samples counted, to the end of the record it belongs to. Live objects, and those of a
-recording that knows its date, have `time` as well: ISO 8601 in UTC. Numbers that do not exist are null,
-never NaN. New fields may come; those listed here stay. `command` objects, with what became of each command,
+recording that knows its date, have `time` as well: ISO 8601 in UTC. `replay` of several files, or of a
+directory, adds `file` to every object: the recording it came from, as it was given. Numbers that do not exist are
+null, never NaN. New fields may come; those listed here stay. `command` objects, with what became of each command,
 stand in the journal and in what action nodes deliver, and are not printed. This page is made from the code by
 `make docs`.
 """
@@ -255,6 +257,7 @@ def _alert(alert: Alert) -> dict[str, Any]:
         "value": alert.value,
         "threshold": alert.threshold,
         "source": alert.source,
+        "message": alert.message,
     }
 
 

@@ -17,6 +17,9 @@ from gateway.rules import ParsedRule
 from gateway.state import lasting, renew, restore, text_of
 from gateway.types import Alert, Command, ResonanceResult, Result, SampleBlock, Snapshot, Tick
 
+TELL = "tell"
+"""The target of a Command that is words for people: `message` and `severity`, of who is in its origin."""
+
 
 class Path:
     """The graph, the rules and all alarms of one configuration, with the newest state."""
@@ -59,7 +62,8 @@ class Path:
             if command.target == "path":
                 self._replace(command.args["path"])
         results = self._graph.process(block)
-        alerts = self._alarms.step(results, block.end_ns)
+        told = tuple(_told(command, block.end_ns) for command in commands if command.target == TELL)
+        alerts = (*self._alarms.step(results, block.end_ns), *told)
         self.state = _newer(self.state, results, alerts)
         ours = [*_tunings(results)]
         ours += [command for a in alerts if a.rule in self._rules for command in self._rules[a.rule].commands(a)]
@@ -69,7 +73,7 @@ class Path:
             None if block.utc_ns is None else block.utc_ns + block.end_ns - block.t_ns,
             results,
             alerts,
-            (*(command for command in commands if command.target != "path"), *ours),
+            (*(command for command in commands if command.target not in ("path", TELL)), *ours),
             self.state,
             block.lost_frames,
         )
@@ -81,6 +85,12 @@ class Path:
         self._rules, self._alarms = new._rules, new._alarms
         alerts = {rule: alert for rule, alert in self.state.alerts.items() if rule in self._alarms}
         self.state = Snapshot(self.state.results, MappingProxyType(alerts))
+
+
+def _told(command: Command, t_ns: int) -> Alert:
+    """What a script, or somebody else, has to say, as an alert that is neither raised nor cleared."""
+    node, args = command.origin.partition(":")[2], command.args
+    return Alert(f"{node}/told", "custom", args["severity"], "told", None, None, node, t_ns, args["message"])
 
 
 def _tunings(results: Sequence[Result]) -> Iterator[Command]:
@@ -98,7 +108,7 @@ def _newer(state: Snapshot, results: Sequence[Result], alerts: Sequence[Alert]) 
     for alert in alerts:
         if alert.state == "raised":
             raised[alert.rule] = alert
-        else:
+        elif alert.state == "cleared":
             raised.pop(alert.rule, None)
     newest = {**state.results, **{result.node: result for result in results}}
     return Snapshot(MappingProxyType(newest), MappingProxyType(raised))

@@ -74,6 +74,8 @@ def measurement_line(measurement: Measurement) -> str:
 
 def alert_line(alert: Alert) -> str:
     """An alert as people read it."""
+    if alert.state == "told":
+        return f"{alert.severity.upper()} {alert.source}: {alert.message}"
     value = "" if alert.value is None else f" at {alert.value:g}"
     return f"{alert.severity.upper()} {alert.rule} {alert.state}{value} (threshold {alert.threshold:g})"
 

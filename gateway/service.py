@@ -65,7 +65,9 @@ async def serve(
         for helper in helpers:
             helper.cancel()
         _tell_the_end(parts, everybody, clock)
-        await asyncio.gather(*(sink.close() for sink in everybody), *helpers, return_exceptions=True)
+        others = [sink.close() for sink in everybody if sink is not parts.journal]
+        await asyncio.gather(*others, *helpers, return_exceptions=True)
+        await parts.journal.close()
         parts.inputs.microphone.close()
         parts.outputs.close()
 

@@ -114,7 +114,9 @@ def described(status: Mapping[str, Any]) -> str:
             tone = "no tone" if result["frequency_hz"] is None else f"{result['frequency_hz']:.3f} Hz"
             lines.append(f"  {result['node']}: {tone}")
     lines += [f"  {alert['severity'].upper()} {alert['rule']} since {alert['t_s']:.0f} s" for alert in status["alerts"]]
-    lines += [f"  {_action(action)}" for action in status.get("actions", ())]
+    for action in status.get("actions", ()):
+        lines.append(f"  {_action(action)}")
+        lines += [f"    | {line}" for line in action.get("driver", {}).get("shows", {}).get("lines", ())]
     if problem := status.get("journal", {}).get("problem"):
         lines.append(f"  journal: {problem}")
     lines.append("  " + ", ".join(f"{target} {state}" for target, state in status["outputs"].items()))

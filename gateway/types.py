@@ -269,16 +269,20 @@ Severity = Literal["info", "warning", "critical"]
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A change of a rule's state: `state` is raised or cleared. `value` is None when data are missing."""
+    """A change of a rule's state: `state` is raised or cleared. `value` is None when data are missing.
+
+    `told` is what somebody, a customer's script, has to say in words, `message`: it is not raised, and never cleared.
+    """
 
     rule: str
     type: Trigger
     severity: Severity
-    state: Literal["raised", "cleared"]
+    state: Literal["raised", "cleared", "told"]
     value: float | None
-    threshold: float
+    threshold: float | None
     source: str
     t_ns: int
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,8 +64,10 @@ class Action:
 
     def wants(self, entry: Entry) -> bool:
         """Whether an entry is this node's business: results of its monitored nodes, its own alerts, and those of rules
-        that watch its monitored nodes. What other actions are alerted of is not.
+        that watch its monitored nodes. What other actions are alerted of is not, nor what scripts tell.
         """
+        if entry.kind == "alert" and entry.fields["state"] == "told":
+            return False
         if entry.kind == "alert":
             owner, _, trigger = entry.fields["rule"].partition("/")
             return bool(owner == self.name) if trigger else entry.subject in self._settings.monitored_nodes

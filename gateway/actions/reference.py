@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 
 from gateway import jsonlines
@@ -67,6 +68,34 @@ box grow. Fields may be added under the same schema; one that changes its meanin
 """
 
 
+_CONSUMER = """\
+## A consumer
+
+Each drops repeats by the key; this one reads a Redis stream of one box, whose keys grow:
+
+```python
+import json
+
+import redis
+
+
+def follow(url, stream, use, seen=0, last="0"):
+    \"""Call `use` with every payload, once; keep `seen` and `last` with what you make of them.\"""
+    client = redis.Redis.from_url(url, decode_responses=True)
+    while True:
+        for _, found in client.xread({stream: last}, count=500, block=5000):
+            for last, fields in found:
+                number = int(fields["key"].rpartition("-")[2])
+                if number > seen:
+                    seen = number
+                    use(json.loads(fields["payload"]))
+```
+
+For Kafka see [fleet.md](fleet.md). An HTTPS server gets one POST a batch, `{"schema": ..., "box": ..., "entries":
+[...]}`, with the header Idempotency-Key, FIRSTKEY..LASTKEY: the same for a batch that comes again.
+"""
+
+
 def reference() -> str:
     """The page."""
     parts = [_INTRODUCTION.replace("SCHEMA", SCHEMA)]
@@ -75,18 +104,14 @@ def reference() -> str:
         parts.append(f"### {entry.kind}\n\n```json\n{text}\n```\n")
     parts.append("## Drivers\n")
     for name, kind in DRIVERS.items():
-        parts.append(f"### {name}\n\n{_paragraphs(kind.settings.__doc__ or '')}\n")
+        parts.append(f"### {name}\n\n{(sys.modules[kind.make.__module__].__doc__ or '').strip()}\n")
         if kind.extra:
             parts.append(f"Needs `pip install 'spectrophone[{kind.extra}]'`.\n")
         how = "everything, in order, out of the journal" if kind.durable else "the newest of each node, and every alert"
         parts.append(f"Gets {how}.\n")
         parts += table(kind.settings)
+    parts.append(_CONSUMER)
     return "\n".join(parts)
-
-
-def _paragraphs(text: str) -> str:
-    """A docstring without its indentation."""
-    return "\n".join(line.strip() for line in text.strip().splitlines())
 
 
 def _examples() -> Iterator[Entry]:

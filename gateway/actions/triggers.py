@@ -22,9 +22,15 @@ def alarms(name: str, settings: ActionSettings, kinds: Mapping[str, str], laser_
     """
     for source in settings.monitored_nodes:
         yield from _thresholds(name, settings, source, kinds[source], laser_hz)
+    names: set[str] = set()
     for index, condition in enumerate(settings.triggers):
         try:
             alarm = alarm_of(condition, f"{name}/{name_of(condition)}", kinds, laser_hz)
+            if alarm.rule in names:
+                raise RuleFault(
+                    "when", f"two triggers are called '{name_of(condition)}'", "Give each a `name` of its own"
+                )
+            names.add(alarm.rule)
             if alarm.source not in settings.monitored_nodes:
                 message = f"'{alarm.source}' is not among the monitored_nodes"
                 raise RuleFault("when", message, "Add it there, or write a rule")

@@ -16,7 +16,7 @@ from gateway.journal.store import Store
 
 STAGES = ((10, 1 / 16), (60, 1 / 4), (600, 1 / 2))
 """One measurement in so many seconds, and how much of the time that is covered stays as it is."""
-ROWS = 1000
+ROWS = 2000
 PAGES = 128
 """What is looked at, or given back to the disk, in one slice."""
 

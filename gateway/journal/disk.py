@@ -28,19 +28,19 @@ _SLICE_NS = 20_000_000
 _BATCH = 500
 _FULL = ("the disk is full", "Free some of it, or lower journal.max_mb")
 _BARRED = ("it may not be written", "Mount its disk for writing, and give the service the right to it")
+_SHUT = (
+    "it cannot be opened for writing",
+    "See that its disk is mounted for writing and not full, and give the service the right to its directory",
+)
 _REMEDIES = {
     sqlite3.SQLITE_FULL: _FULL,
-    errno.ENOSPC: _FULL,
     sqlite3.SQLITE_READONLY: _BARRED,
-    errno.EROFS: _BARRED,
-    errno.EACCES: _BARRED,
-    sqlite3.SQLITE_CANTOPEN: (
-        "it cannot be opened",
-        "Give the service the right to its directory, and free some space",
-    ),
+    sqlite3.SQLITE_CANTOPEN: _SHUT,
     sqlite3.SQLITE_BUSY: ("another program keeps it locked", "End that program"),
     sqlite3.SQLITE_IOERR: ("its disk fails", "See whether the disk is full; if it is not, replace the card"),
 }
+_ERRNOS = {errno.ENOSPC: _FULL, errno.EROFS: _BARRED, errno.EACCES: _BARRED}
+_OTHER = ("it cannot be written", "See that its path is right, and its disk sound")
 
 
 class Disk:
@@ -54,6 +54,8 @@ class Disk:
         """What was found wrong with it, and saved."""
         self.committed_ns: int | None = None
         """When something was committed last, monotonic nanoseconds."""
+        self.renewed = 0
+        """How often it was put aside for a new one."""
         self.size_bytes = 0
         self.oldest_ns: int | None = None
         self.last_id = 0
@@ -191,6 +193,7 @@ class Disk:
         self._rescue = None
         when = f"{datetime.fromtimestamp(self._clock.utc_ns() // 1_000_000_000, UTC):%Y%m%dT%H%M%SZ}"
         recovery.set_aside(self.file, when)
+        self.renewed += 1
         log.error("%s: is damaged (%s), and is put aside; a new one begins", self.file, why)
         self._take(Store(self.file))
         self._begin_rescue(f"it was damaged ({why})")
@@ -265,6 +268,8 @@ def _is_damage(error: sqlite3.DatabaseError) -> bool:
 def _sentence(file: Path, error: Exception) -> str:
     if isinstance(error, UsageError):
         return f"{error}. Until then the newest entries are kept in memory"
-    code = error.errno if isinstance(error, OSError) else getattr(error, "sqlite_errorcode", 0) & 0xFF
-    what, remedy = _REMEDIES.get(code or 0, ("it cannot be written", "See to it"))
+    if isinstance(error, OSError):
+        what, remedy = _ERRNOS.get(error.errno or 0, _OTHER)
+    else:
+        what, remedy = _REMEDIES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, _OTHER)
     return f"{file}: {what} ({error}). {remedy}. Until then the newest entries are kept in memory"

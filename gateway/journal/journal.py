@@ -208,15 +208,16 @@ class Journal:
             return
         self._ring.settle(upto)
         for sink, number in moved.items():
-            if self._moved[sink] == number:
+            if self._moved.get(sink) == number:
                 del self._moved[sink]
 
     async def _look_after(self, disk: Disk) -> None:
         """Check the file once, mend it, keep it within its bounds; in slices, between which commits go."""
         if not self._checked and not disk.rescuing:
+            renewed = disk.renewed
             wrong = await asyncio.to_thread(disk.check)
             self._checked = wrong is not None
-            if wrong:
+            if wrong and disk.renewed == renewed:
                 await self._on_thread(disk.renew, wrong)
         while await self._on_thread(disk.rescue):
             pass

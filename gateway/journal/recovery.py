@@ -19,7 +19,7 @@ from gateway.journal.entry import Entry
 from gateway.journal.store import LARGEST
 
 _LEAF = 0x0D
-_NEAR = 256
+_NEAR = 64
 """Pages at either end of the file that are looked at for the newest ids and the cursors."""
 READING = ".reading"
 """The end of the name of a damaged journal that is still to be read."""

@@ -54,6 +54,7 @@ MEASUREMENTS = (
 )
 EVENTS = "SELECT id, time_ns, kind, subject, body FROM event"
 ADD_MEASUREMENT = f"INSERT OR IGNORE INTO measurement VALUES ({', '.join('?' * 16)})"
+SET_CURSOR = "INSERT INTO cursor VALUES (?, ?) ON CONFLICT(sink) DO UPDATE SET id = excluded.id"
 ADD_EVENT = "INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?)"
 
 

@@ -51,7 +51,7 @@ class Store:
             events = [schema.event_row(entry) for entry, row in rows if row is None]
             self._connection.executemany(schema.ADD_EVENT, events)
             new = self._connection.total_changes - names
-            self._connection.executemany("INSERT OR REPLACE INTO cursor VALUES (?, ?)", (cursors or {}).items())
+            self._connection.executemany(schema.SET_CURSOR, (cursors or {}).items())
         return new
 
     def after(self, number: int, limit: int, last: int = LARGEST) -> list[Entry]:

@@ -46,6 +46,7 @@ def alert_payload(alert: Alert, box: str, tick: Tick) -> bytes:
             "value": number(alert.value),
             "threshold": number(alert.threshold),
             "source": alert.source,
+            "message": alert.message,
             "time": iso_utc(tick.utc_of(alert.t_ns)),
             "t_s": alert.t_ns / 1e9,
             "box": box,

@@ -184,7 +184,7 @@ def _alarms(face: Face, topics: Topics) -> dict[str, Component]:
         event = {
             "p": "event",
             "name": "Alarm",
-            "evt_typ": ["raised", "cleared"],
+            "evt_typ": ["raised", "cleared", "told"],
             "stat_t": topics.alarm,
             "ic": "mdi:alarm-light",
         }

@@ -67,6 +67,7 @@ def test_conditions_of_ones_own_are_custom() -> None:
         ("other above 5", "'other' is not among the monitored_nodes"),
         ("nobody above 5", "there is no node 'nobody'"),
         ("co2 over 5", "'co2 over 5' is not a condition"),
+        ("co2 above 5", "two triggers are called 'co2_above_5'"),
     ],
 )
 def test_conditions_that_cannot_be(when: str, said: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -269,7 +270,7 @@ def test_a_disk_that_fails_keeps_all_in_memory_and_tells_once(
             await settled(journal)
         status = journal.status()
         assert (status["waiting"], status["lost"]) == (60, 0)
-        assert "See to it" in status["problem"]
+        assert "it cannot be written" in status["problem"]
         assert len(await all_of(journal, 0)) == 60
         for _ in range(60):
             offer(journal, clock)
@@ -291,8 +292,6 @@ def test_a_disk_that_fails_keeps_all_in_memory_and_tells_once(
 
 
 def test_a_newer_journal_is_refused_and_left_alone(tmp_path: Path) -> None:
-    import sqlite3
-
     file = tmp_path / "box.journal"
     run(file, lambda journal, clock: asyncio.sleep(0))
     with sqlite3.connect(file) as connection:
@@ -307,3 +306,52 @@ def test_a_newer_journal_is_refused_and_left_alone(tmp_path: Path) -> None:
     connection = sqlite3.connect(file)
     assert connection.execute("SELECT count(*) FROM measurement").fetchone() == (0,)
     connection.close()
+
+
+def test_a_journal_that_another_program_locks_is_written_afterwards(tmp_path: Path) -> None:
+    file = tmp_path / "box.journal"
+
+    async def work(journal: Journal, clock: FakeClock) -> None:
+        offer(journal, clock)
+        await settled(journal)
+        other = sqlite3.connect(file, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        for _ in range(11):
+            offer(journal, clock)
+        await settled(journal)
+        assert "another program keeps it locked" in journal.status()["problem"]
+        other.execute("ROLLBACK")
+        other.close()
+        for _ in range(11):
+            offer(journal, clock)
+            await settled(journal)
+        assert (journal.status()["problem"], journal.status()["lost"]) == ("", 0)
+
+    run(file, work)
+    assert len(list(entries_in(file))) == 23
+
+
+def test_a_clock_that_was_behind_an_unreadable_journal_mixes_nothing(tmp_path: Path) -> None:
+    """It could not be read at the start, and has greater ids than were given since: it waits for the next start."""
+    file, hidden, clock = tmp_path / "box.journal", tmp_path / "hidden", FakeClock()
+
+    async def first(journal: Journal, clock: FakeClock) -> None:
+        offer(journal, clock)
+
+    run(file, first, clock)
+    file.rename(hidden)
+    file.mkdir()
+    clock.now_ns -= 86_400 * SECOND_NS
+
+    async def second(journal: Journal, clock: FakeClock) -> None:
+        offer(journal, clock)
+        file.rmdir()
+        hidden.rename(file)
+        for _ in range(11):
+            offer(journal, clock)
+            await settled(journal)
+        assert "the clock was behind it" in journal.status()["problem"]
+        assert journal.status()["waiting"] == 12
+
+    run(file, second, clock)
+    assert len(list(entries_in(file))) == 1
