@@ -44,7 +44,7 @@ class Action:
     ) -> None:
         self.name = name
         self.problem: str | None = None
-        self._settings = settings
+        self.settings = settings
         self._driver = driver
         self.durable = durable
         self._journal = journal
@@ -60,7 +60,7 @@ class Action:
     @property
     def monitored(self) -> tuple[str, ...]:
         """The nodes that it watches."""
-        return self._settings.monitored_nodes
+        return self.settings.monitored_nodes
 
     def wants(self, entry: Entry) -> bool:
         """Whether an entry is this node's business: results of its monitored nodes, its own alerts, and those of rules
@@ -70,8 +70,8 @@ class Action:
             return False
         if entry.kind == "alert":
             owner, _, trigger = entry.fields["rule"].partition("/")
-            return bool(owner == self.name) if trigger else entry.subject in self._settings.monitored_nodes
-        return entry.kind != "command" and entry.subject in self._settings.monitored_nodes
+            return bool(owner == self.name) if trigger else entry.subject in self.settings.monitored_nodes
+        return entry.kind != "command" and entry.subject in self.settings.monitored_nodes
 
     async def start(self) -> None:
         """Begin to deliver. A driver that cannot begin is told in `problem`, and the measurement goes on without it."""
@@ -132,20 +132,15 @@ class Action:
             self._breaker.succeeded()
             self._task = asyncio.create_task(self._run(self._driver, self._queue), name=f"action {self.name}")
 
-    async def configure(self, settings: UniversalActionSettings, driver: ActionDriver | None, *, durable: bool) -> None:
-        """Go on with new settings; with another driver where one is given, or the one there was."""
-        if settings.capacity != self._settings.capacity:
+    def configure(self, settings: UniversalActionSettings) -> None:
+        """Go on with new settings of the same driver."""
+        if settings.capacity != self.settings.capacity:
             self._history = deque(self._history, maxlen=settings.capacity)
-        same = settings.driver == self._settings.driver
-        self._settings = settings
-        if same:
-            return
-        await self.close()
-        if durable != self.durable or driver is None:
-            self._queue = None
-        self._driver, self.durable, self.problem = driver, durable, None
-        self._breaker.succeeded()
-        await self.start()
+        self.settings = settings
+
+    def remember(self, old: Action) -> None:
+        """Take over what another of the same name has seen."""
+        self._history.extend(old._history)
 
     async def close(self) -> None:
         """End, within a second or two; what is not delivered stays in the journal."""
@@ -185,7 +180,7 @@ class Action:
             for wait in waits:
                 wait.cancel()
         self._hurry.clear()
-        self._due_ns = self._clock.monotonic_ns() + self._settings.update_interval_ms * 1_000_000
+        self._due_ns = self._clock.monotonic_ns() + self.settings.update_interval_ms * 1_000_000
 
     async def _deliver(self, driver: ActionDriver, queue: Queue, batch: Sequence[Entry]) -> None:
         """Offer a batch once; if the target does not take it, wait before the next attempt."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.actions.action import Action
-from gateway.actions.driver import ActionDriver
 from gateway.actions.settings import UniversalActionSettings
 from gateway.errors import CommandRefused
 from gateway.journal.journal import Journal
@@ -19,15 +18,15 @@ log = logging.getLogger("spectrophone.actions")
 ACTIONS = "actions"
 ASKED = ("reset",)
 """What people may tell them. "configure" is for a changed configuration (gateway/reload.py) and not among it."""
-Make = Callable[[str, UniversalActionSettings], tuple[ActionDriver | None, bool]]
-"""Makes the driver of a node's settings; and whether it is durable."""
+Make = Callable[[str, UniversalActionSettings], Action]
+"""Makes an action node of its settings."""
 
 
 class Actions:
     """A Sink behind the journal's."""
 
-    def __init__(self, actions: Sequence[Action], journal: Journal, make: Make) -> None:
-        self._actions = {action.name: action for action in actions}
+    def __init__(self, settings: Mapping[str, UniversalActionSettings], journal: Journal, make: Make) -> None:
+        self._actions = {name: make(name, each) for name, each in settings.items()}
         self._journal = journal
         self._make = make
         self._changing: asyncio.Task[None] | None = None
@@ -63,7 +62,7 @@ class Actions:
             action.reset()
 
     def configure(self, settings: Mapping[str, UniversalActionSettings]) -> None:
-        """Go on with these settings, by node; in the background, one change after the other."""
+        """Go on with these nodes and their settings; in the background, one change after the other."""
         before = self._changing
         self._changing = asyncio.get_running_loop().create_task(self._configured(settings, before))
 
@@ -72,13 +71,27 @@ class Actions:
     ) -> None:
         if before is not None:
             await asyncio.wait([before])
+        for name in [name for name in self._actions if name not in settings]:
+            await self._actions.pop(name).close()
         for name, new in settings.items():
             try:
-                driver, durable = self._make(name, new)
-                await self._actions[name].configure(new, driver, durable=durable)
+                await self._configured_one(name, new)
             except Exception:
                 log.exception("%s could not be configured anew", name)
         self._journal.reconfigure(*self._watched())
+
+    async def _configured_one(self, name: str, new: UniversalActionSettings) -> None:
+        """A node of the same driver goes on with it; of another driver, or a new node, is made anew."""
+        old = self._actions.get(name)
+        if old is not None and old.settings.driver == new.driver:
+            old.configure(new)
+            return
+        made = self._make(name, new)
+        if old is not None:
+            await old.close()
+            made.remember(old)
+        self._actions[name] = made
+        await made.start()
 
     def _watched(self) -> tuple[frozenset[str], frozenset[str]]:
         """The nodes whose results somebody watches, and those of them that the journal keeps for somebody."""
@@ -87,7 +100,9 @@ class Actions:
         return everything, frozenset(node for action in actions if action.durable for node in action.monitored)
 
     def summary(self) -> str:
-        """In words: idle; ok; or what is wrong with the first that has a problem."""
+        """In words: none; ok; or what is wrong with the first that has a problem."""
+        if not self._actions:
+            return "none"
         problems = [f"{action.name}: {action.problem}" for action in self._actions.values() if action.problem]
         return problems[0] if problems else "ok"
 

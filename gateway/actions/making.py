@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from gateway.actions.action import Action
-from gateway.actions.actions import Actions, Make
-from gateway.actions.driver import ActionDriver, Surroundings, Verbs
+from gateway.actions.actions import Actions
+from gateway.actions.driver import Surroundings, Verbs
 from gateway.actions.drivers import DRIVERS
 from gateway.actions.settings import ActionSettings, Driver, UniversalActionSettings
 from gateway.actions.triggers import TriggerFault, alarms
@@ -55,19 +55,12 @@ def all_alarms(nodes: Mapping[str, ActionSettings], kinds: Mapping[str, str], la
 
 def build(nodes: Nodes, journal: Journal, clock: Clock, inbox: Inbox, box: str, rng: np.random.Generator) -> Actions:
     """The action nodes, ready to start."""
-    make = _maker(box, clock, inbox)
-    made = []
-    for name, settings in nodes.items():
-        driver, durable = make(name, settings)
-        made.append(Action(name, settings, driver, durable=durable, journal=journal, clock=clock, rng=rng))
-    return Actions(made, journal, make)
 
+    def make(name: str, settings: UniversalActionSettings) -> Action:
+        driver, durable = None, False
+        if settings.driver is not None:
+            kind = DRIVERS[settings.driver.type]
+            driver, durable = kind.make(settings.driver.config, Surroundings(name, box, clock, inbox)), kind.durable
+        return Action(name, settings, driver, durable=durable, journal=journal, clock=clock, rng=rng)
 
-def _maker(box: str, clock: Clock, inbox: Inbox) -> Make:
-    def make(name: str, settings: UniversalActionSettings) -> tuple[ActionDriver | None, bool]:
-        if settings.driver is None:
-            return None, False
-        kind = DRIVERS[settings.driver.type]
-        return kind.make(settings.driver.config, Surroundings(name, box, clock, inbox)), kind.durable
-
-    return make
+    return Actions(nodes, journal, make)

@@ -246,6 +246,27 @@ def test_new_settings_keep_cursor_history_and_driver() -> None:
     asyncio.run(main())
 
 
+def test_nodes_come_and_go_while_others_go_on() -> None:
+    async def main() -> None:
+        first = Target()
+        async with Bench(a=({}, first, True)) as bench:
+            bench.tick(1.0)
+            await settle()
+            bench.targets["b"] = second = Target(), True
+            bench.actions.configure({"a": settings(), "b": settings()})
+            await settle()
+            bench.tick(2.0)
+            await settle()
+            bench.actions.configure({"b": settings()})
+            await settle()
+            bench.tick(3.0)
+            await settle()
+            assert (ppm(first.took), first.closed) == ([1.0, 2.0], 1)
+            assert ppm(second[0].took) == [2.0, 3.0], "a new node begins with what comes from then on"
+
+    asyncio.run(main())
+
+
 def test_reset_of_one_of_all_and_of_none() -> None:
     async def main() -> None:
         async with Bench(a=({}, Target(), True), b=({}, Target(), True)) as bench:
