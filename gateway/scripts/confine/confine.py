@@ -43,8 +43,8 @@ class Plan:
     `readonly` are trees of code and libraries; `files` the files and directories given to the script, with whether it
     may write there, real paths without a symbolic link. `network` says that connected sockets may be passed in.
     `file_bytes` is the most a file may grow to, `scratch_bytes` the size of /tmp (levels A and B; 0: none).
-    `uid` and `gid` are whom a worker of root's becomes. No `cpus`: all of them. `processes` adds a process namespace,
-    which costs a second process. Raises ValueError for paths that can never be given.
+    `uid` and `gid` are whom a worker of root's becomes. No `cpus`: all of them. `processes` adds a process namespace
+    (levels A and B), which costs a second process. Raises ValueError for paths that can never be given.
     """
 
     level: Level
@@ -150,6 +150,10 @@ def confine(plan: Plan, base: Baseline) -> Report:
     _settle(course, plan)
     if plan.level in ("A", "B"):
         _move_out(course, plan, base, as_root)
+    elif plan.scratch_bytes or plan.processes:
+        asked = [what for what, given in (("/tmp", plan.scratch_bytes), ("processes", plan.processes)) if given]
+        said = f"no {' and '.join(asked)} of its own without namespaces"
+        course.steps.append(Step("namespaces", "unsupported", said))
     if as_root:
         course.must("user", lambda: _become(plan.uid or 0, plan.gid or 0))
     else:

@@ -182,8 +182,8 @@ def _why_no_namespaces() -> str:
 def verify(pid: int, level: Level) -> list[str]:
     """What the kernel says of a worker that reported `level` and that does not fit it, in words; nothing if all fits.
 
-    `pid` is Report.pid. A worker is not dumpable, so an ordinary user may not read the numbers of its namespaces; then
-    the mounts and network devices that it sees are judged.
+    `pid` is Report.pid. Landlock leaves no trace that others can read. A worker is not dumpable, so an ordinary user
+    may not read the numbers of its namespaces; the mounts and routes that it has are judged in any case.
     """
     process = Path("/proc", str(pid))
     try:
