@@ -73,7 +73,7 @@ def parts(config: build.Config, journal: Journal, clock: Any) -> Actions:
     """Its action nodes, each with a driver that swallows."""
     rng = np.random.default_rng(1)
 
-    def make(name: str, settings: Any) -> Action:
+    def make(name: str, settings: Any, history: Any) -> Action:
         return Action(name, settings, Swallow(), durable=True, journal=journal, clock=clock, rng=rng)
 
     return Actions(build.actions(config), journal, make)

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.actions.action import Action
-from gateway.actions.settings import UniversalActionSettings
+from gateway.actions.history import History
+from gateway.actions.settings import ActionSettings
 from gateway.errors import CommandRefused
 from gateway.journal.journal import Journal
+from gateway.scripts.host import Scripts
 from gateway.types import Command, Outcome, Tick
 
 log = logging.getLogger("spectrophone.actions")
@@ -18,17 +20,21 @@ log = logging.getLogger("spectrophone.actions")
 ACTIONS = "actions"
 ASKED = ("reset",)
 """What people may tell them. "configure" is for a changed configuration (gateway/reload.py) and not among it."""
-Make = Callable[[str, UniversalActionSettings], Action]
-"""Makes an action node of its settings."""
+Make = Callable[[str, ActionSettings, History | None], Action]
+"""Makes an action node of its settings; of one that was there before, with what that has seen."""
 
 
 class Actions:
     """A Sink behind the journal's."""
 
-    def __init__(self, settings: Mapping[str, UniversalActionSettings], journal: Journal, make: Make) -> None:
-        self._actions = {name: make(name, each) for name, each in settings.items()}
+    def __init__(
+        self, settings: Mapping[str, ActionSettings], journal: Journal, make: Make, scripts: Scripts | None = None
+    ) -> None:
+        """`scripts` is where the drivers' workers come from; they end with the actions."""
+        self._actions = {name: make(name, each, None) for name, each in settings.items()}
         self._journal = journal
         self._make = make
+        self._scripts = scripts
         self._changing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -49,6 +55,8 @@ class Actions:
         if self._changing is not None:
             await asyncio.wait([self._changing])
         await asyncio.gather(*(action.close() for action in self._actions.values()))
+        if self._scripts is not None:
+            await self._scripts.close()
 
     def status(self) -> list[dict[str, Any]]:
         """How each fares."""
@@ -61,14 +69,12 @@ class Actions:
         for action in self._actions.values() if node is None else [self._actions[node]]:
             action.reset()
 
-    def configure(self, settings: Mapping[str, UniversalActionSettings]) -> None:
+    def configure(self, settings: Mapping[str, ActionSettings]) -> None:
         """Go on with these nodes and their settings; in the background, one change after the other."""
         before = self._changing
         self._changing = asyncio.get_running_loop().create_task(self._configured(settings, before))
 
-    async def _configured(
-        self, settings: Mapping[str, UniversalActionSettings], before: asyncio.Task[None] | None
-    ) -> None:
+    async def _configured(self, settings: Mapping[str, ActionSettings], before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await asyncio.wait([before])
         for name in [name for name in self._actions if name not in settings]:
@@ -80,16 +86,15 @@ class Actions:
                 log.exception("%s could not be configured anew", name)
         self._journal.reconfigure(*self._watched())
 
-    async def _configured_one(self, name: str, new: UniversalActionSettings) -> None:
+    async def _configured_one(self, name: str, new: ActionSettings) -> None:
         """A node of the same driver goes on with it; of another driver, or a new node, is made anew."""
         old = self._actions.get(name)
-        if old is not None and old.settings.driver == new.driver:
+        if old is not None and not new.drives_anew(old.settings):
             old.configure(new)
             return
-        made = self._make(name, new)
+        made = self._make(name, new, None if old is None else old.history)
         if old is not None:
             await old.close()
-            made.remember(old)
         self._actions[name] = made
         await made.start()
 
@@ -98,6 +103,10 @@ class Actions:
         actions = self._actions.values()
         everything = frozenset(node for action in actions for node in action.monitored)
         return everything, frozenset(node for action in actions if action.durable for node in action.monitored)
+
+    def isolation(self) -> Mapping[str, Any]:
+        """How well scripts are fenced in, as JSON values; nothing where there is none."""
+        return {} if self._scripts is None else self._scripts.status()
 
     def summary(self) -> str:
         """In words: none; ok; or what is wrong with the first that has a problem."""

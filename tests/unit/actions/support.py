@@ -11,7 +11,8 @@ import numpy as np
 from gateway.actions.action import Action
 from gateway.actions.actions import Actions
 from gateway.actions.driver import ActionDriver
-from gateway.actions.settings import UniversalActionSettings
+from gateway.actions.history import History
+from gateway.actions.settings import ActionSettings, UniversalActionSettings
 from gateway.config.sections import JournalSection
 from gateway.journal.entry import Entry
 from gateway.journal.journal import Journal
@@ -61,10 +62,12 @@ class Bench:
     def nodes(self) -> dict[str, Action]:
         return self.actions._actions
 
-    def made(self, name: str, told: UniversalActionSettings) -> Action:
+    def made(self, name: str, told: ActionSettings, history: History | None) -> Action:
         driver, durable = self.targets.get(name, (Target(), True))
         rng = np.random.default_rng(1)
-        return Action(name, told, driver, durable=durable, journal=self.journal, clock=self.clock, rng=rng)
+        return Action(
+            name, told, driver, durable=durable, journal=self.journal, clock=self.clock, rng=rng, history=history
+        )
 
     async def __aenter__(self) -> Bench:
         await self.journal.start()

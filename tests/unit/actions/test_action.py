@@ -201,12 +201,12 @@ def test_history_is_the_newest_first_and_bounded() -> None:
             for value in range(5):
                 bench.tick(float(value), alerts=[alert("high")])
             node = bench.nodes["tell"]
-            assert ppm(node.history()) == [4.0, 3.0, 2.0]
-            assert ppm(node.history(2)) == [4.0, 3.0]
-            assert node.history(-1) == ()
+            assert ppm(node.history.newest()) == [4.0, 3.0, 2.0]
+            assert ppm(node.history.newest(2)) == [4.0, 3.0]
+            assert node.history.newest(-1) == ()
             assert node.status()["state"] == "idle"
             node.reset()
-            assert node.history() == ()
+            assert node.history.newest() == ()
 
     asyncio.run(main())
 
@@ -240,7 +240,7 @@ def test_new_settings_keep_cursor_history_and_driver() -> None:
             bench.tick(3.0, node="other")
             await settle()
             assert ppm(target.took) == [0.0, 1.0, 2.0, 3.0]
-            assert ppm(bench.nodes["tell"].history()) == [3.0, 2.0]
+            assert ppm(bench.nodes["tell"].history.newest()) == [3.0, 2.0]
             assert (target.started, target.closed) == (1, 0)
 
     asyncio.run(main())
