@@ -19,6 +19,8 @@ log = logging.getLogger("spectrophone.scripts")
 
 KEPT = 100
 """Lines that the status shows."""
+SAID_NS = 10_000_000_000
+"""From one word about lines that were suppressed to the next."""
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -32,6 +34,7 @@ class Told:
         self._lines: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self._counts = {"notifications": 0, "outputs": 0, "refused": 0}
         self._unread = 0
+        self._say_ns = 0
 
     def take(self, message: Log | Notify | Output) -> None:
         """Hand a message of the worker's on, if its rate allows it."""
@@ -45,11 +48,11 @@ class Told:
 
     def line(self, level: str, text: str) -> None:
         """A line for the log and the status. `text` is one line without control characters."""
-        if not self._logs.take(self._clock.monotonic_ns()):
+        now_ns = self._clock.monotonic_ns()
+        if not self._logs.take(now_ns):
             return
-        dropped = self._logs.untold() + self._unread
-        self._unread = 0
-        if dropped:
+        if now_ns >= self._say_ns and (dropped := self._logs.untold() + self._unread):
+            self._unread, self._say_ns = 0, now_ns + SAID_NS
             log.warning("%s: %d lines suppressed: at most %g a second", self._work.node, dropped, rates.LOGS.per_s)
         log.log(_LEVELS[level], "%s: %s", self._work.node, text)
         self._lines.append({"time": iso_utc(self._clock.utc_ns()), "level": level, "text": text})
