@@ -392,8 +392,11 @@ def box_id(config: Config) -> str:
     return config.box.id or host.strip("-")[:64] or "box"
 
 
-def parts(config: Config, board: Board, clock: Clock) -> Parts:
-    """Everything, put together. Raises DeviceError, RecordingError or ConfigError."""
+def parts(config: Config, board: Board, clock: Clock, secrets: frozenset[str] = frozenset()) -> Parts:
+    """Everything, put together. Raises DeviceError, RecordingError or ConfigError.
+
+    `secrets` of the configuration, which scripts may be given, are masked in what these say.
+    """
     heard = sound(config, board)
     cell = simulated_cell(config, heard.rate_hz, heard.channels) if board.simulated else None
     listening = microphone(config, board, clock, cell)
@@ -405,7 +408,7 @@ def parts(config: Config, board: Board, clock: Clock) -> Parts:
     shown = face(config, board)
     inbox = CommandInbox()
     keeping = journal(config, clock)
-    workers = Scripts(clock, config.scripts.level, config.scripts.min_isolation)
+    workers = Scripts(clock, config.scripts.level, config.scripts.min_isolation, secrets)
     told = making.build(actions(config), keeping, clock, inbox, shown.box, np.random.default_rng(), workers)
     doors.append(ActionsOutput(told))
     door = Outputs(doors, config.laser.max_on_s)

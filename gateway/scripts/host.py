@@ -162,9 +162,17 @@ class Scripts:
     """The zygotes of a gateway, and the level of its workers.
 
     `level` "auto" is the best that this machine has; another one is tried instead. Below `least` no script runs.
+    `secrets` are masked in all that scripts say.
     """
 
-    def __init__(self, clock: Clock, level: Literal["auto", "A", "B", "L", "C"] = "auto", least: Level = "C") -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        level: Literal["auto", "A", "B", "L", "C"] = "auto",
+        least: Level = "C",
+        secrets: Collection[str] = (),
+    ) -> None:
+        self.secrets = frozenset(secrets)
         self._clock = clock
         self._wanted, self._least = level, least
         self._found: asyncio.Future[Capabilities] | None = None

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import json
 import logging
 from collections.abc import Coroutine
 from pathlib import Path
@@ -37,6 +38,7 @@ LOOK_NS = 250_000_000
 """How often a script that is called is looked at."""
 IDLE_LOOKS, FILE_LOOKS, STATUS_LOOKS = 8, 2, 40
 """Looks from one to the next at a worker that is idle, at the file, and by get_status."""
+FIRST_STATUS = 4
 STATUS_S, GRACE_S = 2.0, 1.0
 """The longest that get_status and shutdown may take."""
 BUSY, BUSY_LOOKS = 0.2, 3
@@ -64,7 +66,7 @@ class Script:
         self.work = work
         self.problem: str | None = None
         self.reload_problem: str | None = None
-        self.told = Told(work, clock, inbox)
+        self.told = Told(work, clock, inbox, scripts.secrets)
         self._scripts, self._clock, self._newsroom = scripts, clock, newsroom
         self._plan: Plan | None = None
         self._quota: Quota | None = None
@@ -179,7 +181,7 @@ class Script:
             self._look_at_memory(looks)
             if self.work.hot_reload and looks % FILE_LOOKS == 0:
                 await self._look_at_file()
-            if looks % STATUS_LOOKS == 0:
+            if looks % STATUS_LOOKS == FIRST_STATUS:
                 self._do(self._ask_status())
 
     async def _prepare(self) -> None:
@@ -278,12 +280,13 @@ class Script:
     def _not_loaded(self, fault: NotLoaded, anew: bool) -> None:
         if self._stopped:
             return
+        reason = self.told.mask(fault.reason)
         if anew:
-            self.reload_problem = fault.reason
-            log.error("%s: %s (the version before goes on)", self.work.node, fault.reason)
+            self.reload_problem = reason
+            log.error("%s: %s (the version before goes on)", self.work.node, reason)
             return
-        self.problem = fault.reason
-        log.error("%s: %s", self.work.node, fault.reason)
+        self.problem = reason
+        log.error("%s: %s", self.work.node, reason)
         self._given_up, self._unloadable = fault.final, True
         if not fault.final:
             self._pause(self._pauses.not_loaded())
@@ -316,7 +319,7 @@ class Script:
             value = await process.call(hook, arguments, news, timeout_s)
         except Raised as raised:
             meter.errors += 1
-            self._failed(f"{self.work.function(hook)} failed: {told(raised.record)}", hook)
+            self._failed(self.told.mask(f"{self.work.function(hook)} failed: {told(raised.record)}"), hook)
         except Stopped as stopped:
             meter.timeouts += stopped.timeout
             meter.killed += not stopped.timeout
@@ -445,7 +448,8 @@ class Script:
             return
         async with self._calls:
             try:
-                self._status = await self._called(process, "get_status", [], min(STATUS_S, self.work.timeout_s))
+                said = await self._called(process, "get_status", [], min(STATUS_S, self.work.timeout_s))
+                self._status = json.loads(self.told.mask(json.dumps(said)))
             except Failure as fault:
                 self._status = {"error": fault.reason}
 

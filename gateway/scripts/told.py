@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Collection
 from typing import Any
 
 from gateway.clock import Clock
+from gateway.config.redact import redact
 from gateway.errors import CommandRefused
 from gateway.ports import Inbox
 from gateway.scripts import rates
@@ -27,7 +29,7 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 class Told:
     """What one script has said, and the way on for it."""
 
-    def __init__(self, work: Work, clock: Clock, inbox: Inbox) -> None:
+    def __init__(self, work: Work, clock: Clock, inbox: Inbox, secrets: Collection[str] = ()) -> None:
         self._work, self._clock, self._inbox = work, clock, inbox
         self._logs, self._notifications = Bucket(rates.LOGS), Bucket(rates.NOTIFICATIONS)
         self._outputs = Bucket(rates.OUTPUTS)
@@ -35,6 +37,11 @@ class Told:
         self._counts = {"notifications": 0, "outputs": 0, "refused": 0}
         self._unread = 0
         self._say_ns = 0
+        self._secrets = secrets
+
+    def mask(self, text: str) -> str:
+        """The text without secrets of the configuration, which a script may know and others may not."""
+        return redact(text, self._secrets)
 
     def take(self, message: Log | Notify | Output) -> None:
         """Hand a message of the worker's on, if its rate allows it."""
@@ -51,6 +58,7 @@ class Told:
         now_ns = self._clock.monotonic_ns()
         if not self._logs.take(now_ns):
             return
+        text = self.mask(text)
         if now_ns >= self._say_ns and (dropped := self._logs.untold() + self._unread):
             self._unread, self._say_ns = 0, now_ns + SAID_NS
             log.warning("%s: %d lines suppressed: at most %g a second", self._work.node, dropped, rates.LOGS.per_s)
@@ -69,7 +77,7 @@ class Told:
 
     def _notify(self, text: str, severity: str) -> None:
         if self._notifications.take(self._clock.monotonic_ns()):
-            args = {"message": text, "severity": severity}
+            args = {"message": self.mask(text), "severity": severity}
             self._counts["notifications"] += self._put(Command(TELL, "notify", args, self._origin))
 
     def _output(self, name: str, value: bool | float | str) -> None:
