@@ -5,11 +5,15 @@ come again where its answer was lost, as it was and in the same order; a consume
 seen before.
 
 - `stream`: XADD to the one stream `channel_or_prefix`, so that the order holds across kinds. The fields are `key`,
-  `kind`, `node` (what it is of), `time` and `payload`, the JSON object. The stream is cut at about `max_len` entries.
+  `kind`, `node` (what it is of), `time` and `payload`, the JSON object. The stream is cut at about `max_len` entries,
+  by a command of its own: the length that XADD's MAXLEN leaves in the server's log made it cut too much when it read
+  back a log whose end a crash had torn (seen with 7.0.15).
 - `pub_sub`: PUBLISH of the JSON object to the channel `channel_or_prefix`, a message per entry. Redis keeps none of
   them: a subscriber that is away misses what comes.
 - `key_value`: SET of the newest JSON object, under PREFIX:NODE, PREFIX:alert:RULE and PREFIX:command:TARGET. The key is
   gone `expiry_seconds` after it was set, save that of an alert that is raised: it stays until the alert is cleared.
+
+A user of the server needs `+multi +exec`, `+xadd +xtrim`, `+publish` or `+set`, and `+select` for another database.
 
 The connection is the library's, for its handshake and parser; its pool, time-outs and retries are not used. Whatever
 goes wrong, a connection is never used again: an answer that is still under way would be taken for the next one's.
@@ -243,11 +247,12 @@ class RedisDriver:
         settings, box = self._settings, self._box
         match settings.mode:
             case "stream":
-                cut: Command = ("MAXLEN", "~", settings.max_len, "*")
                 for entry in batch:
                     about = ("key", key(entry, box), "kind", entry.kind, "node", entry.subject)
                     time = entry.fields.get("time") or ""
-                    yield ("XADD", self._name(entry), *cut, *about, "time", time, "payload", text(entry, box))
+                    yield ("XADD", self._name(entry), "*", *about, "time", time, "payload", text(entry, box))
+                for name in dict.fromkeys(map(self._name, batch)):
+                    yield ("XTRIM", name, "MAXLEN", "~", settings.max_len)
             case "pub_sub":
                 for entry in batch:
                     yield ("PUBLISH", self._name(entry), text(entry, box))

@@ -1,1 +1,1 @@
-"""The customer's Python: a process of its own that is confined before its first line runs."""
+"""Customers' Python: loaded, confined, called."""

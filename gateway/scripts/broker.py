@@ -42,8 +42,8 @@ MOST_WAITING = 64
 _AT_ONCE = 4
 _SENTENCE = 1000
 """Characters of a refusal."""
-_BUFFER = 16 * 1024
-"""Bytes of answers that a worker has not taken (the kernel counts each as a kilobyte or so): about thirty."""
+_BUFFER = 8 * 1024
+"""Bytes of answers not taken. The kernel doubles it, and counts each answer as 768: so about twenty of them."""
 _TURN_NS = 20_000_000
 _EACH_S = 10.0
 """The longest that one of several addresses of a name is tried."""
@@ -95,6 +95,8 @@ class Broker:
             self._channel.close()
         for task in self._tasks:
             task.cancel()
+        self._names.close()
+        self._disk.close()
 
     def _readable(self) -> None:
         try:
@@ -141,7 +143,7 @@ class Broker:
                 given = await (self._connected(request) if isinstance(request, Connect) else self._opened(request))
         except OSError as error:
             code = errno.ETIMEDOUT if error.errno is None else error.errno
-            answer = Denied(request.id, code, escaped(error.strerror or f"no answer: {os.strerror(code)}", _SENTENCE))
+            answer = Denied(request.id, code, escaped(error.strerror or _late(request), _SENTENCE))
         try:
             await self._send(frame(answer), given)
         finally:
@@ -174,7 +176,7 @@ class Broker:
     async def _connected(self, request: Connect) -> int:
         """A descriptor of a connected socket in blocking mode. Raises OSError with a whole sentence."""
         wanted = Place(normal(request.host), request.port)
-        shown = str(Place(request.host.lower().removesuffix("."), request.port))
+        shown = _shown(request)
         if wanted not in self._network:
             raise OSError(
                 errno.EACCES, f'network access to {shown} is not allowed. Add "{shown}" to `network` of {self._node}'
@@ -187,7 +189,7 @@ class Broker:
         except OSError as error:
             raise OSError(UNRESOLVED, f"{wanted.host} has no address: {error.strerror}") from None
         last = OSError(UNRESOLVED, f"{wanted.host} has no address")
-        each_s = min(_EACH_S, timeout_s / len(addresses)) if len(addresses) > 1 else timeout_s
+        each_s = min(_EACH_S, timeout_s / len(addresses)) if len(addresses) > 1 else None
         for family, address in addresses:
             if reason := _forbidden(wanted.host, family, address):
                 last = OSError(errno.EACCES, f"{shown} is not allowed: {reason}")
@@ -234,7 +236,7 @@ def _set(free: asyncio.Future[None]) -> None:
 
 
 class _Turns:
-    """One after the other, no faster than the rate."""
+    """One after the other, no faster than the rate, and no more than one in a round of the event loop."""
 
     def __init__(self, bucket: Bucket, clock: Clock) -> None:
         self._bucket, self._clock, self._line = bucket, clock, asyncio.Lock()
@@ -243,6 +245,7 @@ class _Turns:
         async with self._line:
             while not self._bucket.take(now_ns := self._clock.monotonic_ns()):
                 await self._clock.sleep_until(now_ns + _TURN_NS)
+            await asyncio.sleep(0)
 
 
 def resolve(host: str, port: int) -> list[Address]:
@@ -295,6 +298,14 @@ def _own(family: int, address: tuple[Any, ...]) -> bool:
         except OSError:
             return False
         return bool(probe.getsockname()[0] == probe.getpeername()[0])
+
+
+def _shown(request: Connect) -> str:
+    return str(Place(request.host.lower().removesuffix("."), request.port))
+
+
+def _late(request: FromScript) -> str:
+    return f"no connection to {_shown(request)} within {request.timeout:g} s" if isinstance(request, Connect) else ""
 
 
 def _writes(flags: int) -> bool:

@@ -35,19 +35,18 @@ _STAT = {
 }
 """struct stat of the kernel: dev, ino, then nlink and mode (aarch64: mode and nlink), uid, gid, rdev, size, blksize,
 blocks, three times in s and ns. Source: include/uapi of arch/x86 and asm-generic, stat.h."""
+_LENGTH, _NAME = struct.Struct("=16xH"), 19
+"""In struct linux_dirent64: the length of an entry, and where its name begins."""
 _LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.syscall.restype = ctypes.c_long
 _LOAD: Any = ssl._ssl._SSLContext.load_verify_locations  # type: ignore[attr-defined]
 
 
 def fstat(descriptor: int) -> os.stat_result:
     """os.fstat by fstat(2): the C library's takes a path, an empty one, which the kernel's filter cannot see."""
-    machine = native()
-    if machine is None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     layout = _STAT[os.uname().machine]
     found = ctypes.create_string_buffer(layout.size)
-    if _LIBC.syscall(ctypes.c_long(machine.numbers["fstat"]), ctypes.c_long(descriptor), found) < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    _call("fstat", descriptor, found)
     device, inode, one, two, uid, gid, rdev, size, block, blocks, *times = layout.unpack(found.raw)
     links, mode = (one, two) if os.uname().machine == "x86_64" else (two, one)
     seconds, fractions = times[::2], times[1::2]
@@ -57,12 +56,36 @@ def fstat(descriptor: int) -> os.stat_result:
     return os.stat_result((mode, inode, device, links, uid, gid, size, *seconds), exact)
 
 
+def names(directory: int) -> list[bytes]:
+    """What is in a directory, by getdents64(2): the C library looks at a directory first, by that same path."""
+    found: list[bytes] = []
+    buffer = ctypes.create_string_buffer(32 * 1024)
+    while size := _call("getdents64", directory, buffer, len(buffer)):
+        data, at = buffer.raw[:size], 0
+        while at < size:
+            (length,) = _LENGTH.unpack_from(data, at)
+            found.append(data[at + _NAME : at + length].split(b"\0", 1)[0])
+            at += length
+    return [name for name in found if name not in (b".", b"..")]
+
+
+def _call(name: str, *arguments: Any) -> int:
+    machine = native()
+    if machine is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    words = [ctypes.c_long(each) if isinstance(each, int) else each for each in arguments]
+    result = int(_LIBC.syscall(ctypes.c_long(machine.numbers[name]), *words))
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+
+
 class Files:
     """The functions that take the place of those that open files by name."""
 
     def __init__(self, opened: Callable[[str, int], int]) -> None:
         self._opened = opened
-        self._open, self._stat, self._listdir = io.open, os.stat, os.listdir
+        self._open, self._stat = io.open, os.stat
 
     def install(self) -> None:
         """From now on."""
@@ -112,9 +135,10 @@ class Files:
     def listdir(self, path: Any = ".") -> list[Any]:
         """os.listdir."""
         if isinstance(path, int):
-            return self._listdir(path)
+            return [os.fsdecode(name) for name in names(path)]
         with _Closing(self._by_name(path, os.O_RDONLY | os.O_DIRECTORY)) as opened:
-            return self._listdir(opened)
+            found = names(opened)
+        return found if isinstance(path, bytes) else [os.fsdecode(name) for name in found]
 
     def load_verify_locations(
         self, context: Any, cafile: Any = None, capath: Any = None, cadata: str | bytes | None = None

@@ -19,6 +19,7 @@ import asyncio.selector_events
 import errno
 import ipaddress
 import os
+import select
 import socket
 import threading
 from collections import deque
@@ -34,6 +35,8 @@ UNRESOLVED = 0
 """The errno of a Denied that says that a name has no address: Python has socket.gaierror for it."""
 _LONGEST_S = 60.0
 """The longest timeout of a Connect; a script's call is over before."""
+_UNTOLD_S = 20.0
+"""The timeout where a socket has none to tell, as in asyncio: one given up holds a place of the broker's so long."""
 _INET = (socket.AF_INET, socket.AF_INET6)
 _SO_DOMAIN = 39
 _FLAGS = socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
@@ -51,16 +54,26 @@ class Channel:
         self._receiver: Receiver[FromBroker] = Receiver(FromBroker, BROKER_LIMIT, trusted=True)
         self._news = threading.Condition()
         self._reading = False
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._last = 0
         self._answers: dict[int, int | Denied | None] = {}
         self._descriptors: deque[int | None] = deque()
 
+    def close(self) -> None:
+        """Ask no more."""
+        self._channel.close()
+        os.close(self._wake)
+
     def connect(self, host: str, port: int, timeout_s: float | None) -> int:
-        """The descriptor of a connected socket in blocking mode.
+        """The descriptor of a connected socket in blocking mode. With a timeout of 0, which cannot be, it is 20 s.
 
         Raises OSError as connect(2) would, PermissionError with the option that would allow it, socket.gaierror.
         """
-        timeout_s = min(timeout_s or _LONGEST_S, _LONGEST_S)
+        return self.wait(self.begin(host, port, timeout_s))
+
+    def begin(self, host: str, port: int, timeout_s: float | None) -> int:
+        """Ask for a connection; the number for `wait`."""
+        timeout_s = _LONGEST_S if timeout_s is None else min(timeout_s or _UNTOLD_S, _LONGEST_S)
         if not 0 < port <= 0xFFFF:
             raise OverflowError(f"port must be 1-65535, not {port}")
         if not 0 < len(host) <= 128 or not host.isprintable():
@@ -71,16 +84,27 @@ class Channel:
         """The descriptor of a file or directory. Raises OSError as open(2) would, with the option that would help."""
         if not path or len(path) > 2048 or not path.isprintable():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path[:2048])
-        return self._ask(lambda number: Open(number, path, flags & ~os.O_CLOEXEC))
+        return self.wait(self._ask(lambda number: Open(number, path, flags & ~os.O_CLOEXEC)))
+
+    def give_up(self, number: int) -> None:
+        """Who waits for this answer gets ECANCELED at once; what may still come is closed."""
+        with self._news:
+            if number in self._answers:
+                self._answers[number] = Denied(number, errno.ECANCELED, os.strerror(errno.ECANCELED))
+                self._news.notify_all()
+                os.eventfd_write(self._wake, 1)
 
     def _ask(self, request: Callable[[int], FromScript]) -> int:
         with self._news:
             self._last += 1
             number = self._last
+            self._channel.sendall(frame(request(number)))
+            self._answers[number] = None
+        return number
+
+    def wait(self, number: int) -> int:
+        """The descriptor that was asked for; see `connect` and `open`."""
         try:
-            with self._news:
-                self._answers[number] = None
-                self._channel.sendall(frame(request(number)))
             answer = self._answer(number)
         finally:
             with self._news:
@@ -108,6 +132,12 @@ class Channel:
 
     def _read(self) -> None:
         """What comes next. A descriptor comes with the first byte of its frame, so they are in the frames' order."""
+        waiting = select.poll()
+        waiting.register(self._wake, select.POLLIN)
+        waiting.register(self._channel, select.POLLIN)
+        if any(ready == self._wake for ready, _ in waiting.poll()):
+            os.eventfd_read(self._wake)
+            return
         data, descriptors, flags, _ = socket.recv_fds(self._channel, BROKER_LIMIT, 4)
         if not data:
             raise ConnectionError(errno.ECONNRESET, "the gateway no longer connects for this script")
@@ -116,13 +146,16 @@ class Channel:
             if flags & socket.MSG_CTRUNC:  # no number was free for it
                 self._descriptors.append(None)
             for message in self._receiver.feed(data):
-                given = message if isinstance(message, Denied) else self._descriptors.popleft()
-                if given is None:
-                    given = Denied(message.id, errno.EMFILE, "the script has too many files and connections open")
-                if message.id in self._answers:
-                    self._answers[message.id] = given
-                elif isinstance(given, int):  # who asked was interrupted
-                    os.close(given)
+                self._take(message)
+
+    def _take(self, message: FromBroker) -> None:
+        given = message if isinstance(message, Denied) else self._descriptors.popleft()
+        if given is None:
+            given = Denied(message.id, errno.EMFILE, "the script has too many files and connections open")
+        if self._answers.get(message.id, given) is None:
+            self._answers[message.id] = given
+        elif isinstance(given, int):  # who asked has given up
+            os.close(given)
 
 
 def install(descriptor: int, level: str) -> Channel:
@@ -194,12 +227,16 @@ class _Sockets:
         if not _waits(made):
             await self._sock_connect(loop, made, address)
             return
-        host, port = self._where(made, address)
+        number = self._channel.begin(*self._where(made, address), _UNTOLD_S)
 
         def connected() -> Any:
-            return Raw(socket.AF_INET, socket.SOCK_STREAM, 0, self._channel.connect(host, port, None))
+            return Raw(socket.AF_INET, socket.SOCK_STREAM, 0, self._channel.wait(number))
 
-        given = await loop.run_in_executor(self._threads, connected)  # given up, it is closed by whoever drops it last
+        try:
+            given = await loop.run_in_executor(self._threads, connected)  # dropped, it is closed
+        except asyncio.CancelledError:
+            self._channel.give_up(number)
+            raise
         self._adopt(made, given.detach())
 
     def _where(self, made: Any, address: Any) -> tuple[str, int]:

@@ -7,6 +7,7 @@ out. There are no wildcards and no networks: each host that a script talks to is
 
 from __future__ import annotations
 
+import encodings.idna
 import ipaddress
 import os
 import re
@@ -19,6 +20,7 @@ from gateway.scripts.files import AUTHORITIES
 
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
 _NUMBER = re.compile(r"([0-9]+|0x[0-9a-f]*)\Z")
+_IDNA = encodings.idna.Codec()
 _EXAMPLE = '"smtp.example.com:587"'
 _NEVER_GIVEN = ("/proc", "/sys", "/dev")
 
@@ -56,7 +58,7 @@ def normal(host: str) -> str:
     """
     if not host.isascii():
         try:
-            host = host.encode("idna").decode("ascii")  # NFKC, lower case, and the dots of other scripts
+            host = _IDNA.encode(host)[0].decode("ascii")  # NFKC, lower case, and the dots of other scripts
         except UnicodeError:
             return host.lower()
     host = host.lower().removesuffix(".")

@@ -46,7 +46,6 @@ class Quota:
 
     def __init__(self, paths: Sequence[str], max_bytes: int = MOST_BYTES, max_files: int = MOST_FILES) -> None:
         self._paths, self._max_bytes, self._max_files = tuple(paths), max_bytes, max_files
-        self._aside: Aside | None = None
         self._before = {path: usage(path, MOST_BEFORE) for path in paths}
         self._free = {path: _free_bytes(path) for path in paths}
         for path, before in self._before.items():
@@ -78,12 +77,13 @@ class Quota:
 
     async def exceeded(self, clock: Clock) -> str:
         """Return the sentence as soon as there is one; look every two seconds, in a thread."""
-        if self._aside is None:
-            self._aside = Aside(1)
-        while True:
-            if (sentence := await self._aside.do(self.look)) is not None:
-                return sentence
-            await clock.sleep_until(clock.monotonic_ns() + INTERVAL_NS)
+        aside = Aside(1)
+        try:
+            while (sentence := await aside.do(self.look)) is None:
+                await clock.sleep_until(clock.monotonic_ns() + INTERVAL_NS)
+            return sentence
+        finally:
+            aside.close()
 
 
 def usage(path: str, most_files: int) -> Usage:

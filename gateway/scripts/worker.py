@@ -290,18 +290,21 @@ def _loaded(channel: Channel, load: Load, plan: Plan) -> Runner | None:
         tell=Voice(channel).tell,
     )
     if load.checks:
-        wrong = _checked(channel, load, plan)
-        if wrong is not None:
-            channel.send(Failed(wrong))
+        refused = _checked(channel, load, plan)
+        if refused is not None:
+            channel.send(Failed(refused))
             return None
         guard.watch()
     script = Script(load, guard, given)
+    wrong = None
     try:
         script.start()
     except BaseException as exception:
-        channel.send(Failed(script.record(exception)))
-        return None
+        wrong = script.record(exception)
     _flush()
+    if wrong is not None:
+        channel.send(Failed(wrong))
+        return None
     runner = Runner(channel, script, readings)
     channel.send(Loaded(list(script.hooks), time.monotonic() - begun))
     return runner

@@ -163,7 +163,7 @@ def test_a_user_who_may_not_write_may_later(tmp_path):
             with pytest.raises(Undelivered, match=r"does not permit it: .*xadd.*ACL") as caught:
                 await driver.deliver(entries(1, 3))
             assert "swordfish" not in caught.value.reason
-            client.acl_setuser("guest", enabled=True, commands=["+xadd"])
+            client.acl_setuser("guest", enabled=True, commands=["+xadd", "+xtrim"])
             await driver.deliver(entries(1, 3))
 
     with RedisServer(tmp_path, "user guest on >swordfish ~* +multi +exec") as server, server.client() as client:
@@ -186,7 +186,7 @@ def test_tls_is_verified(tmp_path):
         assert received(server) == [1, 2, 3] * 2
         for tls in ({"ca": other.file}, {}, {"ca": authority.file, "server_name": "elsewhere"}):
             reason, _ = undelivered(url, tls=tls)
-            assert f"certificate of the Redis server {HOST}:{server.port} does not verify" in reason
+            assert f"certificate of the Redis server {HOST}:{server.port} is " in reason
             assert "hunter2" not in reason
         reason, _ = undelivered(url_of(server))
         assert f"the Redis server {HOST}:{server.port} failed" in reason
@@ -227,14 +227,16 @@ def test_killed_in_the_middle_of_batches_all_or_nothing(tmp_path):
             assert isinstance(task.exception(), Undelivered)
             await driver.deliver(entries(first, size))
 
-    async def main(server):
+    async def main(server, kill_after_s):
         async with driving(url_of(server), timeout_ms=PATIENT_MS) as driver:
-            for round_, kill_after_s in enumerate((0.0, 0.02, 0.05, 0.08)):
-                await deliver(driver, server, 1 + round_ * size, kill_after_s)
+            await driver.deliver(entries(1, size))
+            await deliver(driver, server, 1 + size, kill_after_s)
 
-    with RedisServer(tmp_path) as server:
-        asyncio.run(main(server))
-        assert without_repeats(received(server)) == list(range(1, 4 * size + 1))
+    for number, kill_after_s in enumerate((0.0, 0.02, 0.05, 0.08)):
+        (tmp_path / str(number)).mkdir()  # a log that was torn once is not torn again: Redis does not mend that
+        with RedisServer(tmp_path / str(number)) as server:
+            asyncio.run(main(server, kill_after_s))
+            assert without_repeats(received(server)) == list(range(1, 2 * size + 1))
 
 
 def test_killed_with_the_batch_on_its_way(tmp_path):

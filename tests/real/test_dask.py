@@ -242,7 +242,7 @@ def test_no_worker_and_no_scheduler(archive: Path, tmp_path: Path, monkeypatch: 
 def test_one_file_over_tls_is_as_ever(archive: Path, tmp_path: Path) -> None:
     authority = Authority(tmp_path / "authority")
     certificate, key = authority.issue(HOST)
-    tls = {"DASK_DISTRIBUTED__COMM__TLS__CA_FILE": str(authority.ca)}
+    tls = {"DASK_DISTRIBUTED__COMM__TLS__CA_FILE": str(authority.file)}
     for part in ("SCHEDULER", "WORKER", "CLIENT"):
         tls[f"DASK_DISTRIBUTED__COMM__TLS__{part}__CERT"] = str(certificate)
         tls[f"DASK_DISTRIBUTED__COMM__TLS__{part}__KEY"] = str(key)

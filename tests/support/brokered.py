@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import csv
 import ctypes
+import email.generator
 import email.message
+import email.policy
 import encodings.idna
 import http.client
 import json
@@ -25,7 +27,20 @@ sys.path.insert(0, sys.argv[1])
 from gateway.scripts import outside
 from gateway.scripts.confine import numbers, seccomp
 
-PRELOADED = (asyncio, csv, email.message, encodings.idna, http.client, json, smtplib, ssl, time, urllib.request)
+PRELOADED = (
+    asyncio,
+    csv,
+    email.generator,
+    email.message,
+    email.policy,
+    encodings.idna,
+    http.client,
+    json,
+    smtplib,
+    ssl,
+    time,
+    urllib.request,
+)
 
 
 def seal(level: seccomp.Level) -> None:

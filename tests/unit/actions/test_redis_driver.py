@@ -221,17 +221,18 @@ def test_faults_of_options(options, words):
 
 
 def test_a_stream_holds_everything_in_order_within_one_transaction():
-    commands = sent("MULTI", "XADD", "EXEC", max_len=50)
-    assert [words[0] for words in commands] == ["MULTI", *["XADD"] * 5, "EXEC"]
+    commands = sent("MULTI", "XADD", "XTRIM", "EXEC", max_len=50)
+    assert [words[0] for words in commands] == ["MULTI", *["XADD"] * 5, "XTRIM", "EXEC"]
+    assert commands[-2] == ["XTRIM", "spectrophone:box7", "MAXLEN", "~", "50"]
     first = commands[1]
-    assert first[:6] == ["XADD", "spectrophone:box7", "MAXLEN", "~", "50", "*"]
-    fields = dict(zip(first[6::2], first[7::2], strict=True))
+    assert first[:3] == ["XADD", "spectrophone:box7", "*"]
+    fields = dict(zip(first[3::2], first[4::2], strict=True))
     assert json.loads(fields.pop("payload")) == {"schema": "spectrophone/1", "box": "box7", "key": "box7-1"} | dict(
         BATCH[0].fields
     )
     assert fields == {"key": "box7-1", "kind": "measurement", "node": "co2", "time": "2026-01-01T00:00:00Z"}
-    assert [words[7] for words in commands[1:-1]] == [f"box7-{number}" for number in range(1, 6)]
-    assert commands[2][12:14] == ["time", ""]
+    assert [words[4] for words in commands[1:-2]] == [f"box7-{number}" for number in range(1, 6)]
+    assert commands[2][9:11] == ["time", ""]
 
 
 def test_a_channel_by_box_kind_and_node():

@@ -71,7 +71,7 @@ def test_directories_can_be_listed(given: Path) -> None:
     ],
 )
 def test_no_way_out(given: Path, name: str, code: int) -> None:
-    with pytest.raises(OSError, match=".") as fault:
+    with pytest.raises(OSError, match=r".") as fault:
         read(given, f"{given}/{name}")
     assert fault.value.errno == code
 

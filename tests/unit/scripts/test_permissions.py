@@ -87,10 +87,9 @@ def test_a_fault_does_not_repeat_a_password_as_a_remedy() -> None:
 def test_whatever_is_written_is_a_place_or_a_fault(text: str) -> None:
     try:
         found = place(text)
-    except ValueError as fault:
-        assert str(fault).startswith('"')
-    else:
-        assert place(str(found)) == found
+    except ValueError:
+        return
+    assert place(str(found)) == found
 
 
 @pytest.mark.parametrize(

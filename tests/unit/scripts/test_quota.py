@@ -11,6 +11,7 @@ import pytest
 from gateway.scripts import quota
 from gateway.scripts.quota import Quota, Usage, usage
 from tests.support.clock import FakeClock
+from tests.support.until import until
 
 
 def fill(path: Path, size_bytes: int) -> None:
@@ -128,8 +129,7 @@ def test_it_tells_when_it_is_too_much(tmp_path: Path) -> None:
         watched = Quota([str(tmp_path)], max_bytes=1000)
         told = asyncio.create_task(watched.exceeded(clock))
         begun = clock.now_ns
-        while clock.now_ns < begun + 2 * quota.INTERVAL_NS:
-            await asyncio.sleep(0.001)
+        await until(lambda: clock.now_ns >= begun + 2 * quota.INTERVAL_NS)
         assert not told.done()
         fill(tmp_path / "large", 100_000)
         return await asyncio.wait_for(told, 30)

@@ -574,8 +574,9 @@ def test_a_warning_does_not_keep_a_script_from_being_loaded() -> None:
     ],
 )
 def test_a_script_that_fails_to_load(script: str, kind: str, line: int) -> None:
-    with Worker(script) as worker:
+    with Worker(f"print('loading', end=''); {script}" if script[0] == "x" else script) as worker:
         assert (worker.failure.type, worker.failure.line) == (kind, line)
+        assert worker.printed() == ("loading" if script[0] == "x" else "")
 
 
 def test_a_class_that_fails_to_load() -> None:
