@@ -136,7 +136,8 @@ def read(settings: Given) -> Iterator[Fault]:
     for finding in findings(settings.work("", {})):
         if finding.severity == "error":
             where = ("driver", "config") if isinstance(settings, PythonSettings) else ()
-            yield Fault((*where, option), finding.message, finding.remedy, str(path), finding.line, finding.column)
+            said = f"{finding.message}: {finding.remedy}" if finding.remedy else finding.message
+            yield Fault((*where, option), said, "", str(path), finding.line, finding.column)
 
 
 def _script(settings: Given) -> tuple[str, Path]:

@@ -54,7 +54,7 @@ class Node:
     @property
     def parameters(self) -> dict[str, Any]:
         """The node's own parameters, as the script is told them."""
-        return making.parameters(self.settings)
+        return making.parameters_of(self.settings)
 
     @property
     def work(self) -> Work:

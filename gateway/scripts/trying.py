@@ -28,6 +28,7 @@ from gateway.actions.statistics import Statistics
 from gateway.clock import Clock
 from gateway.config.redact import redact
 from gateway.journal.entry import Entry
+from gateway.jsonlines import TRIED
 from gateway.ports import Inbox
 from gateway.scripts import events
 from gateway.scripts.given import Node
@@ -42,8 +43,7 @@ from gateway.types import Command
 
 BOX = "try"
 OUTCOMES = ("ok", "error", "timeout", "killed", "refused")
-CALL = ("kind", "hook", "outcome", "result", "error", "ms", "memory_mb", "log")
-SUMMARY = ("kind", "loaded", "calls", "outcomes", "p50_ms", "p95_ms", "max_ms", "peak_memory_mb", "isolation")
+CALL, SUMMARY = (("kind", *TRIED[kind]) for kind in ("call", "summary"))
 """The fields of both kinds of object."""
 
 _SAMPLE_S, _PRINTED_S, _LOOK_S = 0.02, 0.5, 0.005
@@ -90,7 +90,7 @@ async def tried(
 
 async def _begun(batches: AsyncIterator[list[Entry]]) -> AsyncIterator[list[Entry]]:
     """The same, when the first is there: what is wrong with events is told before anything runs."""
-    first = await anext(batches, [])
+    first: list[Entry] = await anext(batches, [])
 
     async def all_of_them() -> AsyncIterator[list[Entry]]:
         if first:
