@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gateway.actions.breaker import Breaker
-from gateway.actions.driver import ActionDriver, Refused, Resettable, Undelivered
+from gateway.actions.driver import ActionDriver, Refused, Resettable, Troubled, Undelivered
 from gateway.actions.history import History
 from gateway.actions.queue import BATCH, Durable, Newest, Queue
 from gateway.actions.settings import ActionSettings
@@ -99,10 +99,15 @@ class Action:
         if entry.kind == "alert":
             self._hurry.set()
 
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong: with its deliveries, else with its driver, if that cannot deliver just now."""
+        return self.problem or (self._driver.trouble if isinstance(self._driver, Troubled) else None)
+
     def status(self) -> dict[str, Any]:
         """How it fares, as JSON values: `state` is idle (no driver), ok, waiting (its target is away) or stopped."""
         state = "idle" if self._driver is None else "stopped" if self._task is None else "ok"
-        if state == "ok" and self._breaker.failures:
+        if state == "ok" and (self._breaker.failures or (self.trouble and not self.problem)):
             state = "waiting"
         oldest_ns = None if self._queue is None else self._queue.oldest_ns()
         statistics = self._statistics.as_object()
@@ -111,7 +116,7 @@ class Action:
         return {
             "node": self.name,
             "state": state,
-            "problem": self.problem,
+            "problem": self.trouble,
             "circuit": self._breaker.state,
             "queue_age_s": 0.0 if oldest_ns is None else max(0.0, (self._clock.utc_ns() - oldest_ns) / 1e9),
             "history": len(self.history),

@@ -112,7 +112,8 @@ class Actions:
         """In words: none; ok; or what is wrong with the first that has a problem."""
         if not self._actions:
             return "none"
-        problems = [f"{action.name}: {action.problem}" for action in self._actions.values() if action.problem]
+        troubles = ((action.name, action.trouble) for action in self._actions.values())
+        problems = [f"{name}: {trouble}" for name, trouble in troubles if trouble]
         return problems[0] if problems else "ok"
 
 

@@ -23,7 +23,7 @@ from gateway.errors import LinkError
 from gateway.ports import Inbox
 from gateway.scripts.confine.confine import Plan
 from gateway.scripts.confine.paths import interpreter_paths
-from gateway.scripts.host import Scripts, identity
+from gateway.scripts.host import Scripts, identity, packages
 from gateway.scripts.messages import LONGEST_SOURCE, Load, News
 from gateway.scripts.meter import Meter
 from gateway.scripts.pauses import Pauses
@@ -85,6 +85,7 @@ class Script:
         self._meters: dict[str, Meter] = {}
         self._counts = {"loads": 0, "reloads": 0, "deaths": 0, "violations": 0}
         self._memory_bytes = 0
+        self._last_death: str | None = None
         self._status: Any = None
         self._idle_cpu = (0, 0, 0.0)
         self._busy = 0
@@ -106,6 +107,12 @@ class Script:
             self._pauses.succeeded(self._clock.monotonic_ns())
             self.problem = None
             return value
+
+    async def awake(self) -> None:
+        """Return when it may be called, or is to be ended: a pause is over, or a file is mended."""
+        while not self._stopped and (self._given_up or self._paused_s > 0):
+            self._news.clear()
+            await self._news.wait()
 
     @property
     def state(self) -> str:
@@ -129,6 +136,7 @@ class Script:
             "state": self.state,
             "problem": self.problem,
             "reload_problem": self.reload_problem,
+            "last_death": self._last_death,
             "paused_s": round(self._paused_s, 1),
             "isolation": level,
             "pid": None if current is None else current.pid,
@@ -150,6 +158,7 @@ class Script:
     async def close(self) -> None:
         """Call shutdown, with a second's grace, and end everything."""
         self._stopped = True
+        self._news.set()
         if self._waking is not None:
             self._waking.cancel()
         for task in list(self._tasks):
@@ -189,11 +198,12 @@ class Script:
         level = await self._scripts.level()
         uid, gid = identity()
         work = self.work
-        readonly = (*interpreter_paths(network=bool(work.network)), *work.paths)
+        readonly = {*interpreter_paths(network=bool(work.network)), *work.paths}
+        readonly |= set(packages(work.allowed_imports, work.paths))
         try:
             self._plan = Plan(
                 level,
-                readonly,
+                tuple(sorted(readonly)),
                 () if level == "C" else tuple((grant.path, grant.writable) for grant in work.files),
                 network=bool(work.network),
                 memory_bytes=work.memory_bytes,
@@ -351,7 +361,7 @@ class Script:
         if self._stopped:
             return
         self._counts["deaths"] += 1
-        self.problem = process.reason
+        self.problem = self._last_death = process.reason
         log.warning("%s: %s", self.work.node, self.problem)
         pause_s = self._pauses.died(self._clock.monotonic_ns())
         if pause_s:
