@@ -583,7 +583,7 @@ def configuration(directory: Path) -> Path:
     own = {"python_script_path": str(directory / "seen.py"), "python_class_name": "Co2", "outputs": ["relay/fan"]}
     config = {
         "script_path": str(directory / "functions.py"), "timeout_ms": 300, "allowed_imports": ["json"],
-        "config": {"password": "${EMAIL_PASSWORD}"},
+        "python_config": {"password": "${EMAIL_PASSWORD}"},
     }  # fmt: skip
     nodes: list[dict[str, Any]] = [
         {"id": "input", "type": "input"},

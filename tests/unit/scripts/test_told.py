@@ -47,9 +47,9 @@ def test_notifications_and_outputs_become_commands_of_the_script() -> None:
     found.take(Notify("too much", "critical"))
     found.take(Output("relay/fan", True))
     found.take(Output("relay/valve", True))
-    args = {"node": "mail", "message": "too much", "severity": "critical"}
+    args = {"message": "too much", "severity": "critical"}
     assert inbox.drain() == (
-        Command("actions", "notify", args, "script:mail"),
+        Command("tell", "notify", args, "script:mail"),
         Command("relay/fan", "on", origin="script:mail"),
     )
     assert found.as_object()["refused"] == 1
@@ -63,7 +63,7 @@ def test_rates_bound_what_goes_on() -> None:
         found.take(Notify("again", "info"))
         found.take(Output("relay/fan", False))
     sent = [each.target for each in inbox.drain()]
-    assert sent.count("actions") == NOTIFICATIONS.burst
+    assert sent.count("tell") == NOTIFICATIONS.burst
     assert sent.count("relay/fan") == OUTPUTS.burst
 
 
