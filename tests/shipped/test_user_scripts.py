@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+import runpy
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,12 +17,13 @@ import numpy as np
 import psycopg
 import pytest
 
+from gateway.scripts.api import GatewayAPI, Readings
 from tests.servers.authority import Authority
 from tests.servers.https import Answer, HttpsServer, Request
 from tests.servers.influx import InfluxDB
 from tests.servers.postgres import PostgreSQL
 from tests.servers.smtp import Fault, MailServer
-from tests.support.scripts import SHIPPED, Node, Running, pasted, running
+from tests.support.scripts import ROOT, SHIPPED, Node, Running, pasted, prepared, running
 
 TOKEN = "sesame open"
 PLACES = {
@@ -312,12 +315,10 @@ def test_a_slow_postgresql_costs_the_timeout(level: str, empty: PostgreSQL, tmp_
         other.rollback()
 
 
-def test_sqlite_gets_rows_and_a_lock_of_another_program_is_told(
-    level: str, authority: Authority, tmp_path: Path
-) -> None:
+def test_sqlite_gets_rows_and_a_lock_of_another_program_is_told(authority: Authority, tmp_path: Path) -> None:
     node = database_node("sqlite", tmp_path, authority.file)
     node.options["python_config"]["sqlite"]["timeout"] = 0.2
-    with running(node, level) as script:
+    with running(node) as script:
         assert script.measured(400.0).fault == ""
         with closing(sqlite3.connect(tmp_path / "measurements.db")) as other:
             other.execute("BEGIN EXCLUSIVE")
@@ -326,6 +327,14 @@ def test_sqlite_gets_rows_and_a_lock_of_another_program_is_told(
             script.measured(None, after_s=10)
             rows = other.execute("SELECT ppm, valid FROM measurements").fetchall()
     assert rows == [(400.0, 1), (401.0, 1), (None, 0)]
+
+
+def test_sqlite_at_level_c_says_what_to_do(authority: Authority, tmp_path: Path) -> None:
+    with running(database_node("sqlite", tmp_path, authority.file), "C") as script:
+        assert script.measured(400.0).fault.endswith(
+            "1 row(s) wait for sqlite: isolation level C, all that this machine has, gives SQLite no files: "
+            "keep the database on a server, or write the rows with open()"
+        )
 
 
 def influx_node(influx: InfluxDB, directory: Path, password: str = InfluxDB.password) -> Node:
@@ -380,14 +389,19 @@ def test_led_and_fan_follow_the_level_with_hysteresis(level: str) -> None:
     assert len(script.outputs) == 2 + 1 + 1 + 2 + 2 + 1 + 1
 
 
-def test_an_output_that_is_not_taken_is_set_with_the_next_update(level: str) -> None:
-    with running(pasted("led_control"), level) as script:
-        script.takes = False
-        script.measured(1300)
-        assert script.call("get_status").value == {"level": 2, "outputs": {}}
-        script.takes = True
-        script.measured(1300)
-        assert script.outputs == [("led/status", "red"), ("relay/fan", True)]
+def test_an_output_that_is_one_too_many_is_set_with_a_later_update(level: str) -> None:
+    node = pasted("led_control")
+    colours = {300.0: ("green", False), 1300.0: ("red", True)}
+    with running(node, level) as script:
+        for ppm in (1300.0, 300.0) * 100:  # more than ten at once
+            script.measured(ppm)
+            shown = script.call("get_status").value["outputs"]
+            if (shown["led/status"], shown["relay/fan"]) != colours[ppm]:
+                break
+        else:
+            raise AssertionError("everything was taken")
+        while dict(script.outputs) != dict(zip(("led/status", "relay/fan"), colours[ppm], strict=True)):
+            script.measured(ppm)
 
 
 # predictive
@@ -427,13 +441,21 @@ def test_noise_without_a_trend_is_not_told(level: str) -> None:
     assert script.notifications == []
 
 
-def test_a_notification_that_is_not_taken_comes_again(level: str) -> None:
-    with running(pasted("predictive"), level) as script:
-        script.takes = False
-        drift(script, 1.0, 0.5, 130, 500.0)
-        script.takes = True
-        drift(script, 1.0, 0.5, 10, 630.0)
-    assert len(script.notifications) == 1
+def test_a_notification_that_is_not_taken_comes_again() -> None:
+    said, known = [], runpy.run_path(str(ROOT / "user_scripts/predictive.py"))
+    entries = [
+        {"source_node_id": "co2", "timestamp": n, "concentration_ppm": 500.0 + n, "uncertainty_ppm": 0.5, "valid": True}
+        for n in range(200)
+    ]
+
+    def tell(what: str, how: str, message: object) -> bool:
+        said.append(what)
+        return len(said) > 2
+
+    script = known["Predictive"](GatewayAPI(monitored=["co2"], readings=Readings(200, entries), tell=tell))
+    for _ in range(5):
+        script.on_update({})
+    assert said == ["notification"] * 3
 
 
 # multi_channel
@@ -603,8 +625,8 @@ def csv_node(directory: Path) -> Node:
     return pasted("daily_csv", {"/var/lib/spectrophone/reports": str(directory)})
 
 
-def test_a_day_becomes_a_report_with_its_name_when_it_is_over(level: str, tmp_path: Path) -> None:
-    with running(csv_node(tmp_path), level) as script:
+def test_a_day_becomes_a_report_with_its_name_when_it_is_over(tmp_path: Path) -> None:
+    with running(csv_node(tmp_path)) as script:
         for ppm, sigma, after_s in ((400.0, 0.5, 1), (402.0, 0.7, 1), (None, 9.9, 1), (410.0, 0.5, 600)):
             script.measured(ppm, sigma, after_s=after_s)
         assert [file.name for file in tmp_path.iterdir()] == ["2026-09-21.csv.part"]
@@ -626,17 +648,36 @@ def test_what_was_measured_last_is_written_at_the_end_and_a_new_start_goes_on(le
     assert first == ["from", "2026-09-21T14:10:00+00:00", "2026-09-21T14:10:00+00:00"]
 
 
-def test_the_oldest_reports_go(level: str, tmp_path: Path) -> None:
+def test_at_level_c_a_report_gets_no_name_and_that_is_told(tmp_path: Path) -> None:
+    with running(csv_node(tmp_path), "C") as script:
+        script.measured(400.0)
+        assert script.measured(410.0, after_s=86_400).fault == ""
+        fault = script.measured(420.0, after_s=600).fault
+    assert "lets a script open files: it cannot rename or remove any, nor make directories" in fault
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["2026-09-21.csv.part", "2026-09-22.csv.part"]
+
+
+def test_the_oldest_reports_go(tmp_path: Path) -> None:
     for day in (1, 2, 3):
         (tmp_path / f"2026-08-0{day}.csv").touch()
-    with running(csv_node(tmp_path).configure(keep_days=2), level) as script:
+    with running(csv_node(tmp_path).configure(keep_days=2)) as script:
         script.measured(400.0)
     assert sorted(file.name for file in tmp_path.glob("*.csv")) == ["2026-08-02.csv", "2026-08-03.csv"]
 
 
-def test_a_directory_that_is_not_there_is_told(level: str, tmp_path: Path) -> None:
-    with running(csv_node(tmp_path / "absent"), level) as script:
+def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
+    (fault,) = prepared(csv_node(tmp_path / "absent"), tmp_path).faults
+    assert fault.loc[-1] == "file_access"
+    assert f'"{tmp_path}/absent:rw" cannot be given to a script: No such file or directory: create it first' in str(
+        fault
+    )
+
+
+def test_a_directory_of_somebody_else_is_told(tmp_path: Path) -> None:
+    with running(csv_node(tmp_path)) as script:
+        os.chown(tmp_path, os.geteuid(), -1)
+        tmp_path.chmod(0o500)
         script.measured(400.0)
-        fault = script.measured(401.0, after_s=600).fault
-    assert "FileNotFoundError" in fault
-    assert str(tmp_path / "absent") in fault
+        fault = script.measured(410.0, after_s=600).fault
+    assert "PermissionError" in fault
+    assert re.search(r"scripts run as user \d+: let that user own the file and its directory", fault)

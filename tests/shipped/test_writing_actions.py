@@ -70,9 +70,9 @@ def test_a_fan_that_runs_on(level: str) -> None:
     assert script.outputs == [("relay/fan", True), ("relay/fan", False)]
 
 
-def test_what_survives_a_restart(level: str, tmp_path: Path) -> None:
+def test_what_survives_a_restart(tmp_path: Path) -> None:
     for start in range(2):
-        with running(shown("hours", **{"/var/lib/spectrophone/hours": str(tmp_path)}), level) as script:
+        with running(shown("hours", **{"/var/lib/spectrophone/hours": str(tmp_path)})) as script:
             script.now_s += 660 * start
             for _ in range(10):
                 assert script.measured(900, after_s=60).fault == ""

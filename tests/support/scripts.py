@@ -302,8 +302,8 @@ def prepared(node: Node, directory: Path, level: str = "auto") -> Checked:
     for name in node.parameters["monitored_nodes"]:
         made = {"source": "lock", "polynomial_coefficients": [0, 41000]}
         nodes.append({"id": name, "type": "concentration", "parameters": made})
-    type = "universal_action" if node.style == "module" else "python_action"
-    nodes.append({"id": node.id, "type": type, "parameters": parameters})
+    kind = "universal_action" if node.style == "module" else "python_action"
+    nodes.append({"id": node.id, "type": kind, "parameters": parameters})
     file = directory / "box.yaml"
     graph = {"default_graph": {"nodes": nodes}}
     document = {"box": {"id": BOX}, "board": "sim", "processing": graph, "scripts": {"level": level}}
