@@ -115,6 +115,9 @@ _Called = tuple[Sequence[Entry], str, list[Any]]
 
 
 def _work(given: Permissions, node: str, parameters: Mapping[str, Any], **about: Any) -> Work:
+    """A script plans by what its calls may take: that stands among its node's parameters."""
+    limit = "timeout_ms" if about["style"] == "module" else "python_timeout_ms"
+    parameters = {**parameters, limit: round(about["timeout_s"] * 1e3)}
     return Work(
         node=node, parameters=parameters, monitored=tuple(parameters.get("monitored_nodes", ())),
         allowed_imports=given.allowed_imports, outputs=given.outputs, network=tuple(map(place, given.network)),

@@ -43,7 +43,7 @@ from gateway.scripts.messages import (
     Sealed,
     escaped,
 )
-from gateway.scripts.permissions import authorities
+from gateway.scripts.permissions import authorities, zones
 from gateway.scripts.told import Told
 from gateway.scripts.wire import LONGEST_READ, Receiver, Violation, frame
 from gateway.scripts.work import NotLoaded, Raised, Stopped, Work, told
@@ -118,7 +118,8 @@ class Process:
         self._output, output = os.pipe()
         self._channel.setblocking(False)
         os.set_blocking(self._output, False)
-        files = self.work.files + (authorities() if self.work.network else ()) if self.plan.level == "C" else ()
+        machine = (*zones(), *(authorities() if self.work.network else ()))
+        files = (*self.work.files, *machine) if self.plan.level == "C" else ()
         self._broker = Broker(ours, self.work.node, self.work.network, files, self._clock, self._lied)
         sealed = self._expect(LOAD_S, f"{self.work.name} was stopped: no walls after {LOAD_S:g} s")
         try:
