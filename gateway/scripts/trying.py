@@ -165,6 +165,8 @@ class _Watched(Script):
             if self.state != "loading":
                 break
             await asyncio.sleep(_LOOK_S)
+        if self._book.fault is not None:
+            raise self._book.fault
         if self.state != "ready" and not self._book.count:
             self._book.told("initialize", "error", None, self.problem, 0.0, 0.0)
         return self.state == "ready"
@@ -249,6 +251,8 @@ class _Book:
         self._ms: list[float] = []
         self._outcomes: Counter[str] = Counter()
         self.peak_mb = 0.0
+        self.fault: OSError | None = None
+        """Why calls cannot be told any more: nobody listens."""
 
     def open(self, script: _Watched) -> _Watched:
         """Begin."""
@@ -289,7 +293,10 @@ class _Book:
         self._outcomes[outcome] += 1
         shown = None if error is None else redact(error, self.secrets)
         values = ("call", hook, outcome, _masked(value, self.secrets), shown, self._ms[-1], round(held_mb, 2), log)
-        self._say(dict(zip(CALL, values, strict=True)))
+        try:
+            self._say(dict(zip(CALL, values, strict=True)))
+        except OSError as fault:
+            self.fault = fault
 
     def summary(self, isolation: str) -> Object:
         """All calls in short; a call's time is the time from asking to its answer, initialize's the script's own."""

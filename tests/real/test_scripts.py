@@ -341,7 +341,7 @@ def test_nothing_of_the_gateway_comes_along(monkeypatch: pytest.MonkeyPatch) -> 
         async with bench(source, allowed_imports=("os",)) as b:
             found = await b.call()
             assert "sesame" not in str(found)
-            assert found["fds"] == [0, 1, 2, 3, 4, 5], "the last is the eventfd of its own channel to the broker"
+            assert found["fds"] == [0, 1, 2, 3, 4, 5]  # nothing, output twice, the channels, an eventfd of its own
             assert set(found["environ"]) <= {"HOME", "LANG", "LC_ALL", "PATH", "TZ"}
 
     run(main)
@@ -518,8 +518,18 @@ def test_packages_of_an_environment_and_further_directories(tmp_path: Path) -> N
     async def main() -> None:
         source = "import customers\ndef on_measurement(m): return [customers.WHERE, customers.UID]"
         async with bench(source, allowed_imports=("customers",), paths=(str(tmp_path),)) as b:
-            uid = worker_user()[0] if os.geteuid() == 0 else os.getuid()
-            assert await b.call() == ["ours", uid]
+            where, uid = await b.call()
+            assert where == "ours"
+            assert uid != 0  # so it was not imported before the walls stood
+
+    run(main)
+
+
+def test_at_level_c_nothing_can_be_imported_from_elsewhere(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with bench("def on_measurement(m): return 1", "C", paths=(str(tmp_path),)) as b:
+            found = await b.until(lambda found: found["problem"], "problem")
+            assert "venv_path and python_paths need level B" in found["problem"]
 
     run(main)
 
