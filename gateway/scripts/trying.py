@@ -197,18 +197,20 @@ class _Watched(Script):
         return process
 
     async def _called(self, process: Process, hook: str, arguments: list[Any], timeout_s: float) -> Any:
-        outcome, value, error = "ok", None, None
         self._held_mb[process.pid] = 0.0
         begin_ns = self._clock.monotonic_ns()
-        try:
-            value = await super()._called(process, hook, arguments, timeout_s)
-        except Failure as failure:
-            outcome, error = _outcome(failure), failure.reason
-            raise
-        finally:
+
+        async def over(outcome: str, value: Any = None, error: str | None = None) -> None:
             ms = (self._clock.monotonic_ns() - begin_ns) / 1e6
             await process.heard_out(_PRINTED_S)
             self._tell(hook, outcome, value, error, ms, process)
+
+        try:
+            value = await super()._called(process, hook, arguments, timeout_s)
+        except Failure as failure:
+            await over(_outcome(failure), None, failure.reason)
+            raise
+        await over("ok", value)
         return value
 
     def _tell(self, hook: str, outcome: str, value: Any, error: str | None, ms: float, process: Process | None) -> None:
