@@ -198,6 +198,7 @@ class _Watched(Script):
 
     async def _called(self, process: Process, hook: str, arguments: list[Any], timeout_s: float) -> Any:
         self._held_mb[process.pid] = 0.0
+        self._weighed(process)
         begin_ns = self._clock.monotonic_ns()
 
         async def over(outcome: str, value: Any = None, error: str | None = None) -> None:
@@ -219,10 +220,8 @@ class _Watched(Script):
         if process is None:
             self._book.told(hook, outcome, value, error, ms, 0.0)
             return
-        held_mb = self._weighed(process)
-        self._book.told(
-            hook, outcome, value, error, ms, self._held_mb.get(process.pid, 0.0) if held_mb is None else held_mb
-        )
+        held_mb = self._weighed(process) or self._held_mb.get(process.pid, 0.0)
+        self._book.told(hook, outcome, value, error, ms, held_mb)
 
     async def _look(self) -> None:
         """Weigh the worker all the time: one that is killed cannot be weighed afterwards."""
