@@ -1,10 +1,10 @@
 """What `script check` and `script try` know of an action's node: its parameters, as in a configuration.
 
 They come from a file, `--parameters`, which holds the mapping that stands under `parameters:` of a node, or the node
-itself, as it is written in a list of nodes or alone; without one from the node that the script's docstring shows, as those of `script new` and user_scripts/ do;
-without either the script is taken as it looks, and is allowed nothing. What is left out and the script itself tells is
-filled in: where it is, the name of its class, the style. The settings are those of the gateway, and faults have the
-line at which they stand, in the script if they stand there.
+itself, alone or as it stands in a list of nodes; without one from the node that the script's docstring shows, as those
+of `script new` and user_scripts/ do; without either the script is taken as it looks, and is allowed nothing. What is
+left out and the script itself tells is filled in: where it is, the name of its class, the style. The settings are those
+of the gateway, and faults have the line at which they stand, in the script if they stand there.
 """
 
 from __future__ import annotations
