@@ -11,7 +11,7 @@ cannot be loaded its alerts wait.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -152,11 +152,12 @@ def _script(settings: Given) -> tuple[str, Path]:
 class Python:
     """An ActionDriver whose target is a script. It is its own Newsroom."""
 
-    def __init__(self, settings: Given, surroundings: Surroundings) -> None:
+    def __init__(self, settings: Given, surroundings: Surroundings, script: Callable[..., Script] = Script) -> None:
+        """`script` makes the Script; `script try` has one that tells of each call."""
         assert surroundings.scripts is not None
         self._around = surroundings
         self._work = settings.work(surroundings.node, surroundings.parameters)
-        self._script = Script(self._work, surroundings.scripts, surroundings.clock, surroundings.inbox, self)
+        self._script = script(self._work, surroundings.scripts, surroundings.clock, surroundings.inbox, self)
         self._newest: dict[str, Entry] = {}
         self._called: set[int] = set()
         self._told: dict[str, Any] = {}

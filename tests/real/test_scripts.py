@@ -16,6 +16,7 @@ from gateway import status
 from gateway.scripts.confine.confine import worker_user
 from gateway.scripts.messages import Functions
 from gateway.scripts.permissions import Grant, Place
+from gateway.types import TELL
 from tests.real.gateway import gateway
 from tests.servers.authority import Authority
 from tests.servers.https import HttpsServer
@@ -65,7 +66,7 @@ def test_class_style(level: str) -> None:
             }  # fmt: skip
             assert b.log == ["concentration 9.5 > 7"]
             sent = {(each.target, each.verb, each.origin) for each in b.inbox.drain()}
-            assert sent == {("tell", "notify", "script:node"), ("relay/fan", "on", "script:node")}
+            assert sent == {(TELL, "notify", "script:node"), ("relay/fan", "on", "script:node")}
             await b.until(lambda found: found["script"] == {"updates": 1}, "get_status")
 
     run(main)
@@ -401,9 +402,9 @@ def test_a_flood_of_words_is_bounded() -> None:
             assert len(found["log"]) == 100
             assert found["suppressed"]["log"] > 2000
             sent = [(each.target, each.verb) for each in b.inbox.drain()]
-            assert sent.count(("tell", "notify")) <= 10
+            assert sent.count((TELL, "notify")) <= 10
             assert 10 <= sent.count(("relay/fan", "on")) <= 120
-            assert {target for target, _ in sent} == {"tell", "relay/fan"}
+            assert {target for target, _ in sent} == {TELL, "relay/fan"}
 
     run(main)
 

@@ -9,7 +9,7 @@ from gateway.scripts.messages import Log, Notify, Output
 from gateway.scripts.rates import LOGS, NOTIFICATIONS, OUTPUTS
 from gateway.scripts.told import KEPT, Told, command
 from gateway.scripts.work import Work
-from gateway.types import Command
+from gateway.types import TELL, Command
 from tests.support.clock import FakeClock
 
 WORK = Work("mail", "mail.py", "module", outputs=("relay/fan", "led/status"))
@@ -49,7 +49,7 @@ def test_notifications_and_outputs_become_commands_of_the_script() -> None:
     found.take(Output("relay/valve", True))
     args = {"message": "too much", "severity": "critical"}
     assert inbox.drain() == (
-        Command("tell", "notify", args, "script:mail"),
+        Command(TELL, "notify", args, "script:mail"),
         Command("relay/fan", "on", origin="script:mail"),
     )
     assert found.as_object()["refused"] == 1
@@ -63,7 +63,7 @@ def test_rates_bound_what_goes_on() -> None:
         found.take(Notify("again", "info"))
         found.take(Output("relay/fan", False))
     sent = [each.target for each in inbox.drain()]
-    assert sent.count("tell") == NOTIFICATIONS.burst
+    assert sent.count(TELL) == NOTIFICATIONS.burst
     assert sent.count("relay/fan") == OUTPUTS.burst
 
 
