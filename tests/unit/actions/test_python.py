@@ -164,7 +164,8 @@ def test_all_options_reach_the_script() -> None:
         {
             "script_path": "mail.py", "init_function": "begin", "update_function": "measured",
             "alert_function": "alarm",
-            "status_function": "status", "shutdown_function": "end", "buffer_capacity": 7, "python_config": {"to": "me"},
+            "status_function": "status", "shutdown_function": "end", "buffer_capacity": 7,
+            "python_config": {"to": "me"},
             "allowed_imports": ["json"], "network": ["example.org:25"], "outputs": ["relay/fan"], "auto_reload": False,
             "file_access": ["/var/lib/x:rw"], "max_memory_mb": 32, "max_disk_mb": 2,
         }
