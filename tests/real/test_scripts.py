@@ -341,7 +341,7 @@ def test_nothing_of_the_gateway_comes_along(monkeypatch: pytest.MonkeyPatch) -> 
         async with bench(source, allowed_imports=("os",)) as b:
             found = await b.call()
             assert "sesame" not in str(found)
-            assert found["fds"] == [0, 1, 2, 3, 4, 5]  # nothing, output twice, the channels, an eventfd of its own
+            assert found["fds"] == [0, 1, 2, 3, 4, 5], "the last is the eventfd of its own channel to the broker"
             assert set(found["environ"]) <= {"HOME", "LANG", "LC_ALL", "PATH", "TZ"}
 
     run(main)
@@ -594,7 +594,7 @@ def configuration(directory: Path) -> Path:
     own = {"python_script_path": str(directory / "seen.py"), "python_class_name": "Co2", "outputs": ["relay/fan"]}
     config = {
         "script_path": str(directory / "functions.py"), "timeout_ms": 300, "allowed_imports": ["json"],
-        "config": {"password": "${EMAIL_PASSWORD}"},
+        "python_config": {"password": "${EMAIL_PASSWORD}"},
     }  # fmt: skip
     nodes: list[dict[str, Any]] = [
         {"id": "input", "type": "input"},
