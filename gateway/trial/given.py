@@ -36,8 +36,10 @@ _NODE = frozenset({"id", "type", "node_type", "parameters"})
 _HEAD = re.compile(r"\A(?:[ \t]*(?:#[^\n]*)?\n)*[rRuU]?(\"\"\"|''')", re.MULTILINE)
 _ITEM = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*[ ]*-(?= +(?:id|type|node_type|parameters):)")
 _BEGIN = re.compile(r"^( *)- (?:id|type|node_type): ", re.MULTILINE)
-_DERIVED = re.compile(r"^class[ \t]+([A-Za-z_]\w*)[ \t]*\([^()\n]*\bCustomPythonAction\b", re.MULTILINE | re.ASCII)
-_CLASS = re.compile(r"^class[ \t]+([A-Za-z_]\w*)", re.MULTILINE | re.ASCII)
+_DERIVED = re.compile(
+    r"^class[ \t]+([A-Za-z_]\w{0,127})[ \t]*\([^()\n]*\bCustomPythonAction\b", re.MULTILINE | re.ASCII
+)
+_CLASS = re.compile(r"^class[ \t]+([A-Za-z_]\w{0,127})\b", re.MULTILINE | re.ASCII)
 _FUNCTION = re.compile(r"^(?:async[ \t]+)?def[ \t]+(?:on_measurement|on_alert|initialize|get_status)\b", re.MULTILINE)
 
 
@@ -167,7 +169,8 @@ def _completed(data: dict[str, Any], kind: str, script: Path, text: str) -> dict
     data.setdefault("monitored_nodes", [WATCHED])
     if kind == "python_action":
         data["python_script_path"] = str(script)
-        data.setdefault("python_class_name", class_in(text))
+        if name := class_in(text):
+            data.setdefault("python_class_name", name)
         return data
     driver = data.get("driver", {"type": "python"})
     if isinstance(driver, dict) and isinstance(driver.get("config", {}), dict):

@@ -187,6 +187,14 @@ def test_files_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert f'{parameters}:1:33: driver.config.file_access: "/none/of/it" cannot be given' in capsys.readouterr().err
 
 
+def test_a_class_that_nobody_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = script(tmp_path / "a.py", "def on_alert(alert): pass\n")
+    parameters = tmp_path / "p.yaml"
+    parameters.write_text("type: python_action\nparameters: {monitored_nodes: [co2]}\n")
+    assert main(["script", "check", file, "--parameters", str(parameters)]) == 2
+    assert f"{parameters}:2:1: python_class_name: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("count", ["0", "-1", "x", "1.5", "100001"])
 def test_a_number_of_events_that_cannot_be(count: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
