@@ -60,7 +60,8 @@ MOST_OUT, MOST_ERR = 64 * 1024, 16 * 1024
 LONGEST_RESULT, DEEPEST_RESULT = 4096, 32
 LONGEST_REASON = 200
 ENVIRON = {"LC_ALL": "C.UTF-8", "TZ": ":/etc/localtime", "HOME": "/tmp", "OPENBLAS_NUM_THREADS": "1"}
-_LAUNCH, _ROOT = Path(__file__).with_name("launch.py"), Path(__file__).parents[2]
+_ROOT = str(Path(__file__).parents[2])
+_PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop(1)); from gateway.actions import launch; launch.main()"
 
 
 class IsolatedPythonSettings(Reach):
@@ -184,7 +185,8 @@ class IsolatedPython:
             gate.setblocking(False)
             passed = [around.enter_context(theirs), *await self._broker(around)]
             given = json.dumps(self._given(*(each.fileno() for each in passed)))
-            command = [sys.executable, "-I", "-S", "-B", str(_LAUNCH), given, str(self._script), function, text]
+            launch = [sys.executable, "-I", "-S", "-B", "-c", _PROGRAM, _ROOT, given]
+            command = [*launch, str(self._script), function, text]
             try:
                 child = Child(command, ENVIRON, MOST_OUT, MOST_ERR, [each.fileno() for each in passed])
             except OSError as error:
@@ -228,7 +230,7 @@ class IsolatedPython:
             "plan": asdict(self._plan),
             "parent": os.getpid(),
             "seconds": math.ceil(self._settings.timeout_ms / 1e3) + 1,
-            "own": [str(_ROOT), *installed()],
+            "own": installed(),
             "paths": {"before": before, "behind": self._settings.packages},
             "broker": broker,
             "gate": gate,

@@ -1,18 +1,20 @@
 """Runs in the child, before the customer's script: puts up the walls, then becomes the script.
 
-    python -I -S -B launch.py GIVEN SCRIPT FUNCTION JSON
+    python -I -S -B -c PROGRAM DIRECTORY GIVEN SCRIPT FUNCTION JSON
+
+PROGRAM imports this module from DIRECTORY, that of the gateway's package, so that it is compiled once, and calls main.
 
 GIVEN is a JSON object: `plan`, the fields of a Plan; `parent`, the gateway's process, with which the child dies;
-`seconds` of CPU, a second line behind the gateway's own watch; `own`, where the parts of the gateway that build the
-walls are imported from, and nothing else is; `paths`, from which the script imports beside the standard library;
-`broker`, the descriptor of the broker's channel, or null; `gate`, that of a socket. The script finds sys.argv as
-[SCRIPT, FUNCTION, JSON] and itself as __main__.
+`seconds` of CPU, a second line behind the gateway's own watch; `own`, where the gateway's packages are; `paths`, from
+which the script imports beside the standard library; `broker`, the descriptor of the broker's channel, or null; `gate`,
+that of a socket. The script finds sys.argv as [SCRIPT, FUNCTION, JSON] and itself as __main__.
 
 When the walls stand the child says SEALED at the gate and waits there until the gateway, which has looked at them from
 outside, lets it in with one byte. If a wall does not stand it says which, and ends with status UNCONFINED. Nothing of
 the script's runs before, so that the gateway knows whether it did. The script's text is read before the walls are up,
 and parsed and compiled behind them. At level C nothing can be opened there, so its import statements are found in the
-text, by a regular expression, and what they name of the standard library is imported before."""
+text, by a regular expression, and what they name of the standard library is imported before.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +35,8 @@ from typing import Any
 UNCONFINED = 70
 SEALED = b"sealed"
 
-_IMPORT = re.compile(
-    r"(?:^|[;:])[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t]*(?:\(([^)]{0,2000})|([^\n;#]*))|import[ \t]+([^\n;#]+))",
-    re.MULTILINE,
+_IMPORT = (
+    r"(?:^|[;:])[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t]*(?:\(([^)]{0,2000})|([^\n;#]*))|import[ \t]+([^\n;#]+))"
 )
 _LATE = {
     "time": ("_strptime", "encodings.idna", "encodings.latin_1", "encodings.unicode_escape"),
@@ -52,7 +53,7 @@ _NEVER = frozenset({"antigravity", "idlelib", "lib2to3", "test", "this", "tkinte
 
 def named(text: str) -> Iterator[str]:
     """The modules that the text's import statements may mean, functions' own too, and some that it does not mean."""
-    for package, braced, listed, modules in _IMPORT.findall(text):
+    for package, braced, listed, modules in re.findall(_IMPORT, text, re.MULTILINE):
         words = [part.split()[0] for part in (braced or listed or modules).split(",") if part.strip()]
         if package:
             yield package
@@ -75,8 +76,8 @@ def seal(given: dict[str, Any], source: bytes) -> None:
     """Put up the walls, for ever, and wait to be let in. Ends the process if one does not stand."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (given["seconds"], given["seconds"]))
-    standard = sys.path[:]
-    sys.path[:0] = given["own"]
+    standard = sys.path[1:]
+    sys.path += given["own"]
     try:
         from gateway.scripts.confine.confine import Plan, confine
         from gateway.scripts.confine.limits import measure_baseline
@@ -118,7 +119,3 @@ def main() -> None:
         source = file.read()
     seal(json.loads(sys.argv[1]), source)
     become(script, source, arguments)
-
-
-if __name__ == "__main__":
-    main()
