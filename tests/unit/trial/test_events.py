@@ -13,7 +13,7 @@ from gateway import jsonlines
 from gateway.actions.history import History
 from gateway.journal.entry import Entry
 from gateway.journal.store import Store
-from gateway.scripts import events, given
+from gateway.trial import events, given
 from tests.unit.journal.samples import SECOND_NS, UTC_NS, entries
 
 SCRIPT = "class A(CustomPythonAction):\n    def on_update(self, data): pass\n"

@@ -30,8 +30,6 @@ from gateway.config.redact import redact
 from gateway.journal.entry import Entry
 from gateway.jsonlines import TRIED
 from gateway.ports import Inbox
-from gateway.scripts import events
-from gateway.scripts.given import Node
 from gateway.scripts.host import Scripts
 from gateway.scripts.messages import Record
 from gateway.scripts.pauses import Pauses
@@ -39,6 +37,8 @@ from gateway.scripts.process import Process
 from gateway.scripts.running import Newsroom, Script
 from gateway.scripts.told import Told
 from gateway.scripts.work import Failure, NotLoaded, Raised, Stopped, Work
+from gateway.trial import events
+from gateway.trial.given import Node
 from gateway.types import Command
 
 BOX = "try"
