@@ -1,0 +1,465 @@
+"""The life of one script: loaded, called, watched, replaced when its file changes, left alone when it keeps failing.
+
+There is one worker at a time, and a second one while a new version proves itself. A worker that is killed is followed
+by a fresh one at once, which is told the whole history before it is called. Nothing here waits for a worker longer than
+a deadline, and nobody waits for this but the task of its own action node.
+
+    loading -> ready <-> calling        paused: called again after a while        failed: not loaded        stopped
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, Protocol
+
+from gateway.clock import Clock
+from gateway.errors import LinkError
+from gateway.ports import Inbox
+from gateway.scripts.confine.confine import Plan
+from gateway.scripts.confine.paths import interpreter_paths
+from gateway.scripts.host import Scripts, identity
+from gateway.scripts.messages import LONGEST_SOURCE, Load, News
+from gateway.scripts.meter import Meter
+from gateway.scripts.pauses import Pauses
+from gateway.scripts.process import Process
+from gateway.scripts.quota import Quota
+from gateway.scripts.told import Told
+from gateway.scripts.work import Failure, NotLoaded, Raised, Stopped, Waiting, Work, told
+
+log = logging.getLogger("spectrophone.scripts")
+
+LOOK_NS = 250_000_000
+"""How often a script that is called is looked at."""
+IDLE_LOOKS, FILE_LOOKS, STATUS_LOOKS = 8, 2, 40
+"""Looks from one to the next at a worker that is idle, at the file, and by get_status."""
+STATUS_S, GRACE_S = 2.0, 1.0
+"""The longest that get_status and shutdown may take."""
+BUSY, BUSY_LOOKS = 0.2, 3
+"""Part of a processor that an idle worker may use, and how many looks at one that uses more make a warning."""
+ROWS = 200
+"""Entries in one message."""
+
+
+class Newsroom(Protocol):
+    """Where a script's history and statistics come from."""
+
+    def rows(self, after: int, most: int) -> tuple[list[dict[str, Any]], int]:
+        """The oldest `most` entries behind number `after`, and the number that they reach up to."""
+        ...
+
+    def statistics(self) -> dict[str, Any]:
+        """How nodes fare, by node: plain data."""
+        ...
+
+
+class Script:
+    """One script, from `start` to `close`."""
+
+    def __init__(self, work: Work, scripts: Scripts, clock: Clock, inbox: Inbox, newsroom: Newsroom) -> None:
+        self.work = work
+        self.problem: str | None = None
+        self.reload_problem: str | None = None
+        self.told = Told(work, clock, inbox)
+        self._scripts, self._clock, self._newsroom = scripts, clock, newsroom
+        self._plan: Plan | None = None
+        self._quota: Quota | None = None
+        self._source: bytes | None = None
+        self._seen = self._tried = b""
+        self._current: Process | None = None
+        self._candidate: Process | None = None
+        self._loading: asyncio.Task[None] | None = None
+        self._news: asyncio.Event = asyncio.Event()
+        self._pauses = Pauses()
+        self._paused_until_ns = 0
+        self._waking: asyncio.TimerHandle | None = None
+        self._given_up = self._unloadable = self._stopped = False
+        self._calls = asyncio.Lock()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._meters: dict[str, Meter] = {}
+        self._counts = {"loads": 0, "reloads": 0, "deaths": 0, "violations": 0}
+        self._memory_bytes = 0
+        self._status: Any = None
+        self._idle_cpu = (0, 0, 0.0)
+        self._busy = 0
+
+    def start(self) -> None:
+        """Begin, in the background; what goes wrong is told in `problem`."""
+        self._do(self._live())
+
+    async def call(self, hook: str, arguments: list[Any]) -> Any:
+        """Call a hook, as soon as there is a worker: what it returned, None where the script does not have it.
+
+        Raises Waiting while it is paused or cannot be loaded, and Failure when the call came to nothing.
+        """
+        async with self._calls:
+            process = await self._ready()
+            if hook not in process.hooks:
+                return None
+            value = await self._called(process, hook, arguments, self.work.timeout_s)
+            self._pauses.succeeded(self._clock.monotonic_ns())
+            self.problem = None
+            return value
+
+    @property
+    def state(self) -> str:
+        """Its state, as above."""
+        if self._stopped:
+            return "stopped"
+        if self._current is None and (self._given_up or self._unloadable):
+            return "failed"
+        if self._paused_s > 0:
+            return "paused"
+        if self._current is None:
+            return "loading"
+        return "calling" if self._current.state == "calling" else "ready"
+
+    def status(self) -> dict[str, Any]:
+        """How it fares, as JSON values; `script` is what get_status returned last."""
+        current = self._current
+        level = None if self._plan is None else self._plan.level
+        return {
+            "file": self.work.path,
+            "state": self.state,
+            "problem": self.problem,
+            "reload_problem": self.reload_problem,
+            "paused_s": round(self._paused_s, 1),
+            "isolation": level,
+            "pid": None if current is None else current.pid,
+            "memory_mb": round(self._memory_bytes / 2**20, 1),
+            **self._counts,
+            "functions": {self.work.function(hook): meter.as_object() for hook, meter in self._meters.items()},
+            "broken_rules": [] if current is None else [str(finding) for finding in current.findings],
+            **self.told.as_object(),
+            "script": self._status,
+        }
+
+    def reset(self) -> None:
+        """Begin anew: counts, pauses, and what kept it from being loaded."""
+        self._meters.clear()
+        self._pauses.reset()
+        self._given_up = False
+        self._resume()
+
+    async def close(self) -> None:
+        """Call shutdown, with a second's grace, and end everything."""
+        self._stopped = True
+        if self._waking is not None:
+            self._waking.cancel()
+        for task in list(self._tasks):
+            if task is not asyncio.current_task():
+                task.cancel()
+        for process in (self._candidate, self._current):
+            if process is not None:
+                await self._retire(process)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._current = self._candidate = None
+
+    async def _live(self) -> None:
+        """Make ready, then look around four times a second."""
+        try:
+            await self._prepare()
+        except (LinkError, NotLoaded) as fault:
+            self._given_up, self.problem = True, str(fault)
+            log.error("%s does not start: %s", self.work.node, fault)
+            self._news.set()
+            return
+        self._source, self._seen = await asyncio.to_thread(_read, self.work.path)
+        self._bring_up()
+        if self._quota is not None:
+            self._do(self._watch_disk(self._quota))
+        looks = 0
+        while True:
+            await self._clock.sleep_until(self._clock.monotonic_ns() + LOOK_NS)
+            looks += 1
+            self._look_at_memory(looks)
+            if self.work.hot_reload and looks % FILE_LOOKS == 0:
+                await self._look_at_file()
+            if looks % STATUS_LOOKS == 0:
+                self._do(self._ask_status())
+
+    async def _prepare(self) -> None:
+        """What is decided once: walls, and what already lies on the disk."""
+        level = await self._scripts.level()
+        uid, gid = identity()
+        work = self.work
+        readonly = (*interpreter_paths(network=bool(work.network)), *work.paths)
+        try:
+            self._plan = Plan(
+                level,
+                readonly,
+                () if level == "C" else tuple((grant.path, grant.writable) for grant in work.files),
+                network=bool(work.network),
+                memory_bytes=work.memory_bytes,
+                file_bytes=work.disk_bytes,
+                uid=uid,
+                gid=gid,
+            )
+            writable = [grant.path for grant in work.files if grant.writable]
+            if writable:
+                self._quota = await asyncio.to_thread(Quota, writable, work.disk_bytes)
+        except ValueError as fault:
+            raise NotLoaded(str(fault), final=True) from None
+
+    def _bring_up(self) -> None:
+        """Have a fresh worker, unless there is one to come, or a pause."""
+        if self._stopped or self._given_up or self._paused_s > 0 or self._current is not None or self._plan is None:
+            return
+        if self._loading is None or self._loading.done():
+            self._loading = self._do(self._load(self._source))
+
+    async def _load(self, source: bytes | None, *, anew: bool = False) -> None:
+        """Make a worker that has loaded `source` the current one; if it cannot, tell."""
+        try:
+            process = await self._loaded(source)
+        except NotLoaded as fault:
+            self._not_loaded(fault, anew)
+        else:
+            before, self._current = self._current, process
+            self._source = source
+            self._counts["loads"] += 1
+            self.problem = self.reload_problem = None
+            self._given_up = self._unloadable = False
+            if anew:
+                self._counts["reloads"] += 1
+                self._pauses.reset()
+                self._resume()
+                log.info("%s: %s is loaded anew", self.work.node, self.work.name)
+            for finding in process.findings:
+                log.warning("%s: %s: %s", self.work.node, self.work.name, finding)
+            if before is not None:
+                self._do(self._retire(before))
+        finally:
+            self._candidate = None
+            self._news.set()
+
+    async def _loaded(self, source: bytes | None) -> Process:
+        """A fresh worker that has loaded `source` and knows the history. Raises NotLoaded."""
+        if source is None or len(source) > LONGEST_SOURCE:
+            what = "cannot be read" if source is None else f"has more than {LONGEST_SOURCE} bytes"
+            raise NotLoaded(f"{self.work.path} {what}", final=True)
+        if self._quota is not None and (much := await asyncio.to_thread(self._quota.look)) is not None:
+            raise NotLoaded(much)
+        assert self._plan is not None
+        process = self._candidate = Process(self.work, self._plan, self._clock, self.told, self._ended)
+        try:
+            await process.open(self._scripts)
+            await process.load(self._message(source))
+            await self._catch_up(process)
+        except Stopped as stopped:
+            raise NotLoaded(f"{self.work.name} {stopped.reason}") from None
+        except BaseException:
+            process.kill("was let go")
+            raise
+        return process
+
+    def _message(self, source: bytes) -> Load:
+        work = self.work
+        return Load(
+            source=source, path=work.path, style=work.style, class_name=work.class_name, functions=work.functions,
+            config=dict(work.config), parameters=dict(work.parameters), node=work.node, monitored=list(work.monitored),
+            allowed_imports=list(work.allowed_imports), outputs=list(work.outputs),
+            history_capacity=work.history_capacity, checks=work.checks,
+        )  # fmt: skip
+
+    async def _catch_up(self, process: Process) -> None:
+        """Tell a worker all that happened before its time, a little at a time."""
+        while True:
+            rows, process.heard = self._newsroom.rows(process.heard, ROWS)
+            if not rows:
+                return
+            await process.tell([News(rows, {})])
+
+    def _not_loaded(self, fault: NotLoaded, anew: bool) -> None:
+        if self._stopped:
+            return
+        if anew:
+            self.reload_problem = fault.reason
+            log.error("%s: %s (the version before goes on)", self.work.node, fault.reason)
+            return
+        self.problem = fault.reason
+        log.error("%s: %s", self.work.node, fault.reason)
+        self._given_up, self._unloadable = fault.final, True
+        if not fault.final:
+            self._pause(self._pauses.not_loaded())
+
+    async def _ready(self) -> Process:
+        """The worker to call, waited for while one is loading. Raises Waiting."""
+        while True:
+            self._news.clear()
+            if self._paused_s > 0 or self._given_up or self._stopped:
+                raise Waiting(self.problem or f"{self.work.name} does not run", max(1.0, self._paused_s))
+            if self._current is not None:
+                await self._current.at_rest()
+            if self._current is not None and self._current.state == "idle":
+                return self._current
+            if self._current is None:
+                await self._news.wait()
+
+    async def _called(self, process: Process, hook: str, arguments: list[Any], timeout_s: float) -> Any:
+        """One call, counted. Raises Failure."""
+        meter = self._meters.setdefault(hook, Meter())
+        news = []
+        rows, heard = self._newsroom.rows(process.heard, ROWS)
+        while rows:
+            news.append(News(rows, {}))
+            process.heard = heard
+            rows, heard = self._newsroom.rows(heard, ROWS)
+        news.append(News([], self._newsroom.statistics()))
+        begin_ns = self._clock.monotonic_ns()
+        try:
+            value = await process.call(hook, arguments, news, timeout_s)
+        except Raised as raised:
+            meter.errors += 1
+            self._failed(f"{self.work.function(hook)} failed: {told(raised.record)}", hook)
+        except Stopped as stopped:
+            meter.timeouts += stopped.timeout
+            meter.killed += not stopped.timeout
+            self._failed(f"{self.work.name}: {stopped.reason}", hook)
+        else:
+            return value
+        finally:
+            meter.called(self._clock.monotonic_ns() - begin_ns)
+            self._memory_bytes = process.memory_bytes() or self._memory_bytes
+        return None
+
+    def _failed(self, reason: str, hook: str) -> None:
+        if hook not in ("get_status", "shutdown"):
+            pause_s = self._pauses.failed()
+            if pause_s:
+                reason = f"{reason} (paused for {pause_s:g} s after {self._pauses.in_a_row} failures in a row)"
+                self._pause(pause_s)
+            self.problem = reason
+        raise Failure(reason)
+
+    def _ended(self, process: Process) -> None:
+        """A worker is of no more use: see to a fresh one, if it was the one in use."""
+        self._do(process.closed())
+        self._counts["violations"] += process.violation
+        if process is not self._current:
+            return
+        self._current = None
+        self._news.set()
+        if self._stopped:
+            return
+        self._counts["deaths"] += 1
+        self.problem = f"{self.work.name} {process.reason}"
+        log.warning("%s: %s", self.work.node, self.problem)
+        pause_s = self._pauses.died(self._clock.monotonic_ns())
+        if pause_s:
+            self._pause(pause_s)
+        self._bring_up()
+
+    def _pause(self, seconds: float) -> None:
+        now_ns = self._clock.monotonic_ns()
+        self._paused_until_ns = max(self._paused_until_ns, now_ns + round(seconds * 1e9))
+        if self._waking is not None:
+            self._waking.cancel()
+        self._waking = asyncio.get_running_loop().call_later(seconds, self._resume)
+        log.warning("%s: %s is paused for %g s: %s", self.work.node, self.work.name, seconds, self.problem)
+        self._news.set()
+
+    def _resume(self) -> None:
+        self._paused_until_ns = 0
+        self._news.set()
+        self._bring_up()
+
+    @property
+    def _paused_s(self) -> float:
+        return max(0.0, (self._paused_until_ns - self._clock.monotonic_ns()) / 1e9) if self._paused_until_ns else 0.0
+
+    async def _retire(self, process: Process) -> None:
+        """Call shutdown if it can be called, with a second's grace; then end it."""
+        with contextlib.suppress(Failure, TimeoutError):
+            async with asyncio.timeout(2 * GRACE_S):
+                await process.at_rest()
+                if process.state == "idle" and "shutdown" in process.hooks:
+                    await self._called(process, "shutdown", [], GRACE_S)
+        process.kill("was let go")
+
+    def _look_at_memory(self, looks: int) -> None:
+        """Kill what has more than its share, which the limits of the kernel do not all count."""
+        for process in (self._current, self._candidate):
+            if process is None or process.state == "ended" or not process.pid:
+                continue
+            idle = process.state == "idle"
+            if idle and looks % IDLE_LOOKS:
+                continue
+            used = process.memory_bytes()
+            if used > self.work.memory_bytes:
+                allowed = self.work.memory_bytes / 2**20
+                process.kill(f"was stopped: memory limit {allowed:.0f} MB exceeded ({used / 2**20:.0f} MB)")
+            elif idle:
+                self._look_at_idleness(process)
+
+    def _look_at_idleness(self, process: Process) -> None:
+        """A worker that works although nobody called it: warn, then kill."""
+        calls = sum(meter.calls for meter in self._meters.values())
+        seconds = process.cpu_s()
+        before, self._idle_cpu = self._idle_cpu, (process.pid, calls, seconds)
+        period_s = IDLE_LOOKS * LOOK_NS / 1e9
+        if before[:2] != (process.pid, calls) or seconds - before[2] < BUSY * period_s:
+            self._busy = 0
+            return
+        self._busy += 1
+        if self._busy == BUSY_LOOKS:
+            percent = 100 * (seconds - before[2]) / period_s
+            log.warning("%s: %s uses %.0f %% of a processor between calls", self.work.node, self.work.name, percent)
+        elif self._busy >= 2 * BUSY_LOOKS:
+            self._busy = 0
+            process.kill("was stopped: it went on working between calls")
+
+    async def _look_at_file(self) -> None:
+        """Load the file anew when it has changed, and has been the same for two looks."""
+        source, seen = await asyncio.to_thread(_read, self.work.path)
+        steady, self._seen = seen == self._seen, seen
+        if not steady or source is None or source == self._source or seen == self._tried:
+            return
+        if self._loading is not None and not self._loading.done():
+            return
+        self._tried = seen
+        if self._current is None:
+            self._source, self._given_up = source, False
+            self._pauses.reset()
+            self._resume()
+        else:
+            self._loading = self._do(self._load(source, anew=True))
+
+    async def _watch_disk(self, quota: Quota) -> None:
+        while True:
+            much = await quota.exceeded(self._clock)
+            for process in (self._current, self._candidate):
+                if process is not None:
+                    process.kill(f"was stopped: {much}")
+            await self._clock.sleep_until(self._clock.monotonic_ns() + IDLE_LOOKS * LOOK_NS)
+
+    async def _ask_status(self) -> None:
+        """Ask get_status, if nobody waits for the script."""
+        process = self._current
+        if process is None or process.state != "idle" or self._calls.locked() or "get_status" not in process.hooks:
+            return
+        async with self._calls:
+            try:
+                self._status = await self._called(process, "get_status", [], min(STATUS_S, self.work.timeout_s))
+            except Failure as fault:
+                self._status = {"error": fault.reason}
+
+    def _do(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _read(path: str) -> tuple[bytes | None, bytes]:
+    """A file's bytes (None: it cannot be read; no more than a script may have, and one), and their digest."""
+    try:
+        with Path(path).open("rb") as file:
+            source = file.read(LONGEST_SOURCE + 1)
+    except OSError:
+        return None, b""
+    return source, hashlib.sha256(source).digest()
