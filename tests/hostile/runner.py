@@ -1,0 +1,425 @@
+"""Attacks on the real host: each a function of scripts/*.script, run in a worker of its own by the gateway's own parts.
+
+A `Stage` is what stands around them at one level: an event loop that ticks, zygotes, an ordinary script that goes on
+being called, and canaries: a secret in the environment and in files that anybody may read, servers that nobody may
+reach, names that nobody may resolve. `attack` runs one attack on it, and lets the same script be called once more.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import secrets
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from gateway.clock import RealClock
+from gateway.scripts import broker, host, process, quota
+from gateway.scripts.host import Scripts
+from gateway.scripts.permissions import Grant, Place
+from gateway.scripts.running import Script
+from gateway.scripts.work import Failure, Waiting, Work
+from gateway.types import Command
+from tests.hostile.walls import NOBODY
+
+SCRIPTS = Path(__file__).parent / "scripts"
+HEAD = (SCRIPTS / "head.script").read_text()
+FOUND_OTHERWISE = ("_posixsubprocess", "_socket", "multiprocessing", "subprocess", "gateway.scripts")
+ENDLESS_S, PATIENCE_S, LOADING_S = 0.3, 20.0, 1.5
+AT_ONCE = 6
+TICK_S = 0.01
+MEASUREMENT = {"concentration_ppm": 412.0, "source_node_id": "co2"}
+ORDINARY = """
+def on_measurement(measurement):
+    return measurement["concentration_ppm"] * 2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """One of them: what it tries, the words that say how it ends, and what its family is given."""
+
+    family: str
+    name: str
+    tries: str
+    ends: str
+    given: frozenset[str]
+    source: str
+
+    @property
+    def node(self) -> str:
+        """What its action node is called."""
+        return f"{self.family}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it: the call in words, what the next call gave, the loop's ticks, all that came out, what changed."""
+
+    said: str
+    after: Any
+    ticks: int
+    log: tuple[str, ...]
+    everything: str
+    changed: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Stage:
+    """What stands around the attacks at one level."""
+
+    level: str
+    checks: bool
+    place: Path
+    scripts: Scripts
+    secret: str
+    ports: dict[str, int] = field(default_factory=dict)
+    ticks: int = 0
+    longest_gap_s: float = 0.0
+    ordinary: int = 0
+    neighbour: Script | None = None
+    log: list[str] = field(default_factory=list)
+    reached: list[str] = field(default_factory=list)
+    leaks: list[str] = field(default_factory=list)
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+
+
+class Hearing:
+    """An inbox that keeps what comes, and a newsroom with three old entries."""
+
+    def __init__(self) -> None:
+        self.commands: list[Command] = []
+
+    def put(self, command: Command) -> None:
+        """See Inbox."""
+        self.commands.append(command)
+
+    def drain(self) -> tuple[Command, ...]:
+        """See Inbox."""
+        return ()
+
+    def rows(self, after: int, most: int) -> tuple[list[dict[str, Any]], int]:
+        """See Newsroom."""
+        return [{**MEASUREMENT, "concentration_ppm": 398.0 + each} for each in range(after, 3)], 3
+
+    def statistics(self) -> dict[str, Any]:
+        """See Newsroom."""
+        return {"co2": {"count": 3}}
+
+
+def attacks() -> list[Attack]:
+    """All attacks: the functions of the scripts whose docstring says "WHAT IT TRIES -> HOW IT ENDS"."""
+    found = []
+    for file in sorted(SCRIPTS.glob("*.script")):
+        source = file.read_text()
+        given = re.match(r"# given:(.*)", source)
+        for function in ast.parse(source).body:
+            if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            tries, arrow, ends = (ast.get_docstring(function) or "").partition(" -> ")
+            if arrow and given:
+                words = frozenset(given[1].split())
+                found.append(Attack(file.stem, function.name, tries, ends, words, f"{HEAD}\n\n{source}"))
+    return found
+
+
+async def attack(stage: Stage, one: Attack) -> Outcome:
+    """Run it, and call the same script once more."""
+    async with stage.turns:
+        here = stage.place / one.node
+        _lay_out(here, stage.secret)
+        hearing, ticks, lines = Hearing(), stage.ticks, len(stage.log)
+        script = Script(_work(stage, one, here), stage.scripts, RealClock(), hearing, hearing)
+        script.start()
+        try:
+            said = await _called(script, "on_measurement")
+            after = await _calm(script)
+            status = script.status()
+        finally:
+            await script.close()
+        log = tuple(line for line in stage.log[lines:] if line.startswith(f"{one.node}:"))
+        everything = "\n".join((said, repr(after), *log, repr(status), repr(hearing.commands), *_written(here)))
+        return Outcome(said, after, stage.ticks - ticks, log, everything, tuple(_changed(here, stage.secret)))
+
+
+async def _called(script: Script, hook: str) -> str:
+    """A call in words: what it returned, or why not."""
+    try:
+        return f"returned {await script.call(hook, [dict(MEASUREMENT)])!r}"
+    except (Failure, Waiting) as fault:
+        return fault.reason
+
+
+async def _calm(script: Script) -> str:
+    """What an ordinary call says, on a fresh worker if need be; the attack may have left it a bomb or two."""
+    until = time.monotonic() + PATIENCE_S
+    said = ""
+    while time.monotonic() < until and said != "returned 'calm'":
+        script.reset()
+        said = await _called(script, "on_alert")
+        if "initialize" in script.work.config["after"]:
+            return said
+    return said
+
+
+def _work(stage: Stage, one: Attack, here: Path) -> Work:
+    files = (Grant(f"{here}/given", True), Grant(f"{here}/shown")) if "files" in one.given else ()
+    endless = "stopped" in one.ends
+    file = here / "script.py"
+    file.write_text(one.source)
+    return Work(
+        one.node,
+        str(file),
+        "module",
+        config=_surroundings(stage, one, here),
+        monitored=("co2",),
+        allowed_imports=tuple(sorted({*_imports(one.source), *FOUND_OTHERWISE})),
+        outputs=("relay/fan", "led/status") if "outputs" in one.given else (),
+        network=(Place("127.0.0.1", stage.ports["listed"]),) if "network" in one.given else (),
+        files=files,
+        timeout_s=ENDLESS_S if endless else PATIENCE_S,
+        memory_bytes=32 << 20,
+        disk_bytes=1 << 20,
+        hot_reload=False,
+        checks=stage.checks,
+    )
+
+
+def _surroundings(stage: Stage, one: Attack, here: Path) -> Mapping[str, Any]:
+    """What the attacker is told."""
+    assert stage.neighbour is not None
+    zygote = next(iter(stage.scripts._zygotes.values()))
+    return {
+        "attack": one.name,
+        "after": "initialize" if one.family == "loading" else "",
+        "level": stage.level,
+        "gateway": os.getpid(),
+        "parent": zygote.pid,
+        "neighbour": stage.neighbour.status()["pid"] or zygote.pid,
+        "secret": f"{here}/secret",
+        "given": f"{here}/given",
+        "shown": f"{here}/shown",
+        "unix": f"{stage.place}/socket",
+        "abstract": stage.place.name,
+        **stage.ports,
+    }
+
+
+def _imports(source: str) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {name.name for name in node.names} | {name.name.partition(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    return names
+
+
+def _lay_out(here: Path, secret: str) -> None:
+    """A secret that anybody may read and write, what is given beside it, and links that lead to it."""
+    here.mkdir()
+    (here / "secret").write_text(secret)
+    (here / "secret").chmod(0o666)
+    for name in ("given", "shown"):
+        (here / name).mkdir()
+        (here / name / "inside").write_text(name)
+        os.chown(here / name, NOBODY.pw_uid, NOBODY.pw_gid)
+        os.chown(here / name / "inside", NOBODY.pw_uid, NOBODY.pw_gid)
+        (here / name / "inside").chmod(0o666)
+    for name, target in (("laid", "../secret"), ("laid_directory", ".."), ("laid_root", "/")):
+        (here / "given" / name).symlink_to(target)
+
+
+def _changed(here: Path, secret: str) -> list[str]:
+    """What is other than it was laid out, beyond what is given to be written."""
+    expected = {"secret", "given", "shown", "script.py"}
+    changed = [f"{path} is new" for path in sorted({path.name for path in here.iterdir()} - expected)]
+    if (here / "secret").read_text() != secret:
+        changed.append("the secret is another one")
+    shown = sorted(path.name for path in (here / "shown").iterdir())
+    if shown != ["inside"] or (here / "shown/inside").read_text() != "shown":
+        changed.append("what is only shown is changed")
+    for path in (here / "given").rglob("*"):
+        found = path.lstat()
+        if found.st_mode & 0o6000:
+            changed.append(f"{path} is a program of its owner's")
+        if found.st_uid != NOBODY.pw_uid and not path.is_symlink():
+            changed.append(f"{path} belongs to another")
+    return changed
+
+
+def _written(here: Path) -> list[str]:
+    """The beginnings of what lies in the directory that may be written."""
+    files = [path for path in (here / "given").rglob("*") if path.is_file() and not path.is_symlink()]
+    return [path.read_bytes()[:200].decode("latin-1") for path in files[:50]]
+
+
+@contextlib.asynccontextmanager
+async def staged(level: str, checks: bool) -> AsyncIterator[Stage]:
+    """A stage at this level. When it is struck, `leaks` says what is left over."""
+    place = Path(tempfile.mkdtemp(prefix="hostile-"))
+    place.chmod(0o755)
+    before, others = _descriptors(), set(_processes())
+    secret = f"canary-{secrets.token_hex(8)}"
+    loop = asyncio.get_running_loop()
+    async with contextlib.AsyncExitStack() as around:
+        around.callback(shutil.rmtree, place, True)
+        around.enter_context(mock.patch.dict(os.environ, {"GATEWAY_SECRET": secret}))
+        around.enter_context(mock.patch.object(quota, "INTERVAL_NS", 50_000_000))
+        stage = Stage(level, checks, place, Scripts(RealClock(), level), secret)  # type: ignore[arg-type]
+        around.enter_context(_names_kept(stage))
+        around.enter_context(_lines_kept(stage))
+        await _open_canaries(stage, around)
+        around.push_async_callback(stage.scripts.close)
+        ticking = loop.create_task(_tick(stage))
+        stage.neighbour = await _ordinary(stage)
+        around.push_async_callback(stage.neighbour.close)
+        calling = loop.create_task(_go_on(stage))
+        around.enter_context(mock.patch.object(process, "LOAD_S", LOADING_S))
+        yield stage
+        for task in (calling, ticking):
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await calling
+    for _ in range(100):
+        stage.leaks = [f"process {pid}" for pid in set(_processes()) - others]
+        stage.leaks += [f"descriptor {each}" for each in _descriptors() - before]
+        if not stage.leaks:
+            break
+        await asyncio.sleep(0.05)
+
+
+async def _tick(stage: Stage) -> None:
+    while True:
+        begun = time.monotonic()
+        await asyncio.sleep(TICK_S)
+        stage.ticks += 1
+        stage.longest_gap_s = max(stage.longest_gap_s, time.monotonic() - begun - TICK_S)
+
+
+async def _ordinary(stage: Stage) -> Script:
+    """The neighbour, once it runs; with numpy, so that both zygotes are there."""
+    file = stage.place / "ordinary.py"
+    file.write_text(ORDINARY)
+    hearing = Hearing()
+    for allowed in ((), ("numpy",)):
+        work = Work("ordinary", str(file), "module", allowed_imports=allowed, timeout_s=PATIENCE_S, hot_reload=False)
+        script = Script(work, stage.scripts, RealClock(), hearing, hearing)
+        script.start()
+        assert await script.call("on_measurement", [dict(MEASUREMENT)]) == 824.0
+        if allowed:
+            return script
+        await script.close()
+    raise AssertionError
+
+
+async def _go_on(stage: Stage) -> None:
+    """The ordinary script is called all the while, and answers as ever."""
+    assert stage.neighbour is not None
+    while True:
+        assert await stage.neighbour.call("on_measurement", [dict(MEASUREMENT)]) == 824.0
+        stage.ordinary += 1
+        await asyncio.sleep(0.05)
+
+
+@contextlib.contextmanager
+def _names_kept(stage: Stage) -> Any:
+    """Names that the broker resolves."""
+    real = broker.resolve
+
+    def resolve(host: str, port: int) -> list[Any]:
+        if host != "127.0.0.1":
+            stage.reached.append(f"the name {host}")
+        return real(host, port)
+
+    with mock.patch.object(broker, "resolve", resolve):
+        yield
+
+
+@contextlib.contextmanager
+def _lines_kept(stage: Stage) -> Any:
+    """The gateway's log, instead of where it goes."""
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            stage.log.append(record.getMessage())
+
+    logger, kept = logging.getLogger("spectrophone.scripts"), Keep()
+    before = logger.level, logger.propagate
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    logger.addHandler(kept)
+    try:
+        yield
+    finally:
+        logger.removeHandler(kept)
+        logger.level, logger.propagate = before
+
+
+async def _open_canaries(stage: Stage, around: contextlib.AsyncExitStack) -> None:
+    """Servers: one that is listed, and others that must not be reached, by TCP, UDP and local sockets."""
+    loop = asyncio.get_running_loop()
+
+    def caught(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        stage.reached.append(f"a server: {writer.get_extra_info('sockname')}")
+        writer.close()
+
+    async def listed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.read(4096)
+        if b" /redirect " in head:
+            there = f"http://127.0.0.1:{stage.ports['port']}/"
+            writer.write(f"HTTP/1.0 302 Found\r\nLocation: {there}\r\nContent-Length: 0\r\n\r\n".encode())
+        else:
+            writer.write(b"HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nlisted")
+        writer.close()
+
+    class Packets(asyncio.DatagramProtocol):
+        def datagram_received(self, data: bytes, address: Any) -> None:
+            stage.reached.append(f"a datagram: {data!r}")
+
+    for name, server in (
+        ("listed", await asyncio.start_server(listed, "127.0.0.1", 0)),
+        ("port", await asyncio.start_server(caught, None, 0)),
+        ("unix", await asyncio.start_unix_server(caught, stage.place / "socket")),
+        ("abstract", await asyncio.start_unix_server(caught, f"\0{stage.place.name}")),
+    ):
+        around.callback(server.close)
+        if name in ("listed", "port"):
+            stage.ports[name] = server.sockets[0].getsockname()[1]
+    (stage.place / "socket").chmod(0o777)
+    packets = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    packets.bind(("127.0.0.1", 0))
+    stage.ports["udp"] = packets.getsockname()[1]
+    transport, _ = await loop.create_datagram_endpoint(Packets, sock=packets)
+    around.callback(transport.close)
+
+
+def _descriptors() -> set[str]:
+    """What this process has open, by what it leads to."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found.add(f"{name}: {os.readlink(f'/proc/self/fd/{name}')}")
+    return found
+
+
+def _processes() -> list[int]:
+    """Zygotes, workers and whatever they have started: all have the zygote's command line, which names this tree."""
+    mark = str(host._ROOT).encode()
+    found = []
+    for name in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if name.isdigit() and mark in (line := Path("/proc", name, "cmdline").read_bytes()) and b"zygote.main" in line:
+                found.append(int(name))
+    return found
