@@ -26,7 +26,7 @@ from gateway.actions import making
 from gateway.actions.actions import ACTIONS, Actions, ActionsOutput
 from gateway.actions.actions import ASKED as TOLD
 from gateway.actions.drivers import SETTINGS as DRIVEN
-from gateway.actions.settings import UniversalActionSettings
+from gateway.actions.settings import ActionSettings
 from gateway.board import Board, LaserLine
 from gateway.calibrating import GasLine
 from gateway.calibrator import ASKED, CALIBRATION, CalibrationOutput, Calibrator
@@ -53,6 +53,7 @@ from gateway.outputs import Outputs
 from gateway.path import Path
 from gateway.ports import ClimateSensor, Microphone, Output
 from gateway.rules import ParsedRule, RuleFault, parse
+from gateway.scripts.host import Scripts
 from gateway.simulation import simulated_cell
 from gateway.status import state_directory
 from gateway.types import Climate, Light
@@ -90,15 +91,13 @@ class Parts:
     actions: Actions
 
 
-def prepare(path: File | None, environ: Mapping[str, str] = os.environ) -> Checked:
-    """The configuration in `path` (None: the built-in one) and all its faults. Touches no hardware and no network."""
-    return check(
-        path,
-        SETTINGS,
-        environ,
-        (graph_faults, rule_faults, action_faults, expiry_faults, track_faults, playback_faults),
-        default_board(),
-    )
+def prepare(path: File | None, environ: Mapping[str, str] = os.environ, *, scripts: bool = False) -> Checked:
+    """The configuration in `path` (None: the built-in one) and all its faults. Touches no hardware and no network.
+
+    With `scripts`, customers' scripts are read and checked, too, which takes a while; a worker does it in any case.
+    """
+    looks = (graph_faults, rule_faults, action_faults, expiry_faults, track_faults, playback_faults)
+    return check(path, SETTINGS, environ, (*looks, script_faults) if scripts else looks, default_board())
 
 
 def accepted(checked: Checked) -> tuple[Config, Board]:
@@ -241,16 +240,23 @@ def rule_faults(config: Config, board: Board) -> Iterator[Fault]:
             yield Fault(("rules", index, fault.option), fault.message, fault.remedy)
 
 
-def actions(config: Config) -> dict[str, UniversalActionSettings]:
+def actions(config: Config) -> dict[str, ActionSettings]:
     """The settings of the action nodes, by name."""
     nodes = config.processing.default_graph.nodes
-    return {node.id: node.parameters for node in nodes if isinstance(node.parameters, UniversalActionSettings)}
+    return {node.id: node.parameters for node in nodes if isinstance(node.parameters, ActionSettings)}
 
 
 def action_faults(config: Config, board: Board) -> Iterator[Fault]:
     """Action nodes whose triggers cannot be, or whose drivers want something installed."""
     index = {node.id: i for i, node in enumerate(config.processing.default_graph.nodes)}
     for name, fault in making.faults(actions(config), kinds(steps(config)), config.laser.frequency_hz, verbs(board)):
+        yield replace(fault, loc=(*_NODES, index[name], "parameters", *fault.loc))
+
+
+def script_faults(config: Config, board: Board) -> Iterator[Fault]:
+    """What the static check says of customers' scripts, each fault with the script's own file and line."""
+    index = {node.id: i for i, node in enumerate(config.processing.default_graph.nodes)}
+    for name, fault in making.read(actions(config)):
         yield replace(fault, loc=(*_NODES, index[name], "parameters", *fault.loc))
 
 
@@ -384,7 +390,8 @@ def parts(config: Config, board: Board, clock: Clock) -> Parts:
     shown = face(config, board)
     inbox = CommandInbox()
     keeping = journal(config, clock)
-    told = making.build(actions(config), keeping, clock, inbox, shown.box, np.random.default_rng())
+    workers = Scripts(clock, config.scripts.level, config.scripts.min_isolation)
+    told = making.build(actions(config), keeping, clock, inbox, shown.box, np.random.default_rng(), workers)
     if actions(config):
         doors.append(ActionsOutput(told))
     door = Outputs(doors, config.laser.max_on_s)

@@ -133,4 +133,5 @@ def _about(board: Board, parts: build.Parts) -> Mapping[str, Any]:
         "mqtt": "not configured" if parts.link is None else parts.link.problem or "connected",
         "journal": parts.journal.status(),
         "actions": parts.actions.status(),
+        "scripts": dict(parts.actions.isolation()),
     }

@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from gateway.actions.breaker import Breaker
-from gateway.actions.driver import ActionDriver, Refused, Undelivered
+from gateway.actions.driver import ActionDriver, Refused, Resettable, Undelivered
+from gateway.actions.history import History
 from gateway.actions.queue import BATCH, Durable, Newest, Queue
-from gateway.actions.settings import UniversalActionSettings
+from gateway.actions.settings import ActionSettings
 from gateway.actions.statistics import Statistics
 from gateway.clock import Clock
 from gateway.errors import SpectrophoneError
@@ -34,14 +34,17 @@ class Action:
     def __init__(
         self,
         name: str,
-        settings: UniversalActionSettings,
+        settings: ActionSettings,
         driver: ActionDriver | None,
         *,
         durable: bool,
         journal: Journal,
         clock: Clock,
         rng: np.random.Generator,
+        history: History | None = None,
+        statistics: Statistics | None = None,
     ) -> None:
+        """`history` and `statistics` are given where the driver has them, too."""
         self.name = name
         self.problem: str | None = None
         self._settings = settings
@@ -50,8 +53,8 @@ class Action:
         self._journal = journal
         self._clock = clock
         self._breaker = Breaker(rng)
-        self._statistics = Statistics()
-        self._history: deque[Entry] = deque(maxlen=settings.capacity)
+        self._statistics = Statistics() if statistics is None else statistics
+        self._history = History(settings.capacity) if history is None else history
         self._queue: Queue | None = None
         self._hurry = asyncio.Event()
         self._due_ns = 0
@@ -98,8 +101,7 @@ class Action:
 
     def history(self, count: int | None = None) -> tuple[Entry, ...]:
         """The newest results, at most `count` of them, newest first."""
-        newest = tuple(reversed(self._history))
-        return newest if count is None else newest[: max(0, count)]
+        return self._history.newest(count)
 
     def status(self) -> dict[str, Any]:
         """How it fares, as JSON values: `state` is idle (no driver), ok, waiting (its target is away) or stopped."""
@@ -127,16 +129,17 @@ class Action:
         self._statistics.reset()
         if self._queue is not None:
             self._queue.dropped = 0
+        if isinstance(self._driver, Resettable):
+            self._driver.reset()
         if self._breaker.failures and self._task is not None and self._driver is not None and self._queue is not None:
             self._task.cancel()
             self._breaker.succeeded()
             self._task = asyncio.create_task(self._run(self._driver, self._queue), name=f"action {self.name}")
 
-    async def configure(self, settings: UniversalActionSettings, driver: ActionDriver | None, *, durable: bool) -> None:
+    async def configure(self, settings: ActionSettings, driver: ActionDriver | None, *, durable: bool) -> None:
         """Go on with new settings; with another driver where one is given, or the one there was."""
-        if settings.capacity != self._settings.capacity:
-            self._history = deque(self._history, maxlen=settings.capacity)
-        same = settings.driver == self._settings.driver
+        self._history.resize(settings.capacity)
+        same = not settings.drives_anew(self._settings)
         self._settings = settings
         if same:
             return

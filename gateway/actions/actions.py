@@ -9,9 +9,10 @@ from typing import Any
 
 from gateway.actions.action import Action
 from gateway.actions.driver import ActionDriver
-from gateway.actions.settings import UniversalActionSettings
+from gateway.actions.settings import ActionSettings
 from gateway.errors import CommandRefused
 from gateway.journal.journal import Journal
+from gateway.scripts.host import Scripts
 from gateway.types import Command, Outcome, Tick
 
 log = logging.getLogger("spectrophone.actions")
@@ -19,17 +20,20 @@ log = logging.getLogger("spectrophone.actions")
 ACTIONS = "actions"
 ASKED = ("reset",)
 """What people may tell them. "configure" is for a changed configuration (gateway/reload.py) and not among it."""
-Make = Callable[[str, UniversalActionSettings], tuple[ActionDriver | None, bool]]
+_SEVERITIES = {"info": logging.INFO, "warning": logging.WARNING, "critical": logging.ERROR}
+Make = Callable[[str, ActionSettings], tuple[ActionDriver | None, bool]]
 """Makes the driver of a node's settings; and whether it is durable."""
 
 
 class Actions:
     """A Sink behind the journal's."""
 
-    def __init__(self, actions: Sequence[Action], journal: Journal, make: Make) -> None:
+    def __init__(self, actions: Sequence[Action], journal: Journal, make: Make, scripts: Scripts | None = None) -> None:
+        """`scripts` is where the drivers' workers come from; they end with the actions."""
         self._actions = {action.name: action for action in actions}
         self._journal = journal
         self._make = make
+        self._scripts = scripts
         self._changing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -50,6 +54,8 @@ class Actions:
         if self._changing is not None:
             await asyncio.wait([self._changing])
         await asyncio.gather(*(action.close() for action in self._actions.values()))
+        if self._scripts is not None:
+            await self._scripts.close()
 
     def status(self) -> list[dict[str, Any]]:
         """How each fares."""
@@ -62,14 +68,12 @@ class Actions:
         for action in self._actions.values() if node is None else [self._actions[node]]:
             action.reset()
 
-    def configure(self, settings: Mapping[str, UniversalActionSettings]) -> None:
+    def configure(self, settings: Mapping[str, ActionSettings]) -> None:
         """Go on with these settings, by node; in the background, one change after the other."""
         before = self._changing
         self._changing = asyncio.get_running_loop().create_task(self._configured(settings, before))
 
-    async def _configured(
-        self, settings: Mapping[str, UniversalActionSettings], before: asyncio.Task[None] | None
-    ) -> None:
+    async def _configured(self, settings: Mapping[str, ActionSettings], before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await asyncio.wait([before])
         for name, new in settings.items():
@@ -86,6 +90,10 @@ class Actions:
         everything = frozenset(node for action in actions for node in action.monitored)
         return everything, frozenset(node for action in actions if action.durable for node in action.monitored)
 
+    def isolation(self) -> Mapping[str, Any]:
+        """How well scripts are fenced in, as JSON values; nothing where there is none."""
+        return {} if self._scripts is None else self._scripts.status()
+
     def summary(self) -> str:
         """In words: idle; ok; or what is wrong with the first that has a problem."""
         problems = [f"{action.name}: {action.problem}" for action in self._actions.values() if action.problem]
@@ -93,10 +101,12 @@ class Actions:
 
 
 class ActionsOutput:
-    """The actions as an output: they can be reset, and tell whether all is well."""
+    """The actions as an output: they can be reset, and tell whether all is well. What a script notifies people of goes
+    through here, too: its answer takes it to the journal and to those who listen.
+    """
 
     target = ACTIONS
-    verbs: tuple[str, ...] = (*ASKED, "configure")
+    verbs: tuple[str, ...] = (*ASKED, "configure", "notify")
 
     def __init__(self, actions: Actions) -> None:
         self._actions = actions
@@ -105,6 +115,8 @@ class ActionsOutput:
         """See Output."""
         if command.verb == "configure":
             self._actions.configure(command.args["settings"])
+        elif command.verb == "notify":
+            log.log(_SEVERITIES[command.args["severity"]], "%s: %s", command.args["node"], command.args["message"])
         else:
             self._actions.reset(command.args.get("node"))
 

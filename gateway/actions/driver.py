@@ -7,13 +7,19 @@ knows nothing of journals, back-off or breakers: when a batch cannot be delivere
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from gateway.actions.history import History
+from gateway.actions.statistics import Statistics
 from gateway.clock import Clock
 from gateway.config.settings import Settings
+from gateway.errors import Fault
 from gateway.journal.entry import Entry
 from gateway.ports import Inbox
+
+if TYPE_CHECKING:
+    from gateway.scripts.host import Scripts
 
 
 class Undelivered(Exception):
@@ -61,16 +67,30 @@ class ActionDriver(Protocol):
         ...
 
 
+@runtime_checkable
+class Resettable(Protocol):
+    """A driver that has something of its own to forget."""
+
+    def reset(self) -> None:
+        """Begin counting anew, and try at once what is waited for."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a driver may know of the gateway: the action node that it serves, the box, time, and the way in for commands
-    (a display that lights a LED).
+    (a display that lights a LED). For a script also what the node has seen, how it fares, its parameters as plain data,
+    and where workers come from.
     """
 
     node: str
     box: str
     clock: Clock
     inbox: Inbox
+    history: History = field(default_factory=History)
+    statistics: Statistics = field(default_factory=Statistics)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    scripts: Scripts | None = None
 
 
 Verbs = Mapping[str, Sequence[str]]
@@ -84,7 +104,8 @@ class DriverKind:
     `durable`: its target gets every entry, in order, out of the journal, however long it was away; otherwise it gets
     the newest of each node, and every alert. `module` is the library that it needs, of the extra `extra` of this
     package; both empty where the core has it. `missing` looks for what the settings name and this machine, whose
-    outputs take these verbs, lacks: the option, what is wrong, what to do.
+    outputs take these verbs, lacks: the option, what is wrong, what to do. `read` reads the files that they name, which
+    may take seconds, and tells their faults, each with its own file and line.
     """
 
     settings: type[Settings]
@@ -93,3 +114,4 @@ class DriverKind:
     module: str = ""
     extra: str = ""
     missing: Callable[[Any, Verbs], Iterable[tuple[str, str, str]]] = lambda settings, verbs: ()
+    read: Callable[[Any], Iterable[Fault]] = lambda settings: ()

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from gateway.actions.action import Action
-from gateway.actions.actions import Actions, Make
+from gateway.actions.actions import Actions
 from gateway.actions.driver import ActionDriver, Surroundings, Verbs
-from gateway.actions.drivers import DRIVERS
-from gateway.actions.settings import ActionSettings, Driver, UniversalActionSettings
+from gateway.actions.drivers import KINDS
+from gateway.actions.history import History
+from gateway.actions.settings import ActionSettings, Driver
+from gateway.actions.statistics import Statistics
 from gateway.actions.triggers import TriggerFault, alarms
 from gateway.alarms import Alarm
 from gateway.clock import Clock
 from gateway.errors import Fault
 from gateway.journal.journal import Journal
 from gateway.ports import Inbox
+from gateway.scripts.host import Scripts
 
-Nodes = Mapping[str, UniversalActionSettings]
+Nodes = Mapping[str, ActionSettings]
 """The settings of the action nodes, by name."""
 
 
@@ -35,17 +39,25 @@ def faults(
         except TriggerFault as wrong:
             fault = wrong.fault
             yield name, Fault(("triggers", wrong.index, fault.option), fault.message, fault.remedy)
-        if isinstance(settings, UniversalActionSettings) and settings.driver is not None:
-            yield from ((name, fault) for fault in _driver_faults(settings.driver, verbs))
+        if settings.driven is not None:
+            yield from ((name, fault) for fault in _driver_faults(settings.driven, verbs))
+
+
+def read(nodes: Nodes) -> Iterator[tuple[str, Fault]]:
+    """What is wrong with the files that action nodes name: scripts. It may take seconds."""
+    for name, settings in nodes.items():
+        if settings.driven is not None:
+            yield from ((name, fault) for fault in KINDS[settings.driven.type].read(settings.driven.config))
 
 
 def _driver_faults(driver: Driver, verbs: Verbs) -> Iterator[Fault]:
-    kind = DRIVERS[driver.type]
+    kind = KINDS[driver.type]
+    inside = () if isinstance(driver.config, ActionSettings) else ("driver", "config")
     if kind.module and importlib.util.find_spec(kind.module) is None:
         message = f"the driver '{driver.type}' needs {kind.module}, which is not installed"
         yield Fault(("driver", "type"), message, f"Run: pip install 'spectrophone[{kind.extra}]'")
     for option, message, remedy in kind.missing(driver.config, verbs):
-        yield Fault(("driver", "config", option), message, remedy)
+        yield Fault((*inside, option), message, remedy)
 
 
 def all_alarms(nodes: Mapping[str, ActionSettings], kinds: Mapping[str, str], laser_hz: float) -> tuple[Alarm, ...]:
@@ -53,21 +65,32 @@ def all_alarms(nodes: Mapping[str, ActionSettings], kinds: Mapping[str, str], la
     return tuple(alarm for name, node in nodes.items() for alarm in alarms(name, node, kinds, laser_hz))
 
 
-def build(nodes: Nodes, journal: Journal, clock: Clock, inbox: Inbox, box: str, rng: np.random.Generator) -> Actions:
+def build(
+    nodes: Nodes, journal: Journal, clock: Clock, inbox: Inbox, box: str, rng: np.random.Generator, scripts: Scripts
+) -> Actions:
     """The action nodes, ready to start."""
-    make = _maker(box, clock, inbox)
+    seen = {name: (History(settings.capacity), Statistics()) for name, settings in nodes.items()}
+
+    def make(name: str, settings: ActionSettings) -> tuple[ActionDriver | None, bool]:
+        if settings.driven is None:
+            return None, False
+        kind = KINDS[settings.driven.type]
+        around = Surroundings(name, box, clock, inbox, *seen[name], _parameters(settings), scripts)
+        return kind.make(settings.driven.config, around), kind.durable
+
     made = []
     for name, settings in nodes.items():
         driver, durable = make(name, settings)
-        made.append(Action(name, settings, driver, durable=durable, journal=journal, clock=clock, rng=rng))
-    return Actions(made, journal, make)
+        history, statistics = seen[name]
+        made.append(
+            Action(
+                name, settings, driver, durable=durable, journal=journal, clock=clock, rng=rng,
+                history=history, statistics=statistics,
+            )
+        )  # fmt: skip
+    return Actions(made, journal, make, scripts)
 
 
-def _maker(box: str, clock: Clock, inbox: Inbox) -> Make:
-    def make(name: str, settings: UniversalActionSettings) -> tuple[ActionDriver | None, bool]:
-        if settings.driver is None:
-            return None, False
-        kind = DRIVERS[settings.driver.type]
-        return kind.make(settings.driver.config, Surroundings(name, box, clock, inbox)), kind.durable
-
-    return make
+def _parameters(settings: ActionSettings) -> dict[str, Any]:
+    """A node's own parameters as plain data, without what its driver has for itself."""
+    return settings.model_dump(mode="json", include=set(ActionSettings.model_fields) | {"buffer_size"})

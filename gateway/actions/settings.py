@@ -56,6 +56,20 @@ class ActionSettings(Settings):
         (), description="further conditions of monitored nodes, written as those of rules; their alerts are custom"
     )
 
+    @property
+    def capacity(self) -> int:
+        """Results that the history holds."""
+        raise NotImplementedError
+
+    @property
+    def driven(self) -> Driver | None:
+        """The driver that these settings name."""
+        raise NotImplementedError
+
+    def drives_anew(self, before: ActionSettings) -> bool:
+        """Whether it takes another driver to go on with these settings after others."""
+        return self.driven != before.driven
+
 
 class Driver(Settings):
     """A driver: its type and its own options."""
@@ -73,8 +87,18 @@ class UniversalActionSettings(ActionSettings):
 
     @property
     def capacity(self) -> int:
-        """Results that the history holds."""
+        """See ActionSettings."""
         return self.buffer_capacity
+
+    @property
+    def driven(self) -> Driver | None:
+        """See ActionSettings."""
+        return self.driver
+
+    def drives_anew(self, before: ActionSettings) -> bool:
+        """See ActionSettings. A script is told all parameters of its node."""
+        script = self.driver is not None and self.driver.type == "python"
+        return self.driven != before.driven or (script and self != before)
 
 
 def with_drivers(kinds: Mapping[str, DriverKind]) -> type[UniversalActionSettings]:

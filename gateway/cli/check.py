@@ -26,7 +26,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = subparsers.add_parser(
         "check",
         help="find all faults of a configuration, without touching anything",
-        description="Find all faults of a configuration file, without touching hardware, network or scripts.",
+        description="Find all faults of a configuration file, without touching hardware or network. "
+        "Scripts are read, and not run.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """Check and print; 0 without faults, 2 with them."""
     from gateway.build import prepare
 
-    return report(args.file, prepare(args.file).faults, args.json, sys.stdout, sys.stderr)
+    return report(args.file, prepare(args.file, scripts=True).faults, args.json, sys.stdout, sys.stderr)
 
 
 def report(path: Path, faults: Sequence[Fault], as_json: bool, out: TextIO, err: TextIO) -> int:

@@ -17,7 +17,19 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, create_model
 
 from gateway.config.document import Document, parse
-from gateway.config.sections import Acquisition, Box, Cell, ClimateSection, Gas, JournalSection, Laser, Mqtt, Name, Rule
+from gateway.config.sections import (
+    Acquisition,
+    Box,
+    Cell,
+    ClimateSection,
+    Gas,
+    JournalSection,
+    Laser,
+    Mqtt,
+    Name,
+    Rule,
+    ScriptsSection,
+)
 from gateway.config.settings import Settings
 from gateway.config.syntax import text_of
 from gateway.errors import Fault
@@ -83,6 +95,7 @@ class Config(Settings):
     rules: tuple[Rule, ...] = Field((), description="alarms, and what to do about them")
     mqtt: Mqtt | None = Field(None, description="the MQTT broker; no MQTT if absent")
     journal: JournalSection = Field(default_factory=JournalSection, description="what is kept on the box itself")
+    scripts: ScriptsSection = Field(default_factory=ScriptsSection, description="the walls around customers' scripts")
 
 
 def config_model(kinds: Mapping[str, type[Settings]]) -> type[Config]:

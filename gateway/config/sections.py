@@ -232,3 +232,16 @@ class JournalSection(Settings):
     )
     max_mb: int = Field(512, ge=1, le=1_000_000, description="size beyond which what is old is thinned, then dropped")
     max_days: float = Field(400.0, gt=0, le=36_500, description="age beyond which everything is dropped")
+
+
+class ScriptsSection(Settings):
+    """How customers' scripts are fenced in."""
+
+    level: Literal["auto", "A", "B", "L", "C"] = Field(
+        "auto",
+        description="walls around a worker: A namespaces, Landlock and seccomp, B without Landlock, L without "
+        "namespaces, C seccomp only; auto is the best that this machine has",
+    )
+    min_isolation: Literal["A", "B", "L", "C"] = Field(
+        "C", description="below this level no script runs, and its node says why"
+    )

@@ -39,7 +39,7 @@ AT_THE_MICROPHONE = frozenset({"lock_in", "peak_finder"})
 WITHOUT_SOUND = frozenset({"concentration"})
 """Computing nodes that look at results only."""
 
-ACTIONS = frozenset({"universal_action"})
+ACTIONS = frozenset({"universal_action", "python_action"})
 """Nodes that pass the sound on: what they do happens behind the path, in gateway/actions."""
 
 SETTINGS: dict[str, type[Settings]] = {kind: node.Settings for kind, node in (SIGNAL | COMPUTING).items()}

@@ -28,8 +28,8 @@ from gateway.scripts.confine import probe
 from gateway.scripts.confine.confine import LEVELS, Plan, worker_user
 from gateway.scripts.confine.probe import Capabilities
 from gateway.scripts.confine.seccomp import Level
+from gateway.scripts.control import LONGEST, Born, Ended, FromZygote, Spawn, Stillborn
 from gateway.scripts.work import NotLoaded
-from gateway.scripts.zygote import LONGEST, Born, Ended, FromZygote, Spawn, Stillborn
 
 log = logging.getLogger("spectrophone.scripts")
 

@@ -117,7 +117,7 @@ class Process:
         os.set_blocking(self._output, False)
         files = self.work.files + (authorities() if self.work.network else ()) if self.plan.level == "C" else ()
         self._broker = Broker(ours, self.work.node, self.work.network, files, self._clock, self._violated)
-        sealed = self._expect(LOAD_S, f"was stopped: no walls after {LOAD_S:g} s")
+        sealed = self._expect(LOAD_S, f"{self.work.name} was stopped: no walls after {LOAD_S:g} s")
         try:
             newborn = await scripts.spawn(
                 self.plan, self.work.allowed_imports, self.work.paths, (rpc.fileno(), broker.fileno(), output)
@@ -134,18 +134,18 @@ class Process:
             await sealed
             await self._verify()
         except Stopped as stopped:
-            raise NotLoaded(f"{self.work.name} {stopped.reason}") from None
+            raise NotLoaded(stopped.reason) from None
 
     async def load(self, message: Load) -> None:
         """Let it check, load and initialise the script. Raises NotLoaded."""
         self.state = "loading"
         seconds = max(LOAD_S, self.work.timeout_s)
-        loaded = self._expect(seconds, f"was stopped after {seconds:g} s of loading")
+        loaded = self._expect(seconds, f"{self.work.name} was stopped after {seconds:g} s")
         try:
             self._send(message)
             record = await loaded
         except Stopped as stopped:
-            raise NotLoaded(f"{self.work.name} {stopped.reason} while it was loaded") from None
+            raise NotLoaded(f"{stopped.reason} while it was loaded") from None
         if record is not None:
             self.kill("could not load the script")
             final = record.type in ("check", "SyntaxError", "IndentationError", "TabError")
@@ -169,7 +169,7 @@ class Process:
         When this is cancelled the call goes on, until its deadline at most; `at_rest` tells when it is over.
         """
         if self.state != "idle":
-            raise Stopped(self.reason or "is not ready")
+            raise Stopped(self.reason or f"{self.work.name} is not ready")
         self.state, self._answer = "calling", None
         self._call += 1
         name = self.work.function(hook)
@@ -185,7 +185,9 @@ class Process:
                 await asyncio.shield(self._waiting)
 
     def kill(self, reason: str, *, timeout: bool = False) -> None:
-        """End it now; `reason` is what people are told, behind the script's name."""
+        """End it now; `reason` is what people are told: a sentence if it is for a `timeout`, else what goes on behind
+        the script's name.
+        """
         if self.state == "ended":
             return
         if self._pidfd >= 0:
@@ -389,7 +391,7 @@ class Process:
     def _end(self, reason: str, timeout: bool = False) -> None:
         if self.state == "ended":
             return
-        self.state, self.reason = "ended", reason
+        self.state, self.reason = "ended", reason if timeout else f"{self.work.name} {reason}"
         for _ in range(4):
             with contextlib.suppress(OSError):
                 if data := os.read(self._output, _OUTPUT_CHUNK):
@@ -406,5 +408,5 @@ class Process:
             os.close(self._pidfd)
             self._pidfd = -1
         self._unsent.clear()
-        self._arrived(fault=Stopped(reason, timeout))
+        self._arrived(fault=Stopped(self.reason, timeout))
         self._on_end(self)

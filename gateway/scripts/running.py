@@ -133,7 +133,7 @@ class Script:
             "memory_mb": round(self._memory_bytes / 2**20, 1),
             **self._counts,
             "functions": {self.work.function(hook): meter.as_object() for hook, meter in self._meters.items()},
-            "broken_rules": [] if current is None else [str(finding) for finding in current.findings],
+            "warnings": [] if current is None else [str(finding) for finding in current.findings],
             **self.told.as_object(),
             "script": self._status,
         }
@@ -229,8 +229,9 @@ class Script:
                 self._pauses.reset()
                 self._resume()
                 log.info("%s: %s is loaded anew", self.work.node, self.work.name)
-            for finding in process.findings:
-                log.warning("%s: %s: %s", self.work.node, self.work.name, finding)
+            if anew or self._counts["loads"] == 1:
+                for finding in process.findings:
+                    log.warning("%s: %s: %s", self.work.node, self.work.name, finding)
             if before is not None:
                 self._do(self._retire(before))
         finally:
@@ -251,7 +252,7 @@ class Script:
             await process.load(self._message(source))
             await self._catch_up(process)
         except Stopped as stopped:
-            raise NotLoaded(f"{self.work.name} {stopped.reason}") from None
+            raise NotLoaded(stopped.reason) from None
         except BaseException:
             process.kill("was let go")
             raise
@@ -319,7 +320,7 @@ class Script:
         except Stopped as stopped:
             meter.timeouts += stopped.timeout
             meter.killed += not stopped.timeout
-            self._failed(f"{self.work.name}: {stopped.reason}", hook)
+            self._failed(stopped.reason, hook)
         else:
             return value
         finally:
@@ -347,7 +348,7 @@ class Script:
         if self._stopped:
             return
         self._counts["deaths"] += 1
-        self.problem = f"{self.work.name} {process.reason}"
+        self.problem = process.reason
         log.warning("%s: %s", self.work.node, self.problem)
         pause_s = self._pauses.died(self._clock.monotonic_ns())
         if pause_s:

@@ -22,10 +22,10 @@ import signal
 import socket
 import sys
 import time  # noqa: TID251  -- tzset
+import traceback
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import ClassVar
 
 import msgspec
 
@@ -33,10 +33,9 @@ from gateway.scripts import policy, wire, worker
 from gateway.scripts.confine import kernel
 from gateway.scripts.confine.confine import Plan, Report, Unconfined, confine
 from gateway.scripts.confine.limits import Baseline, clean_environment, measure_baseline, only_descriptors
+from gateway.scripts.control import LONGEST, Born, Ended, FromZygote, Spawn, Stillborn
 from gateway.scripts.messages import Sealed
 
-LONGEST = 64 * 1024
-"""Bytes of a message on the control channel."""
 COMMON = (
     *("__future__", "_strptime", "abc", "argparse", "array", "ast", "asyncio", "base64", "bisect", "calendar"),
     *("collections.abc", "concurrent.futures.thread", "contextlib", "copy", "csv", "dataclasses", "datetime"),
@@ -56,48 +55,6 @@ _NOT_SEALED, _FAULTY = 70, 71
 
 _callback = ctypes.CFUNCTYPE(None)(lambda: None)
 """One that lives makes libffi ask for its memory here: at level C it could not."""
-
-
-class _Control(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True, tag=True):
-    """A message of the control channel (AF_UNIX, SOCK_SEQPACKET: one message a packet)."""
-
-    limit: ClassVar[int] = LONGEST
-
-
-class Spawn(_Control, frozen=True):
-    """Fork a worker behind these walls. Three descriptors come along: its channel, the broker's, and its output.
-
-    `modules` of the standard library are imported first; `paths` are put in front of its sys.path.
-    """
-
-    id: int
-    plan: Plan
-    modules: list[str]
-    paths: list[str]
-
-
-class Born(_Control, frozen=True):
-    """The worker `id` is process `pid`; a pidfd comes along."""
-
-    id: int
-    pid: int
-
-
-class Stillborn(_Control, frozen=True):
-    """There is no worker `id`, and why."""
-
-    id: int
-    reason: str
-
-
-class Ended(_Control, frozen=True):
-    """The worker `id` has ended and is reaped: its exit status, or -N for signal N."""
-
-    id: int
-    status: int
-
-
-FromZygote = Born | Stillborn | Ended
 
 
 class Zygote:
@@ -186,7 +143,7 @@ def become(plan: Plan, paths: list[str], descriptors: list[int], base: Baseline)
             code = 0
     except BaseException:
         with suppress(BaseException):
-            sys.excepthook(*sys.exc_info())
+            os.write(2, traceback.format_exc().encode())
     finally:
         os._exit(code)
 

@@ -96,7 +96,8 @@ def only_descriptors(keep: Sequence[int]) -> None:
     """Close every descriptor but these."""
     first = 0
     for descriptor in sorted(set(keep)):
-        os.closerange(first, descriptor)
+        if first < descriptor:  # os.closerange(0, 0) closes everything: it calls close_range(2) up to -1
+            os.closerange(first, descriptor)
         first = descriptor + 1
     os.closerange(first, 2**31 - 1)
 
