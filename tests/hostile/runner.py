@@ -14,8 +14,8 @@ import logging
 import os
 import re
 import secrets
-import shutil
 import socket
+import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -27,6 +27,7 @@ from unittest import mock
 from gateway.clock import RealClock
 from gateway.scripts import broker, host, process, quota
 from gateway.scripts.host import Scripts
+from gateway.scripts.messages import Functions
 from gateway.scripts.permissions import Grant, Place
 from gateway.scripts.running import Script
 from gateway.scripts.work import Failure, Waiting, Work
@@ -34,6 +35,7 @@ from gateway.types import Command
 from tests.hostile.walls import NOBODY
 
 SCRIPTS = Path(__file__).parent / "scripts"
+CORPUS = Path(__file__).parents[1] / "unit/scripts/corpus/good"
 HEAD = (SCRIPTS / "head.script").read_text()
 FOUND_OTHERWISE = ("_posixsubprocess", "_socket", "multiprocessing", "subprocess", "gateway.scripts")
 ENDLESS_S, PATIENCE_S, LOADING_S = 0.3, 20.0, 1.5
@@ -68,7 +70,7 @@ class Outcome:
     """What came of it: the call in words, what the next call gave, the loop's ticks, all that came out, what changed."""
 
     said: str
-    after: Any
+    after: str
     ticks: int
     log: tuple[str, ...]
     everything: str
@@ -149,8 +151,11 @@ async def attack(stage: Stage, one: Attack) -> Outcome:
         finally:
             await script.close()
         log = tuple(line for line in stage.log[lines:] if line.startswith(f"{one.node}:"))
-        everything = "\n".join((said, repr(after), *log, repr(status), repr(hearing.commands), *_written(here)))
-        return Outcome(said, after, stage.ticks - ticks, log, everything, tuple(_changed(here, stage.secret)))
+        changed = _changed(here, stage.secret)
+        if "files" in one.given:
+            changed += await asyncio.to_thread(_given, here, stage.secret)
+        everything = "\n".join((said, after, *log, repr(status), repr(hearing.commands)))
+        return Outcome(said, after, stage.ticks - ticks, log, everything, tuple(changed))
 
 
 async def _called(script: Script, hook: str) -> str:
@@ -168,8 +173,11 @@ async def _calm(script: Script) -> str:
     while time.monotonic() < until and said != "returned 'calm'":
         script.reset()
         said = await _called(script, "on_alert")
-        if "initialize" in script.work.config["after"]:
+        if script.work.config["family"] == "loading":
             return said
+        if "quota" in said:  # as a person would, when told so
+            given = Path(script.work.config["given"])
+            await asyncio.to_thread(subprocess.run, ["find", given, "-mindepth", "1", "-delete"], check=True)
     return said
 
 
@@ -202,7 +210,7 @@ def _surroundings(stage: Stage, one: Attack, here: Path) -> Mapping[str, Any]:
     zygote = next(iter(stage.scripts._zygotes.values()))
     return {
         "attack": one.name,
-        "after": "initialize" if one.family == "loading" else "",
+        "family": one.family,
         "level": stage.level,
         "gateway": os.getpid(),
         "parent": zygote.pid,
@@ -250,19 +258,18 @@ def _changed(here: Path, secret: str) -> list[str]:
     shown = sorted(path.name for path in (here / "shown").iterdir())
     if shown != ["inside"] or (here / "shown/inside").read_text() != "shown":
         changed.append("what is only shown is changed")
-    for path in (here / "given").rglob("*"):
-        found = path.lstat()
-        if found.st_mode & 0o6000:
-            changed.append(f"{path} is a program of its owner's")
-        if found.st_uid != NOBODY.pw_uid and not path.is_symlink():
-            changed.append(f"{path} belongs to another")
     return changed
 
 
-def _written(here: Path) -> list[str]:
-    """The beginnings of what lies in the directory that may be written."""
-    files = [path for path in (here / "given").rglob("*") if path.is_file() and not path.is_symlink()]
-    return [path.read_bytes()[:200].decode("latin-1") for path in files[:50]]
+def _given(here: Path, secret: str) -> list[str]:
+    """The same of the directory that may be written: programs of their owner's, files of others, and the secret."""
+    found = subprocess.run(["find", here / "given", "-printf", "%04m %U %y\\n"], capture_output=True, text=True, check=True)
+    kinds = {tuple(line.split()) for line in found.stdout.splitlines()}
+    changed = [f"mode {mode}" for mode, _, _ in kinds if int(mode, 8) & 0o6000]
+    changed += [f"owner {owner}" for _, owner, kind in kinds if kind != "l" and int(owner) != NOBODY.pw_uid]
+    changed += [f"a file of kind {kind}" for _, _, kind in kinds if kind not in "fdl"]
+    secrets_there = subprocess.run(["grep", "-rlsF", secret, here / "given"], capture_output=True, text=True)
+    return changed + secrets_there.stdout.split()
 
 
 @contextlib.asynccontextmanager
@@ -274,7 +281,7 @@ async def staged(level: str, checks: bool) -> AsyncIterator[Stage]:
     secret = f"canary-{secrets.token_hex(8)}"
     loop = asyncio.get_running_loop()
     async with contextlib.AsyncExitStack() as around:
-        around.callback(shutil.rmtree, place, True)
+        around.callback(subprocess.run, ["rm", "-rf", place], check=True)
         around.enter_context(mock.patch.dict(os.environ, {"GATEWAY_SECRET": secret}))
         around.enter_context(mock.patch.object(quota, "INTERVAL_NS", 50_000_000))
         stage = Stage(level, checks, place, Scripts(RealClock(), level), secret)  # type: ignore[arg-type]
@@ -423,3 +430,64 @@ def _processes() -> list[int]:
             if name.isdigit() and mark in (line := Path("/proc", name, "cmdline").read_bytes()) and b"zygote.main" in line:
                 found.append(int(name))
     return found
+
+
+async def ordinary_scripts(stage: Stage) -> dict[str, str]:
+    """Let the ordinary scripts of the unit tests' corpus work here: what each call of theirs said."""
+    said = {}
+    for file in sorted(CORPUS.glob("*.script")):
+        source = file.read_text()
+        header = dict(re.findall(r"^# (style|allowed|listed|functions): (.*)$", source, re.MULTILINE))
+        said |= await _ordinary_calls(stage, file, source, header)
+    return said
+
+
+async def _ordinary_calls(stage: Stage, file: Path, source: str, header: dict[str, str]) -> dict[str, str]:
+    here = stage.place / f"ordinary.{file.stem}"
+    _lay_out(here, stage.secret)
+    place = f"{here}/given"
+    (here / "script.py").write_text(source.replace("/data/reports", place).replace("https://hooks.example.com/x", f"http://127.0.0.1:{stage.ports['listed']}/"))
+    (here / "mylibrary").mkdir()
+    (here / "mylibrary/__init__.py").write_text("")
+    (here / "mylibrary/base.py").write_text("class Base:\n    def __init__(self, api): self.api = api\n")
+    (here / "mylibrary/actions.py").write_text("class Base:\n    def on_update(self, data): return 1\n")
+    style, _, class_name = header["style"].partition(" ")
+    functions = Functions(**dict(pair.split("=") for pair in header.get("functions", "").split()))
+    listed = header.get("listed", "").split()
+    work = Work(
+        f"ordinary.{file.stem}",
+        str(here / "script.py"),
+        style,  # type: ignore[arg-type]
+        class_name,
+        functions,
+        monitored=("co2",),
+        allowed_imports=tuple(header.get("allowed", "").split()),
+        outputs=("led",),
+        network=(Place("127.0.0.1", stage.ports["listed"]),) if "network" in listed else (),
+        files=(Grant(place, True),) if "files" in listed else (),
+        paths=(str(here),),
+        timeout_s=PATIENCE_S,
+        hot_reload=False,
+        checks=stage.checks,
+    )
+    hearing = Hearing()
+    script = Script(work, stage.scripts, RealClock(), hearing, hearing)
+    script.start()
+    trigger = {"type": "threshold", "value": 1200.0, "source_node_id": "co2", "severity": "warning", "timestamp": 1}
+    calls = {
+        "on_measurement": [{**MEASUREMENT, "timestamp": 1_700_000_000, "source_node_id": "co2-1"}],
+        "on_update": [{**MEASUREMENT, "timestamp": 1_700_000_000}],
+        "on_trigger": ["threshold", trigger],
+        "on_alert": [{"message": "high", "severity": "warning"}],
+        "get_status": [],
+    }
+    said = {}
+    try:
+        for hook, given in calls.items():
+            try:
+                said[f"{file.stem} {hook}"] = f"returned {await script.call(hook, given)!r}"
+            except (Failure, Waiting) as fault:
+                said[f"{file.stem} {hook}"] = fault.reason
+    finally:
+        await script.close()
+    return said
