@@ -18,7 +18,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,9 @@ SCRIPTS = Path(__file__).parent / "scripts"
 CORPUS = Path(__file__).parents[1] / "unit/scripts/corpus/good"
 HEAD = (SCRIPTS / "head.script").read_text()
 FOUND_OTHERWISE = ("_posixsubprocess", "_socket", "multiprocessing", "subprocess", "gateway.scripts")
-ENDLESS_S, PATIENCE_S, LOADING_S = 0.3, 20.0, 1.5
+ENDLESS_S, PATIENCE_S, LOADING_S = 0.15, 20.0, 1.5
 AT_ONCE = 6
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 TICK_S = 0.01
 MEASUREMENT = {"concentration_ppm": 412.0, "source_node_id": "co2"}
 ORDINARY = """
@@ -58,6 +59,7 @@ class Attack:
     ends: str
     given: frozenset[str]
     source: str
+    imports: tuple[str, ...]
 
     @property
     def node(self) -> str:
@@ -122,18 +124,24 @@ class Hearing:
 
 def attacks() -> list[Attack]:
     """All attacks: the functions of the scripts whose docstring says "WHAT IT TRIES -> HOW IT ENDS"."""
-    found = []
-    for file in sorted(SCRIPTS.glob("*.script")):
-        source = file.read_text()
-        given = re.match(r"# given:(.*)", source)
-        for function in ast.parse(source).body:
-            if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-                continue
-            tries, arrow, ends = (ast.get_docstring(function) or "").partition(" -> ")
-            if arrow and given:
-                words = frozenset(given[1].split())
-                found.append(Attack(file.stem, function.name, tries, ends, words, f"{HEAD}\n\n{source}"))
-    return found
+    return [one for file in sorted(SCRIPTS.glob("*.script")) for one in _family(file)]
+
+
+def _family(file: Path) -> Iterator[Attack]:
+    """The attacks of one script, each with what it needs of the source: none of the others that it does not name."""
+    source = file.read_text()
+    given = re.match(r"# given:(.*)", source)
+    body = ast.parse(source).body
+    parts = {node: ast.get_source_segment(source, node) or "" for node in body}
+    described = {node: (ast.get_docstring(node) or "").partition(" -> ") for node in body if isinstance(node, FUNCTIONS)}
+    for node, (tries, arrow, ends) in described.items():
+        if arrow and given:
+            names = {name.id for name in ast.walk(node) if isinstance(name, ast.Name)} | {node.name}
+            used = [
+                parts[each] for each in body if each not in described or not described[each][1] or each.name in names
+            ]
+            own = "\n\n\n".join((HEAD, *used)) + "\n"
+            yield Attack(file.stem, node.name, tries, ends, frozenset(given[1].split()), own, _imports(own))
 
 
 async def attack(stage: Stage, one: Attack) -> Outcome:
@@ -192,7 +200,7 @@ def _work(stage: Stage, one: Attack, here: Path) -> Work:
         "module",
         config=_surroundings(stage, one, here),
         monitored=("co2",),
-        allowed_imports=tuple(sorted({*_imports(one.source), *FOUND_OTHERWISE})),
+        allowed_imports=one.imports,
         outputs=("relay/fan", "led/status") if "outputs" in one.given else (),
         network=(Place("127.0.0.1", stage.ports["listed"]),) if "network" in one.given else (),
         files=files,
@@ -224,14 +232,15 @@ def _surroundings(stage: Stage, one: Attack, here: Path) -> Mapping[str, Any]:
     }
 
 
-def _imports(source: str) -> set[str]:
-    names = set()
+def _imports(source: str) -> tuple[str, ...]:
+    """What must be listed for it, and loaded before the walls are up."""
+    names = set(FOUND_OTHERWISE)
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names |= {name.name for name in node.names} | {name.name.partition(".")[0] for name in node.names}
         elif isinstance(node, ast.ImportFrom):
             names.add(node.module or "")
-    return names
+    return tuple(sorted(names))
 
 
 def _lay_out(here: Path, secret: str) -> None:
