@@ -72,11 +72,11 @@ def configured(directory: Path, count: int) -> build.Config:
 def parts(config: build.Config, journal: Journal, clock: Any) -> Actions:
     """Its action nodes, each with a driver that swallows."""
     rng = np.random.default_rng(1)
-    made = [
-        Action(name, settings, Swallow(), durable=True, journal=journal, clock=clock, rng=rng)
-        for name, settings in build.actions(config).items()
-    ]
-    return Actions(made, journal, lambda name, settings: (Swallow(), True))
+
+    def make(name: str, settings: Any, history: Any) -> Action:
+        return Action(name, settings, Swallow(), durable=True, journal=journal, clock=clock, rng=rng)
+
+    return Actions(build.actions(config), journal, make)
 
 
 async def block_us(directory: Path, count: int, samples: np.ndarray) -> tuple[float, float]:

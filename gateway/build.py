@@ -27,6 +27,7 @@ from gateway.actions.actions import ACTIONS, Actions, ActionsOutput
 from gateway.actions.actions import ASKED as TOLD
 from gateway.actions.drivers import SETTINGS as DRIVEN
 from gateway.actions.settings import ActionSettings
+from gateway.alarms import Alarm
 from gateway.board import Board, LaserLine
 from gateway.calibrating import GasLine
 from gateway.calibrator import ASKED, CALIBRATION, CalibrationOutput, Calibrator
@@ -122,13 +123,23 @@ def sound(config: Config, board: Board) -> Sound:
 
 
 def steps(config: Config) -> tuple[Step, ...]:
-    """The configured nodes, each behind the one that feeds it."""
+    """The configured nodes that sound goes through, each behind the one that feeds it. Action nodes are none of them:
+    they pass it on as it is, and what they do happens behind the path (gateway/actions).
+    """
     graph = config.processing.default_graph
     nodes = {node.id: node for node in graph.nodes}
     pairs = [(connection.from_, connection.to) for connection in graph.connections]
     fed = feeders(list(nodes), pairs)
-    ordered = [nodes[name] for name in order(list(nodes), pairs)]
-    return tuple(Step(node.id, node.type, node.parameters, fed[node.id], _digest(node.parameters)) for node in ordered)
+    told = actions(config)
+    found = []
+    for name in order(list(nodes), pairs):
+        feeder = fed[name]
+        while feeder in told:
+            feeder = fed[feeder]
+        if name not in told:
+            node = nodes[name]
+            found.append(Step(name, node.type, node.parameters, feeder, _digest(node.parameters)))
+    return tuple(found)
 
 
 def calibration_files(config: Config) -> dict[str, File]:
@@ -246,6 +257,11 @@ def actions(config: Config) -> dict[str, ActionSettings]:
     return {node.id: node.parameters for node in nodes if isinstance(node.parameters, ActionSettings)}
 
 
+def action_alarms(config: Config) -> tuple[Alarm, ...]:
+    """What the action nodes raise alerts for."""
+    return making.all_alarms(actions(config), kinds(steps(config)), config.laser.frequency_hz)
+
+
 def action_faults(config: Config, board: Board) -> Iterator[Fault]:
     """Action nodes whose triggers cannot be, or whose drivers want something installed."""
     index = {node.id: i for i, node in enumerate(config.processing.default_graph.nodes)}
@@ -268,8 +284,7 @@ def path(config: Config, board: Board, heard: Sound) -> Path:
             step, fault = found
             raise ConfigError((Fault((step.id, fault.option), fault.message, fault.remedy),))
         fitted.append(found)
-    alarms = making.all_alarms(actions(config), kinds(steps(config)), config.laser.frequency_hz)
-    return Path(Graph(fitted), rules(config, board), alarms)
+    return Path(Graph(fitted), rules(config, board), action_alarms(config))
 
 
 def rules(config: Config, board: Board) -> tuple[ParsedRule, ...]:
@@ -377,8 +392,11 @@ def box_id(config: Config) -> str:
     return config.box.id or host.strip("-")[:64] or "box"
 
 
-def parts(config: Config, board: Board, clock: Clock) -> Parts:
-    """Everything, put together. Raises DeviceError, RecordingError or ConfigError."""
+def parts(config: Config, board: Board, clock: Clock, secrets: frozenset[str] = frozenset()) -> Parts:
+    """Everything, put together. Raises DeviceError, RecordingError or ConfigError.
+
+    `secrets` of the configuration, which scripts may be given, are masked in what these say.
+    """
     heard = sound(config, board)
     cell = simulated_cell(config, heard.rate_hz, heard.channels) if board.simulated else None
     listening = microphone(config, board, clock, cell)
@@ -390,10 +408,9 @@ def parts(config: Config, board: Board, clock: Clock) -> Parts:
     shown = face(config, board)
     inbox = CommandInbox()
     keeping = journal(config, clock)
-    workers = Scripts(clock, config.scripts.level, config.scripts.min_isolation)
+    workers = Scripts(clock, config.scripts.level, config.scripts.min_isolation, secrets)
     told = making.build(actions(config), keeping, clock, inbox, shown.box, np.random.default_rng(), workers)
-    if actions(config):
-        doors.append(ActionsOutput(told))
+    doors.append(ActionsOutput(told))
     door = Outputs(doors, config.laser.max_on_s)
     link = None
     if config.mqtt is not None:

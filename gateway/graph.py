@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gateway.config.settings import Settings
-from gateway.nodes import ACTIONS, AT_THE_MICROPHONE, COMPUTING, KINDS, WITHOUT_SOUND
+from gateway.nodes import AT_THE_MICROPHONE, COMPUTING, KINDS, WITHOUT_SOUND
 from gateway.nodes.place import NodeFault, Place
 from gateway.types import Result, SampleBlock
 
@@ -96,8 +96,8 @@ class Graph:
         return tuple(results)
 
     def plan(self) -> str:
-        """The nodes as configured, in words; what is handed on to others is no part of it."""
-        return repr([fitted.step for fitted in self._fitted if fitted.step.kind not in ACTIONS])
+        """The nodes as configured, in words."""
+        return repr([fitted.step for fitted in self._fitted])
 
     def parts(self) -> dict[str, Any]:
         """Everything that has a state, by name."""

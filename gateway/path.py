@@ -15,10 +15,7 @@ from gateway.alarms import Alarm, Alarms
 from gateway.graph import Graph
 from gateway.rules import ParsedRule
 from gateway.state import lasting, renew, restore, text_of
-from gateway.types import Alert, Command, ResonanceResult, Result, SampleBlock, Snapshot, Tick
-
-TELL = "tell"
-"""The target of a Command that is words for people: `message` and `severity`, of who is in its origin."""
+from gateway.types import TELL, Alert, Command, ResonanceResult, Result, SampleBlock, Snapshot, Tick
 
 
 class Path:

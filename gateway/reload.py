@@ -61,16 +61,14 @@ class Reloader:
             waiting.append("processing (nodes or connections)")
         commands = []
         steps = build.steps(new)
-        changed = (self._steps, old.rules) != (steps, new.rules)
+        changed = (self._steps, old.rules, build.action_alarms(old)) != (steps, new.rules, build.action_alarms(new))
         if "processing (nodes or connections)" not in waiting and changed:
             computing = build.path(
                 new.model_copy(update={"laser": old.laser}), self._board, build.sound(old, self._board)
             )
             commands.append(Command("path", "replace", {"path": computing}, "configuration"))
-        before, told = build.actions(old), build.actions(new)
-        differing = {name: settings for name, settings in told.items() if settings != before.get(name)}
-        if differing and before.keys() == told.keys():
-            commands.append(Command("actions", "configure", {"settings": differing}, "configuration"))
+        if build.actions(old) != build.actions(new):
+            commands.append(Command("actions", "configure", {"settings": build.actions(new)}, "configuration"))
         lines = build.gas_lines(new)
         if self._calibrates and build.gas_lines(old) != lines:
             commands.append(Command("calibration", "configure", {"lines": lines}, "configuration"))

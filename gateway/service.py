@@ -35,14 +35,15 @@ async def serve(
     sinks: Sequence[Sink],
     *,
     file: Path | None = None,
+    secrets: frozenset[str] = frozenset(),
     started: Callable[[build.Parts], None] = lambda parts: None,
 ) -> None:
     """Run the gateway until it is told to stop (SIGINT, SIGTERM) or the recording ends.
 
-    `file` is the configuration that is looked at for changes; `started` is called when the loop begins. Raises what
-    makes running impossible: DeviceError, LinkError, RecordingError.
+    `file` is the configuration that is looked at for changes, `secrets` are those in it; `started` is called when the
+    loop begins. Raises what makes running impossible: DeviceError, LinkError, RecordingError.
     """
-    parts = build.parts(config, board, clock)
+    parts = build.parts(config, board, clock, secrets)
     status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, lambda: _about(board, parts))
     place = state_directory(os.environ) / f"{parts.face.box}.warm"
     learnt = WarmFile(place, clock, parts.path, _about_sound(config, board))

@@ -130,6 +130,8 @@ def described(status: Mapping[str, Any]) -> str:
 def _action(action: Mapping[str, Any]) -> str:
     """One action node in a line."""
     words = f"{action['node']}: {action['state']}, {action['delivered']} delivered"
+    if level := action.get("driver", {}).get("isolation"):
+        words += f", isolation {level}"
     if action["mean_ms"] is not None:
         words += f", {action['mean_ms']:.1f} ms a call (p95 {action['p95_ms']:.1f}, longest {action['max_ms']:.1f})"
     counts = [f"{action[name]} {name}" for name in ("errors", "refused", "dropped") if action[name]]

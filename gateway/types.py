@@ -285,6 +285,10 @@ class Alert:
     message: str = ""
 
 
+TELL = "tell"
+"""The target of a command that is words for people: `message` and `severity`, of who is in its origin."""
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """A wish to change the world: `target` ("laser", "relay/fan", "led/status", "cell"), `verb` ("on", "red", "set").

@@ -63,8 +63,8 @@ class EmailAlert(CustomPythonAction):
         return mail
 
     def sigma(self, node: str, unit: str) -> str:
-        newest = [entry for entry in self.api.get_recent_entries(20) if entry["source_node_id"] == node]
-        return f" ± {newest[0]['uncertainty_ppm']:.2g}" if unit and newest else ""
+        sigmas = [each["uncertainty_ppm"] for each in self.api.get_recent_entries(20) if each["source_node_id"] == node]
+        return f" ± {sigmas[0]:.2g}" if unit and sigmas and sigmas[0] is not None else ""
 
     def send(self, now: int) -> None:
         server, port, self.tried = self.config["smtp_server"], self.config.get("smtp_port", 587), now

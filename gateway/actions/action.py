@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gateway.actions.breaker import Breaker
-from gateway.actions.driver import ActionDriver, Refused, Resettable, Undelivered
+from gateway.actions.driver import ActionDriver, Refused, Resettable, Troubled, Undelivered
 from gateway.actions.history import History
 from gateway.actions.queue import BATCH, Durable, Newest, Queue
 from gateway.actions.settings import ActionSettings
@@ -47,14 +47,14 @@ class Action:
         """`history` and `statistics` are given where the driver has them, too."""
         self.name = name
         self.problem: str | None = None
-        self._settings = settings
+        self.settings = settings
         self._driver = driver
         self.durable = durable
         self._journal = journal
         self._clock = clock
         self._breaker = Breaker(rng)
         self._statistics = Statistics() if statistics is None else statistics
-        self._history = History(settings.capacity) if history is None else history
+        self.history = History(settings.capacity) if history is None else history
         self._queue: Queue | None = None
         self._hurry = asyncio.Event()
         self._due_ns = 0
@@ -63,7 +63,7 @@ class Action:
     @property
     def monitored(self) -> tuple[str, ...]:
         """The nodes that it watches."""
-        return self._settings.monitored_nodes
+        return self.settings.monitored_nodes
 
     def wants(self, entry: Entry) -> bool:
         """Whether an entry is this node's business: results of its monitored nodes, its own alerts, and those of rules
@@ -73,8 +73,8 @@ class Action:
             return False
         if entry.kind == "alert":
             owner, _, trigger = entry.fields["rule"].partition("/")
-            return bool(owner == self.name) if trigger else entry.subject in self._settings.monitored_nodes
-        return entry.kind != "command" and entry.subject in self._settings.monitored_nodes
+            return bool(owner == self.name) if trigger else entry.subject in self.settings.monitored_nodes
+        return entry.kind != "command" and entry.subject in self.settings.monitored_nodes
 
     async def start(self) -> None:
         """Begin to deliver. A driver that cannot begin is told in `problem`, and the measurement goes on without it."""
@@ -93,20 +93,21 @@ class Action:
     def take(self, entry: Entry) -> None:
         """An entry that this node wants has come."""
         if entry.kind != "alert":
-            self._history.append(entry)
+            self.history.append(entry)
         if self._queue is not None:
             self._queue.put(entry)
         if entry.kind == "alert":
             self._hurry.set()
 
-    def history(self, count: int | None = None) -> tuple[Entry, ...]:
-        """The newest results, at most `count` of them, newest first."""
-        return self._history.newest(count)
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong: with its deliveries, else with its driver, if that cannot deliver just now."""
+        return self.problem or (self._driver.trouble if isinstance(self._driver, Troubled) else None)
 
     def status(self) -> dict[str, Any]:
         """How it fares, as JSON values: `state` is idle (no driver), ok, waiting (its target is away) or stopped."""
         state = "idle" if self._driver is None else "stopped" if self._task is None else "ok"
-        if state == "ok" and self._breaker.failures:
+        if state == "ok" and (self._breaker.failures or (self.trouble and not self.problem)):
             state = "waiting"
         oldest_ns = None if self._queue is None else self._queue.oldest_ns()
         statistics = self._statistics.as_object()
@@ -115,17 +116,17 @@ class Action:
         return {
             "node": self.name,
             "state": state,
-            "problem": self.problem,
+            "problem": self.trouble,
             "circuit": self._breaker.state,
             "queue_age_s": 0.0 if oldest_ns is None else max(0.0, (self._clock.utc_ns() - oldest_ns) / 1e9),
-            "history": len(self._history),
+            "history": len(self.history),
             **statistics,
             **({} if self._driver is None else {"driver": dict(self._driver.status())}),
         }
 
     def reset(self) -> None:
         """Forget history and statistics, and try a target that is waited for at once."""
-        self._history.clear()
+        self.history.clear()
         self._statistics.reset()
         if self._queue is not None:
             self._queue.dropped = 0
@@ -136,19 +137,10 @@ class Action:
             self._breaker.succeeded()
             self._task = asyncio.create_task(self._run(self._driver, self._queue), name=f"action {self.name}")
 
-    async def configure(self, settings: ActionSettings, driver: ActionDriver | None, *, durable: bool) -> None:
-        """Go on with new settings; with another driver where one is given, or the one there was."""
-        self._history.resize(settings.capacity)
-        same = not settings.drives_anew(self._settings)
-        self._settings = settings
-        if same:
-            return
-        await self.close()
-        if durable != self.durable or driver is None:
-            self._queue = None
-        self._driver, self.durable, self.problem = driver, durable, None
-        self._breaker.succeeded()
-        await self.start()
+    def configure(self, settings: ActionSettings) -> None:
+        """Go on with new settings of the same driver."""
+        self.history.resize(settings.capacity)
+        self.settings = settings
 
     async def close(self) -> None:
         """End, within a second or two; what is not delivered stays in the journal."""
@@ -188,7 +180,7 @@ class Action:
             for wait in waits:
                 wait.cancel()
         self._hurry.clear()
-        self._due_ns = self._clock.monotonic_ns() + self._settings.update_interval_ms * 1_000_000
+        self._due_ns = self._clock.monotonic_ns() + self.settings.update_interval_ms * 1_000_000
 
     async def _deliver(self, driver: ActionDriver, queue: Queue, batch: Sequence[Entry]) -> None:
         """Offer a batch once; if the target does not take it, wait before the next attempt."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.actions.action import Action
-from gateway.actions.driver import ActionDriver
+from gateway.actions.history import History
 from gateway.actions.settings import ActionSettings
 from gateway.errors import CommandRefused
 from gateway.journal.journal import Journal
@@ -20,17 +20,18 @@ log = logging.getLogger("spectrophone.actions")
 ACTIONS = "actions"
 ASKED = ("reset",)
 """What people may tell them. "configure" is for a changed configuration (gateway/reload.py) and not among it."""
-_SEVERITIES = {"info": logging.INFO, "warning": logging.WARNING, "critical": logging.ERROR}
-Make = Callable[[str, ActionSettings], tuple[ActionDriver | None, bool]]
-"""Makes the driver of a node's settings; and whether it is durable."""
+Make = Callable[[str, ActionSettings, History | None], Action]
+"""Makes an action node of its settings; of one that was there before, with what that has seen."""
 
 
 class Actions:
     """A Sink behind the journal's."""
 
-    def __init__(self, actions: Sequence[Action], journal: Journal, make: Make, scripts: Scripts | None = None) -> None:
+    def __init__(
+        self, settings: Mapping[str, ActionSettings], journal: Journal, make: Make, scripts: Scripts | None = None
+    ) -> None:
         """`scripts` is where the drivers' workers come from; they end with the actions."""
-        self._actions = {action.name: action for action in actions}
+        self._actions = {name: make(name, each, None) for name, each in settings.items()}
         self._journal = journal
         self._make = make
         self._scripts = scripts
@@ -69,20 +70,33 @@ class Actions:
             action.reset()
 
     def configure(self, settings: Mapping[str, ActionSettings]) -> None:
-        """Go on with these settings, by node; in the background, one change after the other."""
+        """Go on with these nodes and their settings; in the background, one change after the other."""
         before = self._changing
         self._changing = asyncio.get_running_loop().create_task(self._configured(settings, before))
 
     async def _configured(self, settings: Mapping[str, ActionSettings], before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await asyncio.wait([before])
+        for name in [name for name in self._actions if name not in settings]:
+            await self._actions.pop(name).close()
         for name, new in settings.items():
             try:
-                driver, durable = self._make(name, new)
-                await self._actions[name].configure(new, driver, durable=durable)
+                await self._configured_one(name, new)
             except Exception:
                 log.exception("%s could not be configured anew", name)
         self._journal.reconfigure(*self._watched())
+
+    async def _configured_one(self, name: str, new: ActionSettings) -> None:
+        """A node of the same driver goes on with it; of another driver, or a new node, is made anew."""
+        old = self._actions.get(name)
+        if old is not None and not new.drives_anew(old.settings):
+            old.configure(new)
+            return
+        made = self._make(name, new, None if old is None else old.history)
+        if old is not None:
+            await old.close()
+        self._actions[name] = made
+        await made.start()
 
     def _watched(self) -> tuple[frozenset[str], frozenset[str]]:
         """The nodes whose results somebody watches, and those of them that the journal keeps for somebody."""
@@ -95,18 +109,19 @@ class Actions:
         return {} if self._scripts is None else self._scripts.status()
 
     def summary(self) -> str:
-        """In words: idle; ok; or what is wrong with the first that has a problem."""
-        problems = [f"{action.name}: {action.problem}" for action in self._actions.values() if action.problem]
+        """In words: none; ok; or what is wrong with the first that has a problem."""
+        if not self._actions:
+            return "none"
+        troubles = ((action.name, action.trouble) for action in self._actions.values())
+        problems = [f"{name}: {trouble}" for name, trouble in troubles if trouble]
         return problems[0] if problems else "ok"
 
 
 class ActionsOutput:
-    """The actions as an output: they can be reset, and tell whether all is well. What a script notifies people of goes
-    through here, too: its answer takes it to the journal and to those who listen.
-    """
+    """The actions as an output: they can be reset, and tell whether all is well."""
 
     target = ACTIONS
-    verbs: tuple[str, ...] = (*ASKED, "configure", "notify")
+    verbs: tuple[str, ...] = (*ASKED, "configure")
 
     def __init__(self, actions: Actions) -> None:
         self._actions = actions
@@ -115,8 +130,6 @@ class ActionsOutput:
         """See Output."""
         if command.verb == "configure":
             self._actions.configure(command.args["settings"])
-        elif command.verb == "notify":
-            log.log(_SEVERITIES[command.args["severity"]], "%s: %s", command.args["node"], command.args["message"])
         else:
             self._actions.reset(command.args.get("node"))
 

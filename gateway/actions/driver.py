@@ -76,6 +76,16 @@ class Resettable(Protocol):
         ...
 
 
+@runtime_checkable
+class Troubled(Protocol):
+    """A driver that knows by itself when it cannot deliver."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why not, None while it can. It is asked at every block."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a driver may know of the gateway: the action node that it serves, the box, time, and the way in for commands

@@ -10,7 +10,7 @@ import numpy as np
 
 from gateway.actions.action import Action
 from gateway.actions.actions import Actions
-from gateway.actions.driver import ActionDriver, Surroundings, Verbs
+from gateway.actions.driver import Surroundings, Verbs
 from gateway.actions.drivers import KINDS
 from gateway.actions.history import History
 from gateway.actions.settings import ActionSettings, Driver
@@ -69,26 +69,22 @@ def build(
     nodes: Nodes, journal: Journal, clock: Clock, inbox: Inbox, box: str, rng: np.random.Generator, scripts: Scripts
 ) -> Actions:
     """The action nodes, ready to start."""
-    seen = {name: (History(settings.capacity), Statistics()) for name, settings in nodes.items()}
 
-    def make(name: str, settings: ActionSettings) -> tuple[ActionDriver | None, bool]:
-        if settings.driven is None:
-            return None, False
-        kind = KINDS[settings.driven.type]
-        around = Surroundings(name, box, clock, inbox, *seen[name], _parameters(settings), scripts)
-        return kind.make(settings.driven.config, around), kind.durable
-
-    made = []
-    for name, settings in nodes.items():
-        driver, durable = make(name, settings)
-        history, statistics = seen[name]
-        made.append(
-            Action(
-                name, settings, driver, durable=durable, journal=journal, clock=clock, rng=rng,
-                history=history, statistics=statistics,
-            )
+    def make(name: str, settings: ActionSettings, history: History | None = None) -> Action:
+        history, statistics = history or History(settings.capacity), Statistics()
+        history.resize(settings.capacity)
+        driver, durable = None, False
+        if settings.driven is not None:
+            kind = KINDS[settings.driven.type]
+            parameters = _parameters(settings)
+            around = Surroundings(name, box, clock, inbox, history, statistics, parameters, scripts)
+            driver, durable = kind.make(settings.driven.config, around), kind.durable
+        return Action(
+            name, settings, driver, durable=durable, journal=journal, clock=clock, rng=rng,
+            history=history, statistics=statistics,
         )  # fmt: skip
-    return Actions(made, journal, make, scripts)
+
+    return Actions(nodes, journal, make, scripts)
 
 
 def _parameters(settings: ActionSettings) -> dict[str, Any]:

@@ -136,7 +136,8 @@ def read(settings: Given) -> Iterator[Fault]:
     for finding in findings(settings.work("", {})):
         if finding.severity == "error":
             where = ("driver", "config") if isinstance(settings, PythonSettings) else ()
-            yield Fault((*where, option), finding.message, finding.remedy, str(path), finding.line, finding.column)
+            said = f"{finding.message}: {finding.remedy}" if finding.remedy else finding.message
+            yield Fault((*where, option), said, "", str(path), finding.line, finding.column)
 
 
 def _script(settings: Given) -> tuple[str, Path]:
@@ -181,13 +182,19 @@ class Python:
                     faults.append(failure.reason)
                 self._called |= {entry.id for entry in entries}
         except Waiting as waiting:
-            raise Undelivered(waiting.reason, waiting.seconds) from None
+            await self._script.awake()
+            raise Undelivered(waiting.reason) from None  # by now there may be newer results
         if faults:
             raise Refused(faults[0] + (f" (and {len(faults) - 1} more calls failed)" if len(faults) > 1 else ""))
 
     def status(self) -> Mapping[str, Any]:
         """See ActionDriver."""
         return self._script.status()
+
+    @property
+    def trouble(self) -> str | None:
+        """See Troubled."""
+        return self._script.problem if self._script.state in ("paused", "failed") else None
 
     def reset(self) -> None:
         """See Resettable: no pause, no counts."""

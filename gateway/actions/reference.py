@@ -55,7 +55,7 @@ watches its `monitored_nodes` only; its options are in [configuration.md](config
 - Delivery is at least once: after a cut an entry may come twice, with the same `key`. A consumer that remembers the
   keys of the last batch can drop repeats. Kafka's producer is idempotent and repeats nothing while the gateway runs.
 - A new node begins with what is measured from then on. Saving the configuration applies changed options between two
-  batches; the cursor stays.
+  batches, and lets nodes come and go; the cursor stays.
 - `spectrophone status` shows each node: state, queue age, calls and their times, errors, what was refused or dropped.
   `{"do": "reset", "node": "redis_stream"}` on the MQTT topic BASE/BOX/actions/set begins its statistics anew and
   tries its target at once.

@@ -67,7 +67,9 @@ def run(args: argparse.Namespace) -> int:
             greeting = _greeting(parts.face.box, board, settings.mqtt)
             print(greeting, file=sys.stderr if args.json else sys.stdout, flush=True)
 
-        await service.serve(settings, board, RealClock(), [sink], file=args.config, started=greet)
+        await service.serve(
+            settings, board, RealClock(), [sink], file=args.config, secrets=checked.secrets, started=greet
+        )
 
     try:
         asyncio.run(service.with_broker(serve) if args.demo and config.mqtt is None else serve())

@@ -39,10 +39,7 @@ AT_THE_MICROPHONE = frozenset({"lock_in", "peak_finder"})
 WITHOUT_SOUND = frozenset({"concentration"})
 """Computing nodes that look at results only."""
 
-ACTIONS = frozenset({"universal_action", "python_action"})
-"""Nodes that pass the sound on: what they do happens behind the path, in gateway/actions."""
+KINDS = SIGNAL | COMPUTING
 
-SETTINGS: dict[str, type[Settings]] = {kind: node.Settings for kind, node in (SIGNAL | COMPUTING).items()}
-"""The settings of the nodes that compute."""
-
-KINDS = SIGNAL | COMPUTING | dict.fromkeys(ACTIONS, Pass)
+SETTINGS: dict[str, type[Settings]] = {kind: node.Settings for kind, node in KINDS.items()}
+"""The settings of the nodes that sound goes through; action nodes have theirs in gateway/actions."""

@@ -236,7 +236,7 @@ def _set(free: asyncio.Future[None]) -> None:
 
 
 class _Turns:
-    """One after the other, no faster than the rate."""
+    """One after the other, no faster than the rate, and no more than one in a round of the event loop."""
 
     def __init__(self, bucket: Bucket, clock: Clock) -> None:
         self._bucket, self._clock, self._line = bucket, clock, asyncio.Lock()
@@ -245,6 +245,7 @@ class _Turns:
         async with self._line:
             while not self._bucket.take(now_ns := self._clock.monotonic_ns()):
                 await self._clock.sleep_until(now_ns + _TURN_NS)
+            await asyncio.sleep(0)
 
 
 def resolve(host: str, port: int) -> list[Address]:

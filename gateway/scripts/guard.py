@@ -90,7 +90,13 @@ class Guard:
         fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> ModuleType:
-        """`__import__`. Raises ImportError for what is not in the list."""
+        """`__import__`. Raises ImportError for what is not in the list.
+
+        C code imports with a list, empty, where the script's own statements bring None or a tuple: strftime its `time`,
+        strptime its `_strptime`. That is the library's business.
+        """
+        if type(fromlist) is list and not fromlist:
+            return builtins.__import__(name, namespace, local, fromlist, level)
         parts = tuple(fromlist or ())
         wanted = [f"{name}.{part}" for part in parts] or [name]
         if level == 0 and not all(allows(self._allowed, module) for module in wanted):

@@ -37,6 +37,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 60.0
 _ROOT = Path(__file__).parents[2]
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop(1)); from gateway.scripts import zygote; zygote.main()"
 _PATIENCE_S = 20.0
+_INSTALLED = {"site-packages", "dist-packages"}
 _ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -162,9 +163,17 @@ class Scripts:
     """The zygotes of a gateway, and the level of its workers.
 
     `level` "auto" is the best that this machine has; another one is tried instead. Below `least` no script runs.
+    `secrets` are masked in all that scripts say.
     """
 
-    def __init__(self, clock: Clock, level: Literal["auto", "A", "B", "L", "C"] = "auto", least: Level = "C") -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        level: Literal["auto", "A", "B", "L", "C"] = "auto",
+        least: Level = "C",
+        secrets: Collection[str] = (),
+    ) -> None:
+        self.secrets = frozenset(secrets)
         self._clock = clock
         self._wanted, self._least = level, least
         self._found: asyncio.Future[Capabilities] | None = None
@@ -190,7 +199,7 @@ class Scripts:
 
     async def spawn(self, plan: Plan, allowed: Collection[str], paths: Sequence[str], fds: Sequence[int]) -> Newborn:
         """Fork a worker that may import `allowed`. Raises NotLoaded."""
-        extras = tuple(sorted({name for name in allowed if _is_installed(name, paths)}))
+        extras = installed(allowed, paths)
         zygote = await self._zygote(extras)
         return await zygote.spawn(plan, sorted(set(allowed) - set(extras)), paths, fds)
 
@@ -264,17 +273,30 @@ def _environment() -> dict[str, str]:
     return {"TZ": ":/etc/localtime", "LC_CTYPE": "C.UTF-8", **kept, **_ONE_THREAD}
 
 
-def _is_installed(name: str, paths: Sequence[str]) -> bool:
-    """Whether a module is the gateway's own environment's, and not the customer's or the standard library's."""
+def installed(allowed: Collection[str], paths: Sequence[str]) -> tuple[str, ...]:
+    """Those modules that come from the gateway's own environment: not the customer's, nor the standard library's."""
+    return tuple(sorted({name for name in allowed if _place(name, paths)}))
+
+
+def packages(allowed: Collection[str], paths: Sequence[str]) -> tuple[str, ...]:
+    """Where they are, with the libraries beside them: parts of a package may be loaded late."""
+    places = {place for name in allowed if (place := _place(name, paths))}
+    beside = {f"{place}.libs" for place in places}
+    return tuple(sorted(place for place in places | beside if Path(place).is_dir()))
+
+
+def _place(name: str, paths: Sequence[str]) -> str:
+    """The directory of a package, or the file of a module, of the gateway's own environment; "" for any other."""
     top = name.partition(".")[0]
-    if top in sys.stdlib_module_names or top in ("gateway", "drivers") or not top.isidentifier():
-        return False
+    if top in sys.stdlib_module_names or top in ("gateway", "drivers", "__main__") or not top.isidentifier():
+        return ""
     if any(Path(path, top).exists() or Path(path, f"{top}.py").exists() for path in paths):
-        return False
+        return ""
     with contextlib.suppress(ImportError, ValueError):
         found = importlib.util.find_spec(top)
-        return found is not None and found.origin is not None and "site-packages" in found.origin
-    return False
+        if found is not None and found.origin is not None and _INSTALLED & set(Path(found.origin).parts):
+            return str(Path(found.origin).parent) if found.submodule_search_locations else found.origin
+    return ""
 
 
 def _succeeded(future: asyncio.Future[Any]) -> bool:

@@ -116,7 +116,7 @@ class Process:
         self._channel.setblocking(False)
         os.set_blocking(self._output, False)
         files = self.work.files + (authorities() if self.work.network else ()) if self.plan.level == "C" else ()
-        self._broker = Broker(ours, self.work.node, self.work.network, files, self._clock, self._violated)
+        self._broker = Broker(ours, self.work.node, self.work.network, files, self._clock, self._lied)
         sealed = self._expect(LOAD_S, f"{self.work.name} was stopped: no walls after {LOAD_S:g} s")
         try:
             newborn = await scripts.spawn(
@@ -313,13 +313,13 @@ class Process:
             for message in messages:
                 self._take(message)
         except Violation as violation:
-            self._violated(f"broke the protocol: {violation.reason}")
+            self._lied(violation.reason)
             return len(data), 0
         return len(data), len(messages)
 
-    def _violated(self, reason: str) -> None:
+    def _lied(self, reason: str) -> None:
         self.violation = self.state != "ended"
-        self.kill(reason)
+        self.kill(f"broke the protocol: {reason}")
 
     def _take(self, message: FromWorker) -> None:
         match self.state, message:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import json
 import logging
 from collections.abc import Coroutine
 from pathlib import Path
@@ -22,7 +23,7 @@ from gateway.errors import LinkError
 from gateway.ports import Inbox
 from gateway.scripts.confine.confine import Plan
 from gateway.scripts.confine.paths import interpreter_paths
-from gateway.scripts.host import Scripts, identity
+from gateway.scripts.host import Scripts, identity, packages
 from gateway.scripts.messages import LONGEST_SOURCE, Load, News
 from gateway.scripts.meter import Meter
 from gateway.scripts.pauses import Pauses
@@ -37,6 +38,7 @@ LOOK_NS = 250_000_000
 """How often a script that is called is looked at."""
 IDLE_LOOKS, FILE_LOOKS, STATUS_LOOKS = 8, 2, 40
 """Looks from one to the next at a worker that is idle, at the file, and by get_status."""
+FIRST_STATUS = 4
 STATUS_S, GRACE_S = 2.0, 1.0
 """The longest that get_status and shutdown may take."""
 BUSY, BUSY_LOOKS = 0.2, 3
@@ -64,7 +66,7 @@ class Script:
         self.work = work
         self.problem: str | None = None
         self.reload_problem: str | None = None
-        self.told = Told(work, clock, inbox)
+        self.told = Told(work, clock, inbox, scripts.secrets)
         self._scripts, self._clock, self._newsroom = scripts, clock, newsroom
         self._plan: Plan | None = None
         self._quota: Quota | None = None
@@ -83,6 +85,7 @@ class Script:
         self._meters: dict[str, Meter] = {}
         self._counts = {"loads": 0, "reloads": 0, "deaths": 0, "violations": 0}
         self._memory_bytes = 0
+        self._last_death: str | None = None
         self._status: Any = None
         self._idle_cpu = (0, 0, 0.0)
         self._busy = 0
@@ -104,6 +107,12 @@ class Script:
             self._pauses.succeeded(self._clock.monotonic_ns())
             self.problem = None
             return value
+
+    async def awake(self) -> None:
+        """Return when it may be called, or is to be ended: a pause is over, or a file is mended."""
+        while not self._stopped and (self._given_up or self._paused_s > 0):
+            self._news.clear()
+            await self._news.wait()
 
     @property
     def state(self) -> str:
@@ -127,6 +136,7 @@ class Script:
             "state": self.state,
             "problem": self.problem,
             "reload_problem": self.reload_problem,
+            "last_death": self._last_death,
             "paused_s": round(self._paused_s, 1),
             "isolation": level,
             "pid": None if current is None else current.pid,
@@ -148,6 +158,7 @@ class Script:
     async def close(self) -> None:
         """Call shutdown, with a second's grace, and end everything."""
         self._stopped = True
+        self._news.set()
         if self._waking is not None:
             self._waking.cancel()
         for task in list(self._tasks):
@@ -179,7 +190,7 @@ class Script:
             self._look_at_memory(looks)
             if self.work.hot_reload and looks % FILE_LOOKS == 0:
                 await self._look_at_file()
-            if looks % STATUS_LOOKS == 0:
+            if looks % STATUS_LOOKS == FIRST_STATUS:
                 self._do(self._ask_status())
 
     async def _prepare(self) -> None:
@@ -187,11 +198,12 @@ class Script:
         level = await self._scripts.level()
         uid, gid = identity()
         work = self.work
-        readonly = (*interpreter_paths(network=bool(work.network)), *work.paths)
+        readonly = {*interpreter_paths(network=bool(work.network)), *work.paths}
+        readonly |= set(packages(work.allowed_imports, work.paths))
         try:
             self._plan = Plan(
                 level,
-                readonly,
+                tuple(sorted(readonly)),
                 () if level == "C" else tuple((grant.path, grant.writable) for grant in work.files),
                 network=bool(work.network),
                 memory_bytes=work.memory_bytes,
@@ -278,12 +290,13 @@ class Script:
     def _not_loaded(self, fault: NotLoaded, anew: bool) -> None:
         if self._stopped:
             return
+        reason = self.told.mask(fault.reason)
         if anew:
-            self.reload_problem = fault.reason
-            log.error("%s: %s (the version before goes on)", self.work.node, fault.reason)
+            self.reload_problem = reason
+            log.error("%s: %s (the version before goes on)", self.work.node, reason)
             return
-        self.problem = fault.reason
-        log.error("%s: %s", self.work.node, fault.reason)
+        self.problem = reason
+        log.error("%s: %s", self.work.node, reason)
         self._given_up, self._unloadable = fault.final, True
         if not fault.final:
             self._pause(self._pauses.not_loaded())
@@ -316,7 +329,7 @@ class Script:
             value = await process.call(hook, arguments, news, timeout_s)
         except Raised as raised:
             meter.errors += 1
-            self._failed(f"{self.work.function(hook)} failed: {told(raised.record)}", hook)
+            self._failed(self.told.mask(f"{self.work.function(hook)} failed: {told(raised.record)}"), hook)
         except Stopped as stopped:
             meter.timeouts += stopped.timeout
             meter.killed += not stopped.timeout
@@ -348,7 +361,7 @@ class Script:
         if self._stopped:
             return
         self._counts["deaths"] += 1
-        self.problem = process.reason
+        self.problem = self._last_death = process.reason
         log.warning("%s: %s", self.work.node, self.problem)
         pause_s = self._pauses.died(self._clock.monotonic_ns())
         if pause_s:
@@ -445,7 +458,8 @@ class Script:
             return
         async with self._calls:
             try:
-                self._status = await self._called(process, "get_status", [], min(STATUS_S, self.work.timeout_s))
+                said = await self._called(process, "get_status", [], min(STATUS_S, self.work.timeout_s))
+                self._status = json.loads(self.told.mask(json.dumps(said)))
             except Failure as fault:
                 self._status = {"error": fault.reason}
 

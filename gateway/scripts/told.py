@@ -4,34 +4,44 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Collection
 from typing import Any
 
 from gateway.clock import Clock
+from gateway.config.redact import redact
 from gateway.errors import CommandRefused
 from gateway.ports import Inbox
 from gateway.scripts import rates
 from gateway.scripts.messages import Log, Notify, Output
 from gateway.scripts.rates import Bucket
 from gateway.scripts.work import Work
-from gateway.types import Command, iso_utc
+from gateway.types import TELL, Command, iso_utc
 
 log = logging.getLogger("spectrophone.scripts")
 
 KEPT = 100
 """Lines that the status shows."""
+SAID_NS = 10_000_000_000
+"""From one word about lines that were suppressed to the next."""
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 class Told:
     """What one script has said, and the way on for it."""
 
-    def __init__(self, work: Work, clock: Clock, inbox: Inbox) -> None:
+    def __init__(self, work: Work, clock: Clock, inbox: Inbox, secrets: Collection[str] = ()) -> None:
         self._work, self._clock, self._inbox = work, clock, inbox
         self._logs, self._notifications = Bucket(rates.LOGS), Bucket(rates.NOTIFICATIONS)
         self._outputs = Bucket(rates.OUTPUTS)
         self._lines: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self._counts = {"notifications": 0, "outputs": 0, "refused": 0}
         self._unread = 0
+        self._say_ns = 0
+        self._secrets = secrets
+
+    def mask(self, text: str) -> str:
+        """The text without secrets of the configuration, which a script may know and others may not."""
+        return redact(text, self._secrets)
 
     def take(self, message: Log | Notify | Output) -> None:
         """Hand a message of the worker's on, if its rate allows it."""
@@ -45,11 +55,12 @@ class Told:
 
     def line(self, level: str, text: str) -> None:
         """A line for the log and the status. `text` is one line without control characters."""
-        if not self._logs.take(self._clock.monotonic_ns()):
+        now_ns = self._clock.monotonic_ns()
+        if not self._logs.take(now_ns):
             return
-        dropped = self._logs.untold() + self._unread
-        self._unread = 0
-        if dropped:
+        text = self.mask(text)
+        if now_ns >= self._say_ns and (dropped := self._logs.untold() + self._unread):
+            self._unread, self._say_ns = 0, now_ns + SAID_NS
             log.warning("%s: %d lines suppressed: at most %g a second", self._work.node, dropped, rates.LOGS.per_s)
         log.log(_LEVELS[level], "%s: %s", self._work.node, text)
         self._lines.append({"time": iso_utc(self._clock.utc_ns()), "level": level, "text": text})
@@ -66,8 +77,8 @@ class Told:
 
     def _notify(self, text: str, severity: str) -> None:
         if self._notifications.take(self._clock.monotonic_ns()):
-            args = {"node": self._work.node, "message": text, "severity": severity}
-            self._counts["notifications"] += self._put(Command("actions", "notify", args, self._origin))
+            args = {"message": self.mask(text), "severity": severity}
+            self._counts["notifications"] += self._put(Command(TELL, "notify", args, self._origin))
 
     def _output(self, name: str, value: bool | float | str) -> None:
         if name not in self._work.outputs:

@@ -190,7 +190,8 @@ def warm_numpy() -> None:
 def main() -> None:
     """`zygote.main()` with the control socket's descriptor and the modules to preload as arguments."""
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the gateway ends its workers itself
+    for number in (signal.SIGINT, signal.SIGTERM):  # a terminal and systemd send them to all; the gateway ends workers
+        signal.signal(number, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))
     extras = sys.argv[2:]
     time.tzset()

@@ -19,6 +19,7 @@ from gateway.clock import RealClock
 from gateway.scripts.broker import Broker
 from gateway.scripts.permissions import Grant, place
 from gateway.scripts.rates import Rate
+from tests.real.gateway import eventually
 from tests.servers.authority import Authority
 from tests.servers.https import Answer, HttpsServer
 from tests.servers.postgres import PostgreSQL
@@ -77,7 +78,7 @@ def script(
 
     before = len(os.listdir("/proc/self/fd"))
     done = asyncio.run(main())
-    assert len(os.listdir("/proc/self/fd")) == before
+    eventually(lambda: len(os.listdir("/proc/self/fd")) <= before, "all descriptors are closed, the servers' too")
     return done
 
 
@@ -445,7 +446,7 @@ answer = len(set(os.listdir("/proc/self/fd")) - before)
 """
 
 
-def test_two_hundred_connections_leave_nothing(authority: Authority) -> None:
+def test_two_hundred_connections_leave_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=200) as server:
         done = script(MANY, [f"localhost:{server.getsockname()[1]}"], port=server.getsockname()[1])
     assert done.answer == 0, done.said

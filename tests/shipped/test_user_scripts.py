@@ -115,6 +115,13 @@ def test_an_alert_without_a_value_is_mailed_too(mail_server: MailServer) -> None
     assert mail_server.mails[0].message["Subject"] == "[warning] co2_concentration: no value"
 
 
+def test_a_value_without_an_uncertainty_is_mailed_as_it_is(mail_server: MailServer) -> None:
+    with running(mail_node(mail_server)) as script:
+        script.measured(None, None)
+        script.alerted(1234.5)
+    assert mail_server.mails[0].message["Subject"] == "[warning] co2_concentration: 1234.5 ppm"
+
+
 def test_a_mail_server_that_is_away_is_told_with_its_name_and_gets_the_mail_later(mail_server: MailServer) -> None:
     with running(mail_node(mail_server)) as script:
         mail_server.stop()

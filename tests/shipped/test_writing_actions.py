@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from gateway.clock import RealClock
 from gateway.scripts import api, guard, messages, policy, rates, wire
+from gateway.scripts.broker import Broker
 from gateway.scripts.confine.confine import Plan
 from tests.servers.authority import Authority
 from tests.servers.smtp import MailServer
@@ -102,10 +106,25 @@ def test_permissions_are_worded_as_on_the_page() -> None:
     worded = {row[0]: row[2] for row in rows("to")}
     (missing,) = policy.check(b"def on_measurement(m):\n    pass\nimport json\n", "s.py", [], "module")
     assert str(missing) == worded["import a module"]
+    assert asyncio.run(denied(messages.Connect(1, "smtp.example.org", 587, 5.0))) == worded["reach a server"]
     walls = guard.Guard("/s.py", Plan("B", ()), [])
     assert refused(lambda: walls._judge("/etc/ssl/own.pem", False)) == worded["read a file"]
     assert refused(lambda: walls._judge("/var/lib/spectrophone/log/a.csv", True)) == worded["write into a directory"]
     assert api.GatewayAPI({}, outputs=[]).set_output("relay/fan", True) is False
+
+
+async def denied(request: messages.Connect) -> str:
+    """What the broker of co2_mail says when nothing is listed."""
+    ours, script = socket.socketpair()
+    with ours, script:
+        broker = Broker(ours, "co2_mail", (), (), RealClock(), print)
+        script.setblocking(False)
+        script.send(wire.frame(request))
+        receiver = wire.Receiver(messages.FromBroker, messages.BROKER_LIMIT)
+        while not (answers := receiver.feed(await asyncio.get_running_loop().sock_recv(script, 4096))):
+            pass
+        await broker.close()
+    return answers[0].message
 
 
 def refused(act: Callable[[], object]) -> str:

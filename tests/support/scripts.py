@@ -22,7 +22,7 @@ import yaml
 
 from gateway.actions import records
 from gateway.journal.entry import Entry
-from gateway.scripts import api, policy
+from gateway.scripts import api, permissions, policy
 from gateway.scripts.confine.confine import Plan
 from gateway.scripts.guard import Guard
 from gateway.scripts.messages import Finding, Functions, Load, Record
@@ -58,7 +58,7 @@ class Node:
     @property
     def plan(self) -> Plan:
         """What network and file_access allow."""
-        files = tuple((path.removesuffix(":rw"), path.endswith(":rw")) for path in self.options.get("file_access", ()))
+        files = tuple(permissions.grant(entry) for entry in self.options.get("file_access", ()))
         return Plan("B", (), files, bool(self.options.get("network")))
 
     def check(self) -> tuple[Finding, ...]:
@@ -140,7 +140,9 @@ class Running:
         self._script = Script(load, Guard(path, self.node.plan, allowed), given)
         self._script.start()
 
-    def measured(self, ppm: float | None, sigma_ppm: float = 0.5, *, after_s: float = 1.0, node: str = "") -> Outcome:
+    def measured(
+        self, ppm: float | None, sigma_ppm: float | None = 0.5, *, after_s: float = 1.0, node: str = ""
+    ) -> Outcome:
         """A measurement comes: on_measurement, or the history and on_update; None as `ppm` is an invalid one."""
         self.now_s += after_s
         source = node or self.node.parameters["monitored_nodes"][0]
@@ -185,8 +187,9 @@ class Running:
             return Outcome(None, told(record), record.frames[-1][2] if record.frames else "")
 
     def _connect(self, address: tuple[str, int], *arguments: Any, **named: Any) -> socket.socket:
-        place = f"{address[0]}:{address[1]}"
-        assert place in self.node.options.get("network", []), f"{place} is not in the docstring's network"
+        listed = [permissions.place(entry) for entry in self.node.options.get("network", ())]
+        wanted = permissions.Place(permissions.normal(address[0]), address[1])
+        assert wanted in listed, f"{wanted} is not listed under network"
         return _create_connection(address, *arguments, **named)
 
     def _tell(self, what: str, how: str, said: Any) -> bool:

@@ -43,7 +43,7 @@ def test_the_verbs_that_are_checked_are_those_that_the_outputs_have(tmp_path: Pa
     outcome = parts.outputs.apply([Command("cell", "set", {"value": 7.0})], 0)
     assert outcome.results[0].done
     assert outcome.states["cell"] == "7.0"
-    assert set(outcome.states) == {*build.verbs(board), "calibration"}
+    assert set(outcome.states) == {*build.verbs(board), "calibration", "actions"}
     assert parts.face.output("calibration") == OutputFace("calibration", ("zero", "span", "cancel"))
     parts.outputs.close()
 

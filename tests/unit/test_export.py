@@ -163,7 +163,7 @@ def test_csv_gives_every_bit_back(values: list[tuple[str, str, float | None, flo
         for number, (rule, source, value, t_s) in enumerate(values)
     ]
     data = written(kept, "csv", "alert")
-    assert data.startswith(b"time,t_s,rule,type,severity,state,value,threshold,source,key\r\n")
+    assert data.startswith(b"time,t_s,rule,type,severity,state,value,threshold,source,message,key\r\n")
     rows = rows_of(data)
     assert len(rows) == len(kept)
     for row, (rule, source, value, t_s) in zip(rows, values, strict=True):

@@ -11,7 +11,8 @@ import numpy as np
 from gateway.actions.action import Action
 from gateway.actions.actions import Actions
 from gateway.actions.driver import ActionDriver
-from gateway.actions.settings import UniversalActionSettings
+from gateway.actions.history import History
+from gateway.actions.settings import ActionSettings, UniversalActionSettings
 from gateway.config.sections import JournalSection
 from gateway.journal.entry import Entry
 from gateway.journal.journal import Journal
@@ -53,20 +54,20 @@ class Bench:
         self.clock = FakeClock()
         self.journal = Journal(None, JournalSection(), self.clock)
         self.index = 0
-        made = [
-            Action(
-                name,
-                settings(**options),
-                driver,
-                durable=durable,
-                journal=self.journal,
-                clock=self.clock,
-                rng=np.random.default_rng(1),
-            )
-            for name, (options, driver, durable) in nodes.items()
-        ]
-        self.nodes = {action.name: action for action in made}
-        self.actions = Actions(made, self.journal, lambda name, settings: (Target(), True))
+        self.targets = {name: (driver, durable) for name, (_, driver, durable) in nodes.items()}
+        told = {name: settings(**options) for name, (options, _, _) in nodes.items()}
+        self.actions = Actions(told, self.journal, self.made)
+
+    @property
+    def nodes(self) -> dict[str, Action]:
+        return self.actions._actions
+
+    def made(self, name: str, told: ActionSettings, history: History | None) -> Action:
+        driver, durable = self.targets.get(name, (Target(), True))
+        rng = np.random.default_rng(1)
+        return Action(
+            name, told, driver, durable=durable, journal=self.journal, clock=self.clock, rng=rng, history=history
+        )
 
     async def __aenter__(self) -> Bench:
         await self.journal.start()

@@ -201,12 +201,12 @@ def test_history_is_the_newest_first_and_bounded() -> None:
             for value in range(5):
                 bench.tick(float(value), alerts=[alert("high")])
             node = bench.nodes["tell"]
-            assert ppm(node.history()) == [4.0, 3.0, 2.0]
-            assert ppm(node.history(2)) == [4.0, 3.0]
-            assert node.history(-1) == ()
+            assert ppm(node.history.newest()) == [4.0, 3.0, 2.0]
+            assert ppm(node.history.newest(2)) == [4.0, 3.0]
+            assert node.history.newest(-1) == ()
             assert node.status()["state"] == "idle"
             node.reset()
-            assert node.history() == ()
+            assert node.history.newest() == ()
 
     asyncio.run(main())
 
@@ -240,8 +240,29 @@ def test_new_settings_keep_cursor_history_and_driver() -> None:
             bench.tick(3.0, node="other")
             await settle()
             assert ppm(target.took) == [0.0, 1.0, 2.0, 3.0]
-            assert ppm(bench.nodes["tell"].history()) == [3.0, 2.0]
+            assert ppm(bench.nodes["tell"].history.newest()) == [3.0, 2.0]
             assert (target.started, target.closed) == (1, 0)
+
+    asyncio.run(main())
+
+
+def test_nodes_come_and_go_while_others_go_on() -> None:
+    async def main() -> None:
+        first = Target()
+        async with Bench(a=({}, first, True)) as bench:
+            bench.tick(1.0)
+            await settle()
+            bench.targets["b"] = second = Target(), True
+            bench.actions.configure({"a": settings(), "b": settings()})
+            await settle()
+            bench.tick(2.0)
+            await settle()
+            bench.actions.configure({"b": settings()})
+            await settle()
+            bench.tick(3.0)
+            await settle()
+            assert (ppm(first.took), first.closed) == ([1.0, 2.0], 1)
+            assert ppm(second[0].took) == [2.0, 3.0], "a new node begins with what comes from then on"
 
     asyncio.run(main())
 

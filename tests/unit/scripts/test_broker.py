@@ -366,6 +366,31 @@ def test_who_asks_too_often_waits() -> None:
     run(main)
 
 
+def test_a_burst_leaves_the_loop_to_others_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds, judged = [0], list[int]()
+
+    def normal(host: str) -> str:
+        judged.append(rounds[0])
+        return host
+
+    monkeypatch.setattr(broker, "normal", normal)
+
+    async def others() -> None:
+        while True:
+            rounds[0] += 1
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        async with brokered() as case:
+            running = asyncio.create_task(others())
+            case.worker.send(*(Connect(number, "x", 1, 60.0) for number in range(50)))
+            await asyncio.to_thread(case.worker.take, 50)
+            running.cancel()
+            assert len(set(judged)) == 50
+
+    run(main)
+
+
 def test_who_waits_too_long_is_told_so() -> None:
     async def main() -> None:
         async with brokered(rate=Rate(1e-6, 1)) as case:

@@ -52,6 +52,9 @@ def test_a_module_that_is_of_no_use_says_what_is(module: str) -> None:
         ("import os.path as p\nreturn p.basename('/a/1')", ["os.path"]),
         ("from urllib.parse import quote\nfrom urllib import parse\nreturn parse.quote('1')", ["urllib.parse"]),
         ("from email.mime.text import MIMEText\nreturn MIMEText('1').get_payload()", ["email.mime"]),
+        ("from datetime import date\nreturn date(1, 1, 1).strftime('%d')[1]", ["datetime"]),
+        ("from datetime import datetime\nreturn str(datetime.strptime('1', '%d').day)", ["datetime"]),
+        ("import time\nreturn str(time.strptime('1', '%d').tm_mday)", ["time"]),
         ("from gateway.scripts import api as a\nreturn str(a.GatewayAPI is GatewayAPI and 1)", []),
     ],
 )
