@@ -71,13 +71,14 @@ class Zygote:
         self._base = measure_baseline()
 
     def serve(self) -> None:
-        """Fork and reap until the gateway hangs up."""
-        while True:
-            for descriptor, _ in self._poll.poll():
-                if descriptor != self._control.fileno():
-                    self._reap(descriptor)
-                elif not self._take():
-                    return
+        """Fork and reap until the gateway hangs up, in the middle of an answer or not."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            while True:
+                for descriptor, _ in self._poll.poll():
+                    if descriptor != self._control.fileno():
+                        self._reap(descriptor)
+                    elif not self._take():
+                        return
 
     def _take(self) -> bool:
         data, descriptors, _, _ = socket.recv_fds(self._control, LONGEST, 3)
