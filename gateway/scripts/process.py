@@ -46,6 +46,7 @@ from gateway.scripts.permissions import authorities
 from gateway.scripts.told import Told
 from gateway.scripts.wire import LONGEST_READ, Receiver, Violation, frame
 from gateway.scripts.work import NotLoaded, Raised, Stopped, Work, told
+from gateway.scripts.worker import NO_MEMORY
 
 LOAD_S = 10.0
 """The longest that a script may take from the first to the last line of its file, and for its initialisation."""
@@ -385,6 +386,9 @@ class Process:
             self._end("ended with the process that it came from")
         elif status < 0:
             self._end(_IN_WORDS.get(-status, f"was killed by signal {-status}"))
+        elif status == NO_MEMORY:
+            allowed = self.work.memory_bytes / 2**20
+            self._end(f"was stopped: it has used up its {allowed:.0f} MB of memory (max_memory_mb)")
         else:
             self._end(f"ended itself with status {status}")
 
