@@ -117,7 +117,8 @@ class Process:
         self._channel.setblocking(False)
         os.set_blocking(self._output, False)
         files = self.work.files + (authorities() if self.work.network else ()) if self.plan.level == "C" else ()
-        self._broker = Broker(ours, self.work.node, self.work.network, files, self._clock, self._lied)
+        whose = None if self.plan.uid is None or self.plan.gid is None else (self.plan.uid, self.plan.gid)
+        self._broker = Broker(ours, self.work.node, self.work.network, files, self._clock, self._lied, whose=whose)
         sealed = self._expect(LOAD_S, f"{self.work.name} was stopped: no walls after {LOAD_S:g} s")
         try:
             newborn = await scripts.spawn(
