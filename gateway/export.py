@@ -37,7 +37,21 @@ _BATCH = 2048
 _SEEN_EVERY = 1024
 
 _TEXT = frozenset(
-    {"key", "node", "rule", "type", "severity", "state", "source", "target", "verb", "args", "origin", "reason"}
+    {
+        "key",
+        "node",
+        "rule",
+        "type",
+        "severity",
+        "state",
+        "source",
+        "message",
+        "target",
+        "verb",
+        "args",
+        "origin",
+        "reason",
+    }
 )
 _TRUTH = frozenset({"valid", "done"})
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n", "'")

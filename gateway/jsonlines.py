@@ -101,6 +101,29 @@ FIELDS: dict[str, dict[str, str]] = {
 }
 """Every kind of object and its fields, beside `kind` and the times."""
 
+TRIED: dict[str, dict[str, str]] = {
+    "call": {
+        "hook": "initialize (loading included), on_measurement, on_alert, on_update, on_trigger, get_status, shutdown",
+        "outcome": "ok; error: it raised; refused: it wanted what its node does not allow; timeout; killed",
+        "result": "what it returned; null without a result",
+        "error": "what the customer reads, with the line of the script; null where all is well",
+        "ms": "from asking to the answer; of initialize, what loading took",
+        "memory_mb": "what the script holds beyond a bare worker afterwards, or held when it was last seen",
+        "log": "list of lines: log messages, prints, notifications, outputs",
+    },
+    "summary": {
+        "loaded": "whether the script was loaded at all",
+        "calls": "number of calls",
+        "outcomes": "number of calls, by outcome",
+        "p50_ms": "the median of the calls' times",
+        "p95_ms": "their 95th percentile",
+        "max_ms": "the longest",
+        "peak_memory_mb": "the most that the script held at any time",
+        "isolation": "level of confinement: A, B, L or C",
+    },
+}
+"""What `script try --json` prints: a call each, then the summary."""
+
 FLAGS: dict[Flag, str] = {
     Flag.OVERLOAD: "a sample reached full scale",
     Flag.LOW_SIGNAL: "below the limit of detection",
@@ -134,6 +157,13 @@ directory, adds `file` to every object: the recording it came from, as it was gi
 null, never NaN. New fields may come; those listed here stay. `command` objects, with what became of each command,
 stand in the journal and in what action nodes deliver, and are not printed. This page is made from the code by
 `make docs`.
+"""
+
+_TRYING = """\
+## What `script try --json` prints
+
+One object a call, in the order of the calls, and the summary at the end; these have no times. Control characters are
+escaped.
 """
 
 
@@ -277,6 +307,11 @@ def reference() -> str:
     lines = [_INTRODUCTION]
     for kind, fields in FIELDS.items():
         lines += [f"## {kind}", "", "| field | meaning |", "|---|---|"]
+        lines += [f"| {name} | {meaning} |" for name, meaning in fields.items()]
+        lines.append("")
+    lines += [_TRYING]
+    for kind, fields in TRIED.items():
+        lines += [f"### {kind}", "", "| field | meaning |", "|---|---|"]
         lines += [f"| {name} | {meaning} |" for name, meaning in fields.items()]
         lines.append("")
     lines += ["## Flags", "", "| flag | meaning | value is valid |", "|---|---|---|"]

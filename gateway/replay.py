@@ -27,12 +27,15 @@ from gateway.types import Tick
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A recording and the path it goes through. `notes` is what the user should know, in sentences."""
+    """A recording and the path it goes through, which is made of `config`. `notes` is what the user should know, in
+    sentences.
+    """
 
     inputs: Inputs
     path: Path
     seconds: float
     notes: tuple[str, ...]
+    config: Config
 
     async def ticks(self) -> AsyncIterator[Tick]:
         """One tick per block. Raises RecordingError where the sound ends early."""
@@ -73,7 +76,7 @@ def _prepared(
     frames = max(1, heard.rate_hz * listening.block_ms // 1000)
     microphone = FileMicrophone(file, frames, realtime=False, clock=RealClock())
     inputs = Inputs(microphone, Outputs([]), build.climate(config, None), build.light(config))
-    return Replay(inputs, path, seconds, tuple(notes))
+    return Replay(inputs, path, seconds, tuple(notes), config)
 
 
 def _configuration(

@@ -76,7 +76,7 @@ def build(
         driver, durable = None, False
         if settings.driven is not None:
             kind = KINDS[settings.driven.type]
-            parameters = _parameters(settings)
+            parameters = parameters_of(settings)
             around = Surroundings(name, box, clock, inbox, history, statistics, parameters, scripts)
             driver, durable = kind.make(settings.driven.config, around), kind.durable
         return Action(
@@ -87,6 +87,6 @@ def build(
     return Actions(nodes, journal, make, scripts)
 
 
-def _parameters(settings: ActionSettings) -> dict[str, Any]:
+def parameters_of(settings: ActionSettings) -> dict[str, Any]:
     """A node's own parameters as plain data, without what its driver has for itself."""
     return settings.model_dump(mode="json", include=set(ActionSettings.model_fields) | {"buffer_size"})

@@ -11,7 +11,7 @@ cannot be loaded its alerts wait.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +43,13 @@ class PythonSettings(Permissions):
     )
     timeout_ms: int | None = Field(None, ge=10, le=LONGEST_MS, description="the same in milliseconds")
     auto_reload: bool = Field(True, description="load the file anew when it changes")
-    init_function: Function = Field("initialize", description="called once, with `config` if it takes a parameter")
+    init_function: Function = Field("initialize", description="called once, with python_config if it takes a parameter")
     update_function: Function = Field("on_measurement", description="called for each result")
     alert_function: Function = Field("on_alert", description="called for each alert, raised or cleared")
     status_function: Function = Field("get_status", description="called now and then, for the status")
     shutdown_function: Function = Field("shutdown", description="called before it is replaced, and at the end")
     buffer_capacity: int = Field(100, ge=1, le=MOST_HISTORY, description="results that its history holds")
-    config: PlainDict = Field(default_factory=dict, description="what initialize is given")
+    python_config: PlainDict = Field(default_factory=dict, description="what initialize is given")
 
     @model_validator(mode="after")
     def _one_timeout(self) -> PythonSettings:
@@ -65,7 +65,7 @@ class PythonSettings(Permissions):
         )
         return _work(
             self, node, parameters, path=str(self.script_path), style="module", functions=functions,
-            config=self.config, timeout_s=seconds, timeout_option="timeout" if self.timeout else "timeout_ms",
+            config=self.python_config, timeout_s=seconds, timeout_option="timeout" if self.timeout else "timeout_ms",
             history_capacity=self.buffer_capacity, hot_reload=self.auto_reload,
         )  # fmt: skip
 
@@ -115,6 +115,9 @@ _Called = tuple[Sequence[Entry], str, list[Any]]
 
 
 def _work(given: Permissions, node: str, parameters: Mapping[str, Any], **about: Any) -> Work:
+    """A script plans by what its calls may take: that stands among its node's parameters."""
+    limit = "timeout_ms" if about["style"] == "module" else "python_timeout_ms"
+    parameters = {**parameters, limit: round(about["timeout_s"] * 1e3)}
     return Work(
         node=node, parameters=parameters, monitored=tuple(parameters.get("monitored_nodes", ())),
         allowed_imports=given.allowed_imports, outputs=given.outputs, network=tuple(map(place, given.network)),
@@ -149,11 +152,12 @@ def _script(settings: Given) -> tuple[str, Path]:
 class Python:
     """An ActionDriver whose target is a script. It is its own Newsroom."""
 
-    def __init__(self, settings: Given, surroundings: Surroundings) -> None:
+    def __init__(self, settings: Given, surroundings: Surroundings, script: Callable[..., Script] = Script) -> None:
+        """`script` makes the Script; `script try` has one that tells of each call."""
         assert surroundings.scripts is not None
         self._around = surroundings
         self._work = settings.work(surroundings.node, surroundings.parameters)
-        self._script = Script(self._work, surroundings.scripts, surroundings.clock, surroundings.inbox, self)
+        self._script = script(self._work, surroundings.scripts, surroundings.clock, surroundings.inbox, self)
         self._newest: dict[str, Entry] = {}
         self._called: set[int] = set()
         self._told: dict[str, Any] = {}

@@ -1,8 +1,9 @@
 """Files by name where no call may take a path (level C): the broker opens them.
 
-`open`, `os.open`, `os.stat` and `os.listdir` ask the broker, and with them pathlib's open, read_text, exists, iterdir
-and the like; TLS reads its authorities through `open`. Nothing can be renamed, removed or made but by opening. What a
-library in C opens itself, such as sqlite3 its database, cannot be had here.
+`open`, `os.open`, `os.stat`, `os.listdir` and `os.scandir` ask the broker, and with them pathlib's open, read_text,
+exists, iterdir, glob and the like; TLS reads its authorities through `open`, and ZoneInfo (Python's own) its zones.
+Nothing can be renamed, removed or made but by opening, and says so. What a library in C opens itself, such as sqlite3
+its database, cannot be had here.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ import errno
 import io
 import os
 import ssl
+import stat
 import struct
-from collections.abc import Callable
+import zoneinfo
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+from zoneinfo import _zoneinfo  # type: ignore[attr-defined]
 
 from gateway.scripts.confine.numbers import native
 
@@ -35,8 +39,14 @@ _STAT = {
 }
 """struct stat of the kernel: dev, ino, then nlink and mode (aarch64: mode and nlink), uid, gid, rdev, size, blksize,
 blocks, three times in s and ns. Source: include/uapi of arch/x86 and asm-generic, stat.h."""
-_LENGTH, _NAME = struct.Struct("=16xH"), 19
-"""In struct linux_dirent64: the length of an entry, and where its name begins."""
+_ENTRY, _NAME = struct.Struct("=16xHB"), 19
+"""In struct linux_dirent64: the length of an entry and its type (DT_DIR and so on), and where its name begins."""
+_KINDS = {stat.S_IFDIR >> 12, stat.S_IFREG >> 12, stat.S_IFLNK >> 12}
+_IMPOSSIBLE = ("rename", "replace", "remove", "unlink", "rmdir", "mkdir", "link", "symlink", "truncate")
+_ONLY_OPENED = (
+    "isolation level C, all that this machine has, lets a script open files: it cannot rename or remove any, nor make "
+    "directories"
+)
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.syscall.restype = ctypes.c_long
 _LOAD: Any = ssl._ssl._SSLContext.load_verify_locations  # type: ignore[attr-defined]
@@ -56,17 +66,19 @@ def fstat(descriptor: int) -> os.stat_result:
     return os.stat_result((mode, inode, device, links, uid, gid, size, *seconds), exact)
 
 
-def names(directory: int) -> list[bytes]:
-    """What is in a directory, by getdents64(2): the C library looks at a directory first, by that same path."""
-    found: list[bytes] = []
+def entries(directory: int) -> list[tuple[bytes, int]]:
+    """What is in a directory, and of what type, by getdents64(2): the C library looks at a directory first, by that
+    same path.
+    """
+    found: list[tuple[bytes, int]] = []
     buffer = ctypes.create_string_buffer(32 * 1024)
     while size := _call("getdents64", directory, buffer, len(buffer)):
         data, at = buffer.raw[:size], 0
         while at < size:
-            (length,) = _LENGTH.unpack_from(data, at)
-            found.append(data[at + _NAME : at + length].split(b"\0", 1)[0])
+            length, kind = _ENTRY.unpack_from(data, at)
+            found.append((data[at + _NAME : at + length].split(b"\0", 1)[0], kind))
             at += length
-    return [name for name in found if name not in (b".", b"..")]
+    return [(name, kind) for name, kind in found if name not in (b".", b"..")]
 
 
 def _call(name: str, *arguments: Any) -> int:
@@ -78,6 +90,63 @@ def _call(name: str, *arguments: Any) -> int:
     if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result
+
+
+class Entry(os.PathLike[str]):
+    """An os.DirEntry. What the kernel does not tell of it with its name, `stat` does."""
+
+    def __init__(self, directory: str, name: str, kind: int) -> None:
+        self.name, self.path, self._kind = name, os.path.join(directory, name), kind  # noqa: PTH118
+
+    def __fspath__(self) -> str:
+        return self.path
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        """See os.DirEntry."""
+        return os.stat(self.path, follow_symlinks=follow_symlinks)  # noqa: PTH116
+
+    def is_dir(self, *, follow_symlinks: bool = True) -> bool:
+        """See os.DirEntry."""
+        return self._is(stat.S_IFDIR)
+
+    def is_file(self, *, follow_symlinks: bool = True) -> bool:
+        """See os.DirEntry."""
+        return self._is(stat.S_IFREG)
+
+    def is_symlink(self) -> bool:
+        """See os.DirEntry."""
+        return self._kind == stat.S_IFLNK >> 12
+
+    def _is(self, wanted: int) -> bool:
+        if self._kind in _KINDS:
+            return self._kind == wanted >> 12
+        try:
+            return stat.S_IFMT(self.stat().st_mode) == wanted
+        except OSError:
+            return False
+
+
+class Entries:
+    """What os.scandir gives."""
+
+    def __init__(self, found: list[Entry]) -> None:
+        self._found = iter(found)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return self._found
+
+    def __next__(self) -> Entry:
+        return next(self._found)
+
+    def __enter__(self) -> Entries:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """See os.scandir."""
+        self._found = iter(())
 
 
 class Files:
@@ -94,6 +163,11 @@ class Files:
             place.open = self.open
         system: Any = os
         system.open, system.stat, system.listdir, system.fstat = self.os_open, self.stat, self.listdir, fstat
+        system.scandir = self.scandir
+        for name in _IMPOSSIBLE:
+            setattr(system, name, _impossible)
+        zones: Any = zoneinfo
+        zones.ZoneInfo = _zoneinfo.ZoneInfo
         context: Any = ssl.SSLContext
         context.load_verify_locations = lambda given, *where, **named: self.load_verify_locations(
             given, *where, **named
@@ -134,11 +208,19 @@ class Files:
 
     def listdir(self, path: Any = ".") -> list[Any]:
         """os.listdir."""
-        if isinstance(path, int):
-            return [os.fsdecode(name) for name in names(path)]
-        with _Closing(self._by_name(path, os.O_RDONLY | os.O_DIRECTORY)) as opened:
-            found = names(opened)
+        found = [name for name, _ in self._entries(path)]
         return found if isinstance(path, bytes) else [os.fsdecode(name) for name in found]
+
+    def scandir(self, path: Any = ".") -> Entries:
+        """os.scandir, with names as text."""
+        where = "" if isinstance(path, int) else os.fsdecode(path)
+        return Entries([Entry(where, os.fsdecode(name), kind) for name, kind in self._entries(path)])
+
+    def _entries(self, path: Any) -> list[tuple[bytes, int]]:
+        if isinstance(path, int):
+            return entries(path)
+        with _Closing(self._by_name(path, os.O_RDONLY | os.O_DIRECTORY)) as opened:
+            return entries(opened)
 
     def load_verify_locations(
         self, context: Any, cafile: Any = None, capath: Any = None, cadata: str | bytes | None = None
@@ -155,6 +237,10 @@ class Files:
         # The current directory is always /.
         name = os.fsdecode(path)
         return self._opened(os.path.normpath(name if name.startswith("/") else f"/{name}"), flags)
+
+
+def _impossible(*_: Any, **__: Any) -> NoReturn:
+    raise OSError(errno.EOPNOTSUPP, _ONLY_OPENED)
 
 
 class _Closing:

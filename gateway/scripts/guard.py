@@ -34,6 +34,10 @@ _OPENERS = frozenset({"pathlib", "tempfile", "codecs", "tokenize", "io", "_pyio"
 _NO_NETWORK = 'network access is only through what is listed: network: ["host:port"]'
 _NO_PROCESS = "no new processes: do the work in the script itself"
 _INSTALL = "correct the name, or install it into the environment that venv_path names"
+_NO_DATABASE = (
+    "isolation level C, all that this machine has, gives SQLite no files: keep the database on a server, or write the "
+    "rows with open()"
+)
 _SEALED = "list it in allowed_imports by its full name: here modules are loaded before the worker is sealed (level C)"
 _STARTERS = frozenset(
     {"fork", "forkpty", "system", "popen", "posix_spawn", "posix_spawnp"}
@@ -135,6 +139,8 @@ class Guard:
     def _database(self, path: Any) -> None:
         named = isinstance(path, str) and path not in ("", ":memory:") and not path.startswith("file:")
         if named and self._asked(frozenset({"sqlite3"})):
+            if self._level == "C":
+                raise ActionPermissionError(_NO_DATABASE)
             self._judge(_absolute(path), writing=True)
 
     def _judge(self, file: str, writing: bool) -> None:
@@ -194,7 +200,7 @@ class Guard:
             return f'list the file under file_access: ["{file}"], or with ":rw" to write it'
         if closed and not self._covers(file, writing=True):
             return f'it may only be read: list it under file_access: ["{file}:rw"]'
-        return ""
+        return f"scripts run as user {os.getuid()}: let that user own the file and its directory" if closed else ""
 
 
 _CLOSED = (errno.EACCES, errno.EPERM)

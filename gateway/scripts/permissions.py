@@ -12,6 +12,7 @@ import ipaddress
 import os
 import re
 import stat
+import zoneinfo
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -165,3 +166,8 @@ def locate(given: Grant, private: Sequence[str] = ()) -> Grant:
 def authorities() -> tuple[Grant, ...]:
     """The machine's bundle of certificate authorities: at level C a script with `network` needs it for TLS."""
     return (Grant(AUTHORITIES),) if Path(AUTHORITIES).is_file() else ()
+
+
+def zones() -> tuple[Grant, ...]:
+    """The machine's time zones: at level C ZoneInfo needs them."""
+    return tuple(Grant(path) for path in zoneinfo.TZPATH if Path(path).is_dir() and os.path.realpath(path) == path)

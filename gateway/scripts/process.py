@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -42,7 +43,7 @@ from gateway.scripts.messages import (
     Sealed,
     escaped,
 )
-from gateway.scripts.permissions import authorities
+from gateway.scripts.permissions import authorities, zones
 from gateway.scripts.told import Told
 from gateway.scripts.wire import LONGEST_READ, Receiver, Violation, frame
 from gateway.scripts.work import NotLoaded, Raised, Stopped, Work, told
@@ -90,6 +91,8 @@ class Process:
         self.reason = ""
         self.violation = False
         self.report: dict[str, Any] = {}
+        self.load_s = 0.0
+        """What loading took by its own word, without the walls."""
         self.pid = 0
         self.heard = 0
         """Up to which number of the news it has been told."""
@@ -116,7 +119,8 @@ class Process:
         self._output, output = os.pipe()
         self._channel.setblocking(False)
         os.set_blocking(self._output, False)
-        files = self.work.files + (authorities() if self.work.network else ()) if self.plan.level == "C" else ()
+        machine = (*zones(), *(authorities() if self.work.network else ()))
+        files = (*self.work.files, *machine) if self.plan.level == "C" else ()
         whose = None if self.plan.uid is None or self.plan.gid is None else (self.plan.uid, self.plan.gid)
         self._broker = Broker(ours, self.work.node, self.work.network, files, self._clock, self._lied, whose=whose)
         sealed = self._expect(LOAD_S, f"{self.work.name} was stopped: no walls after {LOAD_S:g} s")
@@ -151,7 +155,7 @@ class Process:
         if record is not None:
             self.kill("could not load the script")
             final = record.type in ("check", "SyntaxError", "IndentationError", "TabError")
-            raise NotLoaded(told(record), final=final, findings=tuple(self.findings))
+            raise NotLoaded(told(record), final=final, findings=tuple(self.findings)) from Raised(record)
 
     async def tell(self, news: Sequence[News]) -> None:
         """Hand over news before a call. Raises Stopped, also when it does not take them within LOAD_S."""
@@ -185,6 +189,14 @@ class Process:
         while self.state == "calling":
             with contextlib.suppress(Raised, Stopped):
                 await asyncio.shield(self._waiting)
+
+    async def heard_out(self, seconds: float) -> None:
+        """Return when what it has printed so far has been read, or after so many seconds."""
+        end = self._loop.time() + seconds
+        while self._output >= 0 and select.select([self._output], [], [], 0)[0]:
+            if self._loop.time() > end:
+                return
+            await asyncio.sleep(0.002)
 
     def kill(self, reason: str, *, timeout: bool = False) -> None:
         """End it now; `reason` is what people are told: a sentence if it is for a `timeout`, else what goes on behind
@@ -330,8 +342,8 @@ class Process:
                 self._arrived()
             case "loading", Checked(findings) if len(self.findings) < _MOST_FINDINGS:
                 self.findings += findings
-            case "loading", Loaded(hooks, _):
-                self.state, self.hooks = "idle", frozenset(hooks)
+            case "loading", Loaded(hooks, seconds):
+                self.state, self.hooks, self.load_s = "idle", frozenset(hooks), seconds
                 self._arrived()
             case "loading", Failed(record):
                 self._arrived(record)
@@ -400,7 +412,9 @@ class Process:
         for _ in range(4):
             with contextlib.suppress(OSError):
                 if data := os.read(self._output, _OUTPUT_CHUNK):
-                    self._print(data + b"\n")
+                    self._print(data)
+        if self._line:
+            self._print(b"\n")
         if self._channel is not None:
             self._loop.remove_reader(self._channel)
             self._loop.remove_writer(self._channel)

@@ -71,7 +71,7 @@ class Zygote:
         self._base = measure_baseline()
 
     def serve(self) -> None:
-        """Fork and reap until the gateway hangs up, in the middle of an answer or not."""
+        """Fork and reap until the gateway hangs up."""
         with suppress(BrokenPipeError, ConnectionResetError):
             while True:
                 for descriptor, _ in self._poll.poll():
@@ -204,4 +204,5 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     gc.disable()
-    Zygote(control).serve()
+    with suppress(ConnectionError):  # the gateway has hung up in the middle of a word
+        Zygote(control).serve()

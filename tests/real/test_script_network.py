@@ -17,7 +17,7 @@ import pytest
 
 from gateway.clock import RealClock
 from gateway.scripts.broker import Broker
-from gateway.scripts.permissions import Grant, place
+from gateway.scripts.permissions import Grant, place, zones
 from gateway.scripts.rates import Rate
 from tests.real.gateway import eventually
 from tests.servers.authority import Authority
@@ -480,6 +480,8 @@ import csv
 import json
 import os
 import sqlite3
+import zoneinfo
+from datetime import datetime
 from pathlib import Path
 
 report = Path(folder) / "report.csv"
@@ -498,6 +500,9 @@ answer = {
     "size": report.stat().st_size,
     "is": [report.is_file(), Path(folder).is_dir(), os.path.exists("/etc/passwd"), report.stat().st_mtime > 1e9],
     "fstat": os.fstat(0).st_ino > 0,
+    "globbed": sorted(path.name for path in Path(folder).glob("*.*")),
+    "scanned": {each.name: [each.is_dir(), each.is_file()] for each in os.scandir(folder)},
+    "zone": datetime(2026, 7, 1, tzinfo=zoneinfo.ZoneInfo("Europe/Vienna")).tzname(),
 }
 Path(folder).mkdir(exist_ok=True)
 
@@ -522,7 +527,7 @@ def test_files_where_no_call_takes_a_path(tmp_path: Path) -> None:
     folder.mkdir()
     readonly.write_text("text")
     done = script(
-        FILES, level="C", files=[Grant(str(folder), True), Grant(str(readonly))],
+        FILES, level="C", files=[Grant(str(folder), True), Grant(str(readonly)), *zones()],
         folder=str(folder), readonly=str(readonly),
     )  # fmt: skip
     assert done.answer is not None, done.said
@@ -533,6 +538,9 @@ def test_files_where_no_call_takes_a_path(tmp_path: Path) -> None:
     assert done.answer["fstat"]
     assert 'Add "/etc/passwd" to `file_access` of mail' in done.answer["passwd"]
     assert f'Write "{readonly}:rw" in `file_access` of mail' in done.answer["readonly"]
-    assert "Permission denied" in done.answer["rename"]
+    assert done.answer["globbed"] == ["report.csv", "state.json"]
+    assert done.answer["scanned"] == {"report.csv": [False, True], "state.json": [False, True]}
+    assert done.answer["zone"] == "CEST"
+    assert "lets a script open files: it cannot rename or remove any" in done.answer["rename"]
     assert "unable to open database file" in done.answer["sqlite"]
     assert json.loads((folder / "state.json").read_text()) == {"ppm": 1200}

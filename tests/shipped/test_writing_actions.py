@@ -41,26 +41,26 @@ def test_the_static_check_finds_nothing(name: str) -> None:
     assert shown(name).check() == ()
 
 
-def test_the_first_script_sends_its_mail(tmp_path: Path) -> None:
+def test_the_first_script_sends_its_mail(level: str, tmp_path: Path) -> None:
     with MailServer(Authority(tmp_path)) as server:
         node = shown("co2_mail", **{"smtp.example.org": server.host, "587": str(server.port),
                                     "${EMAIL_PASSWORD}": server.password})  # fmt: skip
-        with running(node.configure(ca_file=str(server.ca))) as script:
+        with running(node.configure(ca_file=str(server.ca)), level) as script:
             assert script.alerted(1234.5).value is True
         (mail,) = server.mails
     assert mail.message["Subject"] == "co2_concentration is 1234 ppm"
     assert mail.message.get_content() == "More than 1000 ppm.\n"
 
 
-def test_only_when_it_is_certain() -> None:
-    with running(shown("certain")) as script:
+def test_only_when_it_is_certain(level: str) -> None:
+    with running(shown("certain"), level) as script:
         for ppm in (1000.9, 1001.1, 1001.2, 999.5, 1001.2, 998.9, 1002.0, None):
             assert script.measured(ppm, 0.5).fault == ""
     assert script.notifications == [("warning", "1001 ± 0.5 ppm"), ("warning", "1002 ± 0.5 ppm")]
 
 
-def test_a_fan_that_runs_on() -> None:
-    with running(shown("fan")) as script:
+def test_a_fan_that_runs_on(level: str) -> None:
+    with running(shown("fan"), level) as script:
         script.alerted(1100)
         script.alerted(900, "cleared")
         assert script.measured(900, after_s=599).fault == ""
@@ -81,8 +81,8 @@ def test_what_survives_a_restart(tmp_path: Path) -> None:
     assert status == {"hours_above": pytest.approx(19 / 60)}
 
 
-def test_working_hours_only() -> None:
-    with running(shown("quiet")) as script:
+def test_working_hours_only(level: str) -> None:
+    with running(shown("quiet"), level) as script:
         assert script.alerted(1100).fault == ""
         script.now_s += 8 * 3600
         script.alerted(1100)

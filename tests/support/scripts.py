@@ -1,32 +1,41 @@
 """Customers' scripts in tests: the node that a script's docstring shows, and the script itself, running.
 
-`running` loads a script by the worker's own `Script`, in the test's process and without walls; what tests say to it and
-hear from it is the same with a confined worker behind it.
+`running` checks the node as part of a configuration and runs the script as the gateway does, behind real walls; the
+test itself is the part of the gateway that measures.
 """
 
 from __future__ import annotations
 
 import ast
+import asyncio
+import os
 import re
-import socket
+import tempfile
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import yaml
 
-from gateway.actions import records
+from gateway import build
+from gateway.actions import making
+from gateway.actions.driver import Refused, Surroundings
+from gateway.actions.drivers import KINDS
+from gateway.actions.history import History
+from gateway.actions.python import Python
+from gateway.check import Checked
+from gateway.clock import RealClock
+from gateway.inbox import CommandInbox
 from gateway.journal.entry import Entry
-from gateway.scripts import api, permissions, policy
-from gateway.scripts.confine.confine import Plan
-from gateway.scripts.guard import Guard
-from gateway.scripts.messages import Finding, Functions, Load, Record
-from gateway.scripts.worker import Script
+from gateway.scripts import permissions, policy
+from gateway.scripts.confine.confine import Plan, worker_user
+from gateway.scripts.host import Scripts
+from gateway.scripts.messages import Finding, Functions
+from gateway.scripts.work import Failure, Waiting
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "user_scripts").glob("*.py"))
@@ -110,40 +119,82 @@ class Outcome:
     """The customer's own line at which it failed."""
 
 
-@dataclass
+class Workers:
+    """Where the scripts of several tests run: an event loop, which stands still from call to call, and at each level a
+    place where workers come from."""
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner()
+        self._scripts: dict[str, Scripts] = {}
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Let the loop run until this is done."""
+        return self._runner.run(work)
+
+    def at(self, config: Any) -> Scripts:
+        """Where workers of this configuration come from."""
+        given = config.scripts
+        return self._scripts.setdefault(given.level, Scripts(RealClock(), given.level, given.min_isolation))
+
+    def close(self) -> None:
+        """End all workers."""
+        for each in self._scripts.values():
+            self.run(each.close())
+        self._runner.close()
+
+
 class Running:
-    """A script that runs. Time is the test's: `now_s`, seconds since 1970."""
+    """A script that runs. What is measured, and when, is the test's: `now_s`, seconds since 1970."""
 
-    node: Node
-    now_s: float = START_S
-    logs: list[tuple[str, str]] = field(default_factory=list)
-    notifications: list[tuple[str, str]] = field(default_factory=list)
-    outputs: list[tuple[str, Any]] = field(default_factory=list)
-    takes: bool = True
-    """What trigger_notification and set_output answer."""
-    entries: int = 0
-
-    def __post_init__(self) -> None:
-        options, monitored = self.node.options, list(self.node.parameters["monitored_nodes"])
-        parameters = {**self.node.parameters, **options}
-        config = parameters.pop("python_config", {})
-        capacity = self.node.parameters.get("buffer_size", 100)
-        self.readings = api.Readings(capacity)
-        allowed, path = options.get("allowed_imports", []), f"/scripts/{self.node.id}.py"
-        load = Load(
-            self.node.source, path, self.node.style, options.get("python_class_name", ""), _functions(self.node),
-            config, parameters, self.node.id, monitored, allowed, options.get("outputs", []), capacity, checks=True,
-        )  # fmt: skip
-        given = api.GatewayAPI(
-            config, parameters, monitored=monitored, outputs=load.outputs, readings=self.readings, tell=self._tell
+    def __init__(self, node: Node, config: build.Config, workers: Workers) -> None:
+        self.node = node
+        self.now_s: float = START_S
+        self.notifications: list[tuple[str, str]] = []
+        self.outputs: list[tuple[str, Any]] = []
+        self._workers, self._inbox, self._entries, self._returned = workers, CommandInbox(), 0, None
+        settings = build.actions(config)[node.id]
+        assert settings.driven is not None
+        self._history = History(settings.capacity)
+        about = making._parameters(settings)
+        around = Surroundings(
+            node.id, BOX, RealClock(), self._inbox, self._history, parameters=about, scripts=workers.at(config)
         )
-        self._script = Script(load, Guard(path, self.node.plan, allowed), given)
-        self._script.start()
+        driver = KINDS[settings.driven.type].make(settings.driven.config, around)
+        assert isinstance(driver, Python)
+        self.driver, self._call = driver, driver._script.call
+        driver._script.call = self._called  # type: ignore[method-assign]
+
+    def start(self) -> None:
+        """Load and initialise it. Raises AssertionError with what went wrong."""
+
+        async def start() -> None:
+            await self.driver.start()
+            try:
+                await self._call("none of its functions", [])
+            except Waiting as waiting:
+                raise AssertionError(waiting.reason) from None
+
+        self._workers.run(start())
+
+    def close(self) -> None:
+        """Shut it down."""
+        self._workers.run(self.driver.close())
+        self._take()
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """What `spectrophone status` tells of it."""
+        return self.driver.status()
+
+    @property
+    def logs(self) -> list[tuple[str, str]]:
+        """Level and text of the newest lines that it logged or printed."""
+        return [(line["level"], line["text"]) for line in self.status["log"]]
 
     def measured(
         self, ppm: float | None, sigma_ppm: float | None = 0.5, *, after_s: float = 1.0, node: str = ""
     ) -> Outcome:
-        """A measurement comes: on_measurement, or the history and on_update; None as `ppm` is an invalid one."""
+        """A measurement comes: on_measurement or on_update; None as `ppm` is an invalid one."""
         self.now_s += after_s
         source = node or self.node.parameters["monitored_nodes"][0]
         flags = [] if ppm is not None else ["laser_off"]
@@ -152,12 +203,9 @@ class Running:
             "dof": 30, "lod_ppm": 1.2, "smoothed_ppm": ppm, "sigma_smoothed_ppm": 0.2, "valid": ppm is not None,
             "flags": flags, "source": "co2_lock_in", "frequency_hz": 2012.5, "amplitude": 0.0244,
         }  # fmt: skip
-        given = records.measurement(self._entry("measurement", source, fields), BOX)
-        self.readings.take([given], {})
-        if self.node.style == "module":
-            return self.call("on_measurement", given)
-        names = ("concentration_ppm", "peak_frequency", "peak_amplitude", "uncertainty_ppm", "timestamp")
-        return self.call("on_update", {**{name: given[name] for name in names}, "nodes": {source: given}})
+        entry = self._entry("measurement", source, fields)
+        self._history.append(entry)
+        return self._told(self.driver.deliver([entry]))
 
     def alerted(self, value: float | None, state: str = "raised", *, severity: str = "", **changed: Any) -> Outcome:
         """An alert is raised, or cleared: on_alert; in class style on_trigger, if it is raised."""
@@ -168,62 +216,102 @@ class Running:
             "kind": "alert", **self._times(), "rule": f"{self.node.id}/concentration/{source}", "type": "concentration",
             "severity": severity, "state": state, "value": value, "threshold": float(threshold), "source": source,
         } | changed  # fmt: skip
-        entry = self._entry("alert", source, fields)
-        if self.node.style == "module":
-            return self.call("on_alert", records.alert(entry, BOX))
-        names = ("type", "value", "threshold", "severity")
-        data = {"source_node_id": source, "timestamp": int(self.now_s), **{name: fields[name] for name in names}}
-        return self.call("on_trigger", fields["type"], data)
+        return self._told(self.driver.deliver([self._entry("alert", source, fields)]))
 
     def call(self, hook: str, *given: Any) -> Outcome:
         """Call a hook as it is; nothing if the script does not have it."""
-        if hook not in self._script.hooks:
-            return Outcome()
+        return self._told(self._called(hook, list(given)))
+
+    async def _called(self, hook: str, arguments: list[Any]) -> Any:
+        self._returned = await self._call(hook, arguments)
+        return self._returned
+
+    def _told(self, work: Coroutine[Any, Any, Any]) -> Outcome:
+        """What became of this work."""
+        self._returned = None
         try:
-            with patch("socket.create_connection", self._connect):
-                return Outcome(self._script.call(hook, list(given)))
-        except Exception as exception:
-            record = self._script.record(exception, hook)
-            return Outcome(None, told(record), record.frames[-1][2] if record.frames else "")
+            self._workers.run(work)
+        except (Refused, Failure) as fault:
+            place = re.search(r"\.py:(\d+): ", fault.reason)
+            lines = self.node.source.decode().splitlines()
+            return Outcome(None, fault.reason, lines[int(place[1]) - 1].strip() if place else "")
+        finally:
+            self._take()
+        return Outcome(self._returned)
 
-    def _connect(self, address: tuple[str, int], *arguments: Any, **named: Any) -> socket.socket:
-        listed = [permissions.place(entry) for entry in self.node.options.get("network", ())]
-        wanted = permissions.Place(permissions.normal(address[0]), address[1])
-        assert wanted in listed, f"{wanted} is not listed under network"
-        return _create_connection(address, *arguments, **named)
-
-    def _tell(self, what: str, how: str, said: Any) -> bool:
-        heard = {"log": self.logs, "notification": self.notifications, "output": self.outputs}[what]
-        if what == "log" or self.takes:
-            heard.append((how, said))
-        return self.takes
+    def _take(self) -> None:
+        for command in self._inbox.drain():
+            if command.verb == "notify":
+                self.notifications.append((command.args["severity"], command.args["message"]))
+            else:
+                self.outputs.append((command.target, {"on": True, "off": False}.get(command.verb, command.verb)))
 
     def _times(self) -> dict[str, Any]:
         time = datetime.fromtimestamp(self.now_s, UTC).isoformat(timespec="milliseconds")
         return {"time": time.replace("+00:00", "Z"), "t_s": self.now_s - START_S}
 
     def _entry(self, kind: str, subject: str, fields: dict[str, Any]) -> Entry:
-        self.entries += 1
-        return Entry(self.entries, round(self.now_s * 1e9), kind, subject, fields)
-
-
-_create_connection = socket.create_connection
+        self._entries += 1
+        return Entry(self._entries, round(self.now_s * 1e9), kind, subject, fields)
 
 
 @contextmanager
-def running(node: Node) -> Iterator[Running]:
-    """The node's script, loaded and initialised; shut down at the end, whatever became of it."""
-    found = node.check()
-    assert not found, [str(finding) for finding in found]
-    script = Running(node)
-    yield script
-    script.call("shutdown")
+def workers() -> Iterator[None]:
+    """While this lasts all scripts of the tests share a loop and what workers come from."""
+    _shared.append(Workers())
+    try:
+        yield
+    finally:
+        _shared.pop().close()
 
 
-def told(record: Record) -> str:
-    """A fault as the customer reads it."""
-    hint = f" ({record.hint})" if record.hint else ""
-    return f"line {record.line}: {record.type}: {record.message}{hint}"
+@contextmanager
+def running(node: Node, level: str = "auto") -> Iterator[Running]:
+    """The node's script, loaded and initialised behind the walls of a level; shut down at the end, whatever became of
+    it. Raises AssertionError for a node that is not right. What it may write belongs to the workers' user afterwards.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        checked = prepared(node, Path(directory), level)
+        assert checked.config is not None, "\n".join(map(str, checked.faults))
+        for path, writable in node.plan.files:
+            if writable and os.geteuid() == 0:
+                os.chown(path, *worker_user())
+        script = Running(node, checked.config, _shared[-1])
+        try:
+            script.start()
+            yield script
+        finally:
+            script.close()
+
+
+def prepared(node: Node, directory: Path, level: str = "auto") -> Checked:
+    """The node as part of a configuration, checked as at the start of the gateway; it and the script are put into
+    `directory`."""
+    option = "script_path" if node.style == "module" else "python_script_path"
+    script = directory / Path(node.options[option]).name
+    script.write_bytes(node.source)
+    options = {**node.options, option: str(script)}
+    if node.style == "module":
+        parameters = {**node.parameters, "driver": {"type": "python", "config": options}}
+    else:
+        parameters = options
+    nodes: list[dict[str, Any]] = [
+        {"id": "input", "type": "input"},
+        {"id": "lock", "type": "lock_in", "parameters": {"integration_s": 0.2}},
+    ]
+    for name in node.parameters["monitored_nodes"]:
+        made = {"source": "lock", "polynomial_coefficients": [0, 41000]}
+        nodes.append({"id": name, "type": "concentration", "parameters": made})
+    kind = "universal_action" if node.style == "module" else "python_action"
+    nodes.append({"id": node.id, "type": kind, "parameters": parameters})
+    file = directory / "box.yaml"
+    graph = {"default_graph": {"nodes": nodes}}
+    document = {"box": {"id": BOX}, "board": "sim", "processing": graph, "scripts": {"level": level}}
+    file.write_text(yaml.safe_dump(document))
+    return build.prepare(file, {}, scripts=True)
+
+
+_shared: list[Workers] = []
 
 
 def _functions(node: Node) -> Functions:

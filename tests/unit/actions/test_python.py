@@ -151,7 +151,9 @@ def test_timeouts(options: dict[str, Any], seconds: float) -> None:
     assert settings.work("mail", {}).timeout_s == seconds
 
 
-@pytest.mark.parametrize("options", [{"timeout": 1, "timeout_ms": 1000}, {"timeout": 31}, {"config": {"a": {1, 2}}}])
+@pytest.mark.parametrize(
+    "options", [{"timeout": 1, "timeout_ms": 1000}, {"timeout": 31}, {"python_config": {"a": {1, 2}}}]
+)
 def test_settings_that_cannot_be(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         PythonSettings.model_validate({"script_path": "mail.py", **options})
@@ -162,7 +164,8 @@ def test_all_options_reach_the_script() -> None:
         {
             "script_path": "mail.py", "init_function": "begin", "update_function": "measured",
             "alert_function": "alarm",
-            "status_function": "status", "shutdown_function": "end", "buffer_capacity": 7, "config": {"to": "me"},
+            "status_function": "status", "shutdown_function": "end", "buffer_capacity": 7,
+            "python_config": {"to": "me"},
             "allowed_imports": ["json"], "network": ["example.org:25"], "outputs": ["relay/fan"], "auto_reload": False,
             "file_access": ["/var/lib/x:rw"], "max_memory_mb": 32, "max_disk_mb": 2,
         }

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.scripts.permissions import Grant, Place, authorities, grant, locate, normal, place
+from gateway.scripts.permissions import Grant, Place, authorities, grant, locate, normal, place, zones
 
 
 @pytest.mark.parametrize(
@@ -166,3 +166,7 @@ def test_a_grant_on_this_machine(tmp_path: Path) -> None:
 
 def test_the_authorities_are_one_file_to_read() -> None:
     assert all(not each.writable and Path(each.path).is_file() for each in authorities())
+
+
+def test_the_machines_time_zones_are_for_reading() -> None:
+    assert zones() == tuple(Grant(path) for path in ("/usr/share/zoneinfo",) if Path(path).is_dir())
