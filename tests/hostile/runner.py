@@ -22,7 +22,7 @@ from gateway.scripts.messages import Functions
 from gateway.scripts.permissions import Grant, Place
 from gateway.scripts.running import Script
 from gateway.scripts.work import Failure, Waiting, Work
-from tests.hostile.stage import MEASUREMENT, PATIENCE_S, Hearing, Stage
+from tests.hostile.stage import MEASUREMENT, PATIENCE_S, Hearing, Stage, clear
 from tests.hostile.walls import NOBODY
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -128,8 +128,7 @@ async def _calm(script: Script) -> str:
         if script.work.config["family"] == "loading":
             return said
         if "quota" in said:  # as a person would, when told so
-            given = Path(script.work.config["given"])
-            await asyncio.to_thread(subprocess.run, ["find", given, "-mindepth", "1", "-delete"], check=True)
+            await asyncio.to_thread(clear, script.work.config["given"])
     return said
 
 

@@ -97,7 +97,8 @@ async def staged(level: str, checks: bool) -> AsyncIterator[Stage]:
     secret = f"canary-{secrets.token_hex(8)}"
     loop = asyncio.get_running_loop()
     async with contextlib.AsyncExitStack() as around:
-        around.callback(subprocess.run, ["rm", "-rf", place], check=True)
+        around.callback(os.rmdir, place)
+        around.callback(clear, place)
         around.enter_context(mock.patch.dict(os.environ, {"GATEWAY_SECRET": secret}))
         around.enter_context(mock.patch.object(quota, "INTERVAL_NS", 50_000_000))
         stage = Stage(level, checks, place, Scripts(RealClock(), level), secret)  # type: ignore[arg-type]
@@ -262,9 +263,15 @@ def _processes() -> list[int]:
     return found
 
 
+def clear(place: str | Path) -> None:
+    """Delete what lies in a directory, however deep it is and whatever its modes are."""
+    subprocess.run(["chmod", "-R", "u+rwX", place], check=True)
+    subprocess.run(["find", place, "-mindepth", "1", "-delete"], check=True)
+
+
 def _place() -> Path:
-    """A directory that everybody may cross."""
-    place = Path(tempfile.mkdtemp(prefix="hostile-"))
+    """A directory that everybody may cross; not in /tmp, where a worker has one of its own to write in."""
+    place = Path(tempfile.mkdtemp(prefix="hostile-", dir="/var/tmp"))
     place.chmod(0o755)
     return place
 
