@@ -155,7 +155,7 @@ class Running:
         settings = build.actions(config)[node.id]
         assert settings.driven is not None
         self._history = History(settings.capacity)
-        about = making._parameters(settings)
+        about = making.parameters_of(settings)
         around = Surroundings(
             node.id, BOX, RealClock(), self._inbox, self._history, parameters=about, scripts=workers.at(config)
         )
