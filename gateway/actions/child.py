@@ -12,7 +12,7 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 _CHUNK = 65536
@@ -33,9 +33,16 @@ class Ended:
 class Child:
     """A running child. Whoever makes one awaits `ended`, or calls `kill` and awaits `gone`."""
 
-    def __init__(self, argv: Sequence[str], environ: Mapping[str, str], most_out: int, most_err: int) -> None:
-        """Start it, in the directory /, with nothing open but its pipes; stopped when it writes more than `most_out`
-        or `most_err` bytes. Raises OSError where it cannot be started.
+    def __init__(
+        self,
+        argv: Sequence[str],
+        environ: Mapping[str, str],
+        most_out: int,
+        most_err: int,
+        descriptors: Collection[int] = (),
+    ) -> None:
+        """Start it, in the directory /, with nothing open but its pipes and `descriptors`; stopped when it writes more
+        than `most_out` or `most_err` bytes. Raises OSError where it cannot be started.
         """
         self._process = subprocess.Popen(
             argv,
@@ -45,6 +52,7 @@ class Child:
             env=environ,
             cwd="/",
             start_new_session=True,
+            pass_fds=descriptors,
         )
         assert self._process.stdout is not None
         assert self._process.stderr is not None
@@ -75,12 +83,18 @@ class Child:
             async with asyncio.timeout(timeout_s):
                 await asyncio.shield(self._gone)
         except TimeoutError:
-            self._stopped = self._stopped or f"was stopped after {timeout_s * 1e3:g} ms"
+            self.stop(f"was stopped after {timeout_s * 1e3:g} ms")
         finally:
             self.kill()
             status = await self.gone()
         out, err = self._said.values()
         return Ended(status, bytes(out), bytes(err), self._stopped)
+
+    def stop(self, why: str) -> None:
+        """Kill it, and let `Ended` say why: what goes on behind its name."""
+        if not self._gone.done():
+            self._stopped = self._stopped or why
+        self.kill()
 
     def kill(self) -> None:
         """Kill it and its group now; once it is reaped, nothing."""
@@ -104,8 +118,7 @@ class Child:
             self._loop.remove_reader(pipe)
         if len(said) > most:
             self._loop.remove_reader(pipe)
-            self._stopped = self._stopped or f"was stopped because it wrote more than {most} bytes"
-            self.kill()
+            self.stop(f"was stopped because it wrote more than {most} bytes")
             return False
         return bool(data)
 

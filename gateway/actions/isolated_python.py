@@ -5,45 +5,66 @@
 FUNCTION is on_measurement or on_alert, JSON the measurement or alert of gateway/actions/records.py, and what the script
 prints, if it is JSON, its result. Nothing lives from call to call.
 
-What holds: a process, session and group of its own, in the directory /; python -I -B, so that neither the environment
-nor the working directory says what is imported; an environment of two fixed variables; no input, no descriptor of ours;
-limits to address space, CPU time, open files, and none at all for files written, core dumps and (but for root, whom
-the kernel does not count) further processes; the lowest priority but one. After `timeout_ms`, or when it writes too
-much, the whole group is killed, and it is reaped before the call returns. What the user of the gateway may read, and
-the network, are not kept from it yet.
+The interpreter is the gateway's, and stands behind the same walls as the workers of `python` before the first line of
+the script: at the level of the section `scripts`, below its min_isolation not at all. A call may not start a process,
+signal another one, make a socket, or open a file but those of Python, of its packages and of `file_access`; a gateway
+that root started runs it as the user spectrophone-script or nobody, who must be able to write what ends in ":rw". It
+has no input, no descriptor of the gateway's, a fixed environment, /tmp of 4 MB for itself (levels A and B), the lowest
+priority but one, and ends with the gateway. The gateway looks at the walls from outside before it lets each call begin.
+Connections to what `network` lists are made for it outside; Python's own socket module takes them from there. There is
+no `allowed_imports`: what can be imported is what is installed.
+
+At level C no file can be opened once the walls are up. Files of `file_access` are handed in from outside, but nothing
+is imported: so what the script's import statements name of the standard library is imported before, and there are no
+packages, neither numpy nor those of venv_path and python_paths.
+
+After `timeout_ms`, or when it writes too much, the call is killed, and it is reaped before the next. Each call costs
+the start of an interpreter; the driver `python` does without.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import math
+import os
 import re
+import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
 from gateway.actions import records
 from gateway.actions.child import Child, Ended
 from gateway.actions.driver import DriverKind, Refused, Surroundings, Undelivered, Verbs
-from gateway.config.settings import Settings
+from gateway.actions.launch import SEALED
 from gateway.errors import LinkError
 from gateway.journal.entry import Entry
-
-Function = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+from gateway.scripts.broker import Broker
+from gateway.scripts.confine import probe
+from gateway.scripts.confine.confine import Plan, worker_user
+from gateway.scripts.confine.paths import interpreter_paths
+from gateway.scripts.confine.seccomp import Level
+from gateway.scripts.permissions import authorities, grant, place
+from gateway.scripts.quota import Quota
+from gateway.scripts.settings import Function, Reach
 
 LONGEST_JSON = 100_000
 """Bytes; the kernel takes 131 072 in one argument."""
 MOST_OUT, MOST_ERR = 64 * 1024, 16 * 1024
 LONGEST_RESULT, DEEPEST_RESULT = 4096, 32
 LONGEST_REASON = 200
-ENVIRON = {"LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}
-_LAUNCH = Path(__file__).with_name("launch.py")
+ENVIRON = {"LC_ALL": "C.UTF-8", "TZ": ":/etc/localtime", "HOME": "/tmp", "OPENBLAS_NUM_THREADS": "1"}
+_ROOT = str(Path(__file__).parents[2])
+_PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop(1)); from gateway.actions import launch; launch.main()"
 
 
-class IsolatedPythonSettings(Settings):
+class IsolatedPythonSettings(Reach):
     """One fresh Python interpreter a call, for the strictest isolation."""
 
     script_path: Path = Field(description="the script, from the working directory; called as SCRIPT FUNCTION JSON")
@@ -53,44 +74,70 @@ class IsolatedPythonSettings(Settings):
     )
     update_function: Function = Field("on_measurement", description="FUNCTION of a measurement")
     alert_function: Function = Field("on_alert", description="FUNCTION of an alert")
-    venv_path: Path | None = Field(
-        None, description="a virtual environment whose python and packages are used; the gateway's own if absent"
-    )
-    python_paths: tuple[Path, ...] = Field((), description="further directories to import from")
 
     @property
-    def python(self) -> Path:
-        """The interpreter."""
-        return Path(sys.executable) if self.venv_path is None else self.venv_path.absolute() / "bin/python"
+    def packages(self) -> tuple[str, ...]:
+        """Where installed packages are: those of venv_path, or the gateway's own."""
+        return installed() if self.site is None else (str(self.site),)
+
+
+def installed() -> tuple[str, ...]:
+    """Directories of the gateway's own packages."""
+    return tuple(path for path in sys.path if path.endswith(("site-packages", "dist-packages")))
 
 
 def missing(settings: IsolatedPythonSettings, verbs: Verbs) -> Iterator[tuple[str, str, str]]:
     """What the settings name and is not there: option, message, remedy. It only looks: the script is not read."""
-    if not settings.script_path.is_file():
-        yield "script_path", f"there is no file {settings.script_path}", "Correct it, or put the script there"
-    if not settings.python.is_file():
-        remedy = f"Make it with `python3 -m venv {settings.venv_path}`"
-        yield "venv_path", f"there is no python in {settings.venv_path}", remedy
-    for directory in settings.python_paths:
-        if not directory.is_dir():
-            yield "python_paths", f"there is no directory {directory}", "Correct it, or make the directory"
+    yield from settings.absent("script_path", settings.script_path)
+
+
+def plan(settings: IsolatedPythonSettings, level: Level) -> Plan:
+    """The walls around each call. Raises ValueError for paths that can never be given, LookupError where
+    root's calls have nobody to become.
+    """
+    uid, gid = worker_user() if os.geteuid() == 0 else (None, None)
+    own = (*settings.packages, *(str(path.absolute()) for path in settings.python_paths))
+    return Plan(
+        level,
+        (*interpreter_paths(network=bool(settings.network)), *own),
+        () if level == "C" else tuple(map(grant, settings.file_access)),
+        network=bool(settings.network),
+        memory_bytes=settings.max_memory_mb << 20,
+        file_bytes=settings.max_disk_mb << 20,
+        uid=uid,
+        gid=gid,
+    )
 
 
 class IsolatedPython:
     """An ActionDriver that runs the script. A call that fails is told and not made again."""
 
     def __init__(self, settings: IsolatedPythonSettings, surroundings: Surroundings) -> None:
+        assert surroundings.scripts is not None
         self._settings = settings
-        self._around = surroundings
+        self._around, self._scripts = surroundings, surroundings.scripts
         self._script = settings.script_path.absolute()
+        self._plan: Plan | None = None
+        self._quota: Quota | None = None
         self._child: Child | None = None
         self._calls = self._failed = 0
         self._result: Any = None
 
     async def start(self) -> None:
-        """See ActionDriver. Raises LinkError for a script or an environment that is not there."""
-        for option, message, remedy in missing(self._settings, {}):
-            raise LinkError(f"{self._around.node}: {option}: {message}", remedy)
+        """See ActionDriver. Raises LinkError for a script, an environment or files that are not there, and where this
+        machine's walls are lower than min_isolation.
+        """
+        node, settings = self._around.node, self._settings
+        for option, message, remedy in missing(settings, {}):
+            raise LinkError(f"{node}: {option}: {message}", remedy)
+        level = await self._scripts.level()
+        writable = [given.path for given in map(grant, settings.file_access) if given.writable]
+        try:
+            self._plan = plan(settings, level)
+            if writable:
+                self._quota = await asyncio.to_thread(Quota, writable, settings.max_disk_mb << 20)
+        except (ValueError, LookupError) as fault:
+            raise LinkError(f"{node}: {fault}") from None
 
     async def deliver(self, batch: Sequence[Entry]) -> None:
         """See ActionDriver. All entries are called with, whatever becomes of one; Refused tells of the first fault."""
@@ -101,7 +148,8 @@ class IsolatedPython:
 
     def status(self) -> Mapping[str, Any]:
         """See ActionDriver. `result` is the newest that a call printed."""
-        return {"calls": self._calls, "failed_calls": self._failed, "result": self._result}
+        level = None if self._plan is None else self._plan.level
+        return {"isolation": level, "calls": self._calls, "failed_calls": self._failed, "result": self._result}
 
     async def close(self) -> None:
         """See ActionDriver."""
@@ -127,23 +175,89 @@ class IsolatedPython:
         return fault
 
     async def _call(self, function: str, text: str) -> Ended:
-        settings = self._settings
         if not self._script.is_file():
             raise Undelivered(f"the script {self._script} is not there: put it back")
-        limits = {
-            "memory_bytes": settings.max_memory_mb << 20,
-            "seconds": math.ceil(settings.timeout_ms / 1e3) + 1,
-            "paths": [str(path.absolute()) for path in settings.python_paths],
+        if self._quota is not None and (much := await asyncio.to_thread(self._quota.look)) is not None:
+            raise Undelivered(much)
+        async with contextlib.AsyncExitStack() as around:
+            gate, theirs = socket.socketpair()
+            around.enter_context(gate)
+            gate.setblocking(False)
+            passed = [around.enter_context(theirs), *await self._broker(around)]
+            given = json.dumps(self._given(*(each.fileno() for each in passed)))
+            launch = [sys.executable, "-I", "-S", "-B", "-c", _PROGRAM, _ROOT, given]
+            command = [*launch, str(self._script), function, text]
+            try:
+                child = Child(command, ENVIRON, MOST_OUT, MOST_ERR, [each.fileno() for each in passed])
+            except OSError as error:
+                raise Undelivered(f"{sys.executable} cannot be started: {error.strerror}") from None
+            for each in passed:
+                each.close()
+            self._child = child
+            let_in = asyncio.create_task(self._let_in(gate, child))
+            around.callback(let_in.cancel)
+            if self._quota is not None:
+                watch = asyncio.create_task(self._watch_disk(self._quota))
+                around.callback(watch.cancel)
+            try:
+                ended = await child.ended(self._settings.timeout_ms / 1e3)
+            finally:
+                self._child = None
+            if not ended.stopped and (fault := await let_in):
+                raise Undelivered(f"{self._script.name} was not run: {fault}")
+            return ended
+
+    async def _let_in(self, gate: socket.socket, child: Child) -> str:
+        """Let the script begin when its walls stand; why it did not, empty if it did."""
+        assert self._plan is not None
+        loop = asyncio.get_running_loop()
+        said = await loop.sock_recv(gate, LONGEST_REASON)
+        if said != SEALED:
+            return _shown(said.decode("utf-8", "replace")) or "the interpreter ended before its walls stood"
+        wrong = await asyncio.to_thread(probe.verify, child.pid, self._plan.level)
+        if wrong:
+            child.kill()
+            return "; ".join(wrong)
+        with contextlib.suppress(OSError):
+            await loop.sock_sendall(gate, b"!")
+        return ""
+
+    def _given(self, gate: int, broker: int | None = None) -> dict[str, Any]:
+        """What launch.py is to know."""
+        assert self._plan is not None
+        before = [str(path.absolute()) for path in self._settings.python_paths]
+        return {
+            "plan": asdict(self._plan),
+            "parent": os.getpid(),
+            "seconds": math.ceil(self._settings.timeout_ms / 1e3) + 1,
+            "own": installed(),
+            "paths": {"before": before, "behind": self._settings.packages},
+            "broker": broker,
+            "gate": gate,
         }
-        launch = [str(settings.python), "-I", "-B", str(_LAUNCH), json.dumps(limits)]
-        try:
-            self._child = Child([*launch, str(self._script), function, text], ENVIRON, MOST_OUT, MOST_ERR)
-        except OSError as error:
-            raise Undelivered(f"{settings.python} cannot be started: {error.strerror}") from None
-        try:
-            return await self._child.ended(settings.timeout_ms / 1e3)
-        finally:
-            self._child = None
+
+    async def _broker(self, around: contextlib.AsyncExitStack) -> list[socket.socket]:
+        """The call's end of a channel to a broker, which is there until `around` ends; none if there is nothing to ask
+        for.
+        """
+        settings, assured = self._settings, self._plan
+        assert assured is not None
+        files = tuple(map(grant, settings.file_access)) if assured.level == "C" else ()
+        if not settings.network and not files:
+            return []
+        ours, theirs = socket.socketpair()
+        around.enter_context(theirs)
+        files += authorities() if assured.level == "C" and settings.network else ()
+        hosts = tuple(map(place, settings.network))
+        around.push_async_callback(Broker(ours, self._around.node, hosts, files, self._around.clock, self._stop).close)
+        return [theirs]
+
+    def _stop(self, why: str) -> None:
+        if self._child is not None:
+            self._child.stop(f"was stopped: {why}")
+
+    async def _watch_disk(self, quota: Quota) -> None:
+        self._stop(await quota.exceeded(self._around.clock))
 
     def _judge(self, ended: Ended) -> str:
         if ended.stopped:
@@ -162,9 +276,30 @@ class IsolatedPython:
         if not said:
             ended = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
             return f"{place} {ended}"
-        told = "".join(char for char in said[-1].strip() if char.isprintable())[:LONGEST_REASON]
-        remedy = f" (it may take {self._settings.max_memory_mb} MB: max_memory_mb)" if "MemoryError" in told else ""
-        return f"{place}: {told}{remedy}"
+        assert self._plan is not None
+        return f"{place}: {_shown(said[-1])}{hint(said[-1], self._plan, self._settings)}"
+
+
+def hint(told: str, around: Plan, settings: IsolatedPythonSettings) -> str:
+    """What to do about an exception, if it is one that walls make; what is told is its last line."""
+    path = re.search(r"(?:FileNotFound|Permission|OS)Error: \[Errno (?:1|2|13|30)\] .*: '(/[^']*)'$", told)
+    if "MemoryError" in told:
+        return f" (it may take {settings.max_memory_mb} MB: max_memory_mb)"
+    if "ModuleNotFoundError" in told and around.level == "C":
+        return " (at level C only modules of the standard library that an import statement of the script names)"
+    if path and "[Errno 2]" in told and any(given.covers(path[1]) for given in map(grant, settings.file_access)):
+        return ""
+    if path:
+        return f' (a call sees what file_access lists, and writes what it lists as "{path[1]}:rw")'
+    if "socket.gaierror" in told or "PermissionError: [Errno 13]" in told:
+        return ' (network access is only through what is listed: network: ["host:port"])'
+    if "PermissionError: [Errno 1]" in told:
+        return " (no new processes, and no power over others)"
+    return ""
+
+
+def _shown(text: str) -> str:
+    return "".join(char for char in text.strip() if char.isprintable())[:LONGEST_REASON]
 
 
 def result(out: bytes) -> Any:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gateway.journal.entry import Entry
-    from gateway.scripts.given import Node
     from gateway.scripts.messages import Finding
+    from gateway.trial.given import Node
 
 _EXAMPLE = """\
 example:
@@ -151,8 +151,8 @@ def _check(args: argparse.Namespace) -> int:
     """Print what the static check finds; 2 with errors."""
     import os
 
-    from gateway.scripts import given
     from gateway.scripts.checking import findings
+    from gateway.trial import given
 
     node = given.node(args.file, args.parameters, None if args.parameters is None else os.environ)
     found = findings(node.work)
@@ -190,8 +190,8 @@ def _try(args: argparse.Namespace) -> int:
 
     from gateway.clock import RealClock
     from gateway.errors import ConfigError
-    from gateway.scripts import given
-    from gateway.scripts.trying import tried
+    from gateway.trial import given
+    from gateway.trial.trying import tried
 
     clock = RealClock()
     node = given.node(args.file, args.parameters, os.environ)
@@ -212,7 +212,7 @@ def _events(args: argparse.Namespace, node: Node, now_ns: int) -> AsyncIterator[
     """The events that were asked for. Raises UsageError."""
     from gateway.errors import UsageError
     from gateway.export import time_range
-    from gateway.scripts import events
+    from gateway.trial import events
 
     if args.journal is None and (args.since or args.until):
         raise UsageError("--from and --to are of a journal", "Give --journal, or leave them out")

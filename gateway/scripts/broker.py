@@ -57,7 +57,8 @@ class Broker:
 
     `channel` is the gateway's end of a socketpair (AF_UNIX, SOCK_STREAM), and belongs to the broker. `node` is the
     action's name for messages. `violated` is called once, with a sentence, when the worker breaks the protocol: it must
-    be killed. `granted` and `refused` count answers.
+    be killed. `whose` are the user and group that files are opened as where the gateway is root. `granted` and
+    `refused` count answers.
     """
 
     def __init__(
@@ -69,10 +70,11 @@ class Broker:
         clock: Clock,
         violated: Callable[[str], object],
         connections: Rate = CONNECTIONS,
+        whose: tuple[int, int] | None = None,
     ) -> None:
         self.granted = self.refused = 0
         self._channel, self._node, self._clock, self._violated = channel, node, clock, violated
-        self._network, self._files = frozenset(network), tuple(files)
+        self._network, self._files, self._whose = frozenset(network), tuple(files), whose
         self._receiver: Receiver[FromScript] = Receiver(FromScript, BROKER_LIMIT)
         self._loop = asyncio.get_running_loop()
         self._names, self._disk, self._at_once = Aside(_AT_ONCE), Aside(_AT_ONCE), asyncio.Semaphore(_AT_ONCE)
@@ -225,7 +227,7 @@ class Broker:
                 f"{self._node}",
             )
         try:
-            return await self._disk.do(lambda: open_beneath(given.path, path, request.flags), os.close)
+            return await self._disk.do(lambda: open_beneath(given.path, path, request.flags, self._whose), os.close)
         except OSError as error:
             raise OSError(error.errno, f"{path}: {error.strerror}") from None
 

@@ -47,6 +47,7 @@ from gateway.scripts.permissions import authorities, zones
 from gateway.scripts.told import Told
 from gateway.scripts.wire import LONGEST_READ, Receiver, Violation, frame
 from gateway.scripts.work import NotLoaded, Raised, Stopped, Work, told
+from gateway.scripts.worker import NO_MEMORY
 
 LOAD_S = 10.0
 """The longest that a script may take from the first to the last line of its file, and for its initialisation."""
@@ -120,7 +121,8 @@ class Process:
         os.set_blocking(self._output, False)
         machine = (*zones(), *(authorities() if self.work.network else ()))
         files = (*self.work.files, *machine) if self.plan.level == "C" else ()
-        self._broker = Broker(ours, self.work.node, self.work.network, files, self._clock, self._lied)
+        whose = None if self.plan.uid is None or self.plan.gid is None else (self.plan.uid, self.plan.gid)
+        self._broker = Broker(ours, self.work.node, self.work.network, files, self._clock, self._lied, whose=whose)
         sealed = self._expect(LOAD_S, f"{self.work.name} was stopped: no walls after {LOAD_S:g} s")
         try:
             newborn = await scripts.spawn(
@@ -397,6 +399,9 @@ class Process:
             self._end("ended with the process that it came from")
         elif status < 0:
             self._end(_IN_WORDS.get(-status, f"was killed by signal {-status}"))
+        elif status == NO_MEMORY:
+            allowed = self.work.memory_bytes / 2**20
+            self._end(f"was stopped: it has used up its {allowed:.0f} MB of memory (max_memory_mb)")
         else:
             self._end(f"ended itself with status {status}")
 

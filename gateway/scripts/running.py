@@ -198,6 +198,10 @@ class Script:
         level = await self._scripts.level()
         uid, gid = identity()
         work = self.work
+        if level == "C" and work.paths:
+            raise NotLoaded(
+                "venv_path and python_paths need level B: at level C a worker cannot open files", final=True
+            )
         readonly = {*interpreter_paths(network=bool(work.network)), *work.paths}
         readonly |= set(packages(work.allowed_imports, work.paths))
         try:
@@ -343,11 +347,12 @@ class Script:
 
     def _failed(self, reason: str, hook: str) -> None:
         if hook not in ("get_status", "shutdown"):
+            self.problem = reason
             pause_s = self._pauses.failed()
             if pause_s:
-                reason = f"{reason} (paused for {pause_s:g} s after {self._pauses.in_a_row} failures in a row)"
                 self._pause(pause_s)
-            self.problem = reason
+                reason = f"{reason} (paused for {pause_s:g} s after {self._pauses.in_a_row} failures in a row)"
+                self.problem = reason
         raise Failure(reason)
 
     def _ended(self, process: Process) -> None:

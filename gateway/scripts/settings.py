@@ -1,4 +1,4 @@
-"""What a script is given, as options: imports, hosts, files, outputs, memory. Both kinds of script have them."""
+"""What a script is given, as options: hosts, files, memory, imports, outputs."""
 
 from __future__ import annotations
 
@@ -43,17 +43,15 @@ Function = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 PlainDict = Annotated[dict[str, Any], AfterValidator(_plain)]
 
 
-class Permissions(Settings):
-    """What a script may do beyond computing: nothing, unless it is listed."""
+class Reach(Settings):
+    """What the customer's Python reaches beyond its own memory: nothing, unless it is listed."""
 
-    allowed_imports: tuple[Import, ...] = Field((), max_length=200, description="modules that it may import")
     network: tuple[Place, ...] = Field(
         (), max_length=100, description='hosts and ports that it may connect to, such as "smtp.example.org:587"'
     )
     file_access: tuple[Grant, ...] = Field(
         (), max_length=100, description='files and directories that it may read, or write with ":rw" behind the path'
     )
-    outputs: tuple[Output, ...] = Field((), description='what api.set_output may switch: "relay/NAME", "led/NAME"')
     max_memory_mb: int = Field(64, ge=8, le=512, description="memory that it may use beside the bare worker's")
     max_disk_mb: int = Field(16, ge=1, le=1024, description="how much it may leave in what it may write, in 1000 files")
     venv_path: Path | None = Field(
@@ -73,10 +71,8 @@ class Permissions(Settings):
         sites = () if self.site is None else (self.site,)
         return tuple(str(path.absolute()) for path in (*self.python_paths, *sites))
 
-    def lacking(self, script: str, path: Path, outputs: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
-        """What is named and not there: option, message, remedy. `script` is the option that names the file `path`;
-        `outputs` are those of the board.
-        """
+    def absent(self, script: str, path: Path) -> Iterator[tuple[str, str, str]]:
+        """What is named and not there: option, message, remedy. `script` is the option that names the file `path`."""
         if not path.is_file():
             yield script, f"there is no file {path}", "Correct it, or put the script there"
         if self.site is not None and not self.site.is_dir():
@@ -90,6 +86,17 @@ class Permissions(Settings):
                 locate(grant(text))
             except ValueError as fault:
                 yield "file_access", str(fault), ""
+
+
+class Permissions(Reach):
+    """What a worker's script may do: reach what is listed, import, switch."""
+
+    allowed_imports: tuple[Import, ...] = Field((), max_length=200, description="modules that it may import")
+    outputs: tuple[Output, ...] = Field((), description='what api.set_output may switch: "relay/NAME", "led/NAME"')
+
+    def lacking(self, script: str, path: Path, outputs: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
+        """As `absent`; `outputs` are those of the board."""
+        yield from self.absent(script, path)
         for name in self.outputs:
             if name not in outputs:
                 there = ", ".join(known for known in outputs if known.startswith(("relay/", "led/")))

@@ -55,6 +55,8 @@ from gateway.scripts.messages import (
 )
 from gateway.scripts.messages import FromWorker as Answer
 
+NO_MEMORY = 72
+"""The exit status of a worker that has not even the memory to say so."""
 RECURSION = 1000
 RESERVE = 1 << 20
 """Bytes kept for telling of a MemoryError."""
@@ -88,8 +90,10 @@ def serve(rpc_fd: int, broker_fd: int, report: Report, plan: Plan) -> None:
             runner = _loaded(channel, load, plan)
             if runner is not None:
                 runner.run()
-    except (BrokenPipeError, ConnectionResetError, MemoryError):
-        return  # the gateway is gone, or the script has taken all memory for good
+    except (BrokenPipeError, ConnectionResetError):
+        return  # the gateway is gone
+    except MemoryError:  # the script has taken all for good
+        os._exit(NO_MEMORY)
 
 
 class Channel:

@@ -204,4 +204,5 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     gc.disable()
-    Zygote(control).serve()
+    with suppress(ConnectionError):  # the gateway has hung up in the middle of a word
+        Zygote(control).serve()

@@ -16,7 +16,7 @@ import pytest
 
 from gateway.journal.store import Store
 from gateway.scripts.confine import probe
-from gateway.scripts.trying import CALL, OUTCOMES, SUMMARY
+from gateway.trial.trying import CALL, OUTCOMES, SUMMARY
 from tests.real.gateway import command
 from tests.recordings import tone, write_wav
 from tests.support.scripts import ROOT

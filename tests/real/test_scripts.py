@@ -17,7 +17,7 @@ from gateway.scripts.confine.confine import worker_user
 from gateway.scripts.messages import Functions
 from gateway.scripts.permissions import Grant, Place
 from gateway.types import TELL
-from tests.real.gateway import gateway
+from tests.real.gateway import command, gateway
 from tests.servers.authority import Authority
 from tests.servers.https import HttpsServer
 from tests.support.scripted import Bench, bench, run
@@ -518,8 +518,18 @@ def test_packages_of_an_environment_and_further_directories(tmp_path: Path) -> N
     async def main() -> None:
         source = "import customers\ndef on_measurement(m): return [customers.WHERE, customers.UID]"
         async with bench(source, allowed_imports=("customers",), paths=(str(tmp_path),)) as b:
-            uid = worker_user()[0] if os.geteuid() == 0 else os.getuid()
-            assert await b.call() == ["ours", uid]
+            where, uid = await b.call()
+            assert where == "ours"
+            assert uid != 0  # so it was not imported before the walls stood
+
+    run(main)
+
+
+def test_at_level_c_nothing_can_be_imported_from_elsewhere(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with bench("def on_measurement(m): return 1", "C", paths=(str(tmp_path),)) as b:
+            found = await b.until(lambda found: found["problem"], "problem")
+            assert "venv_path and python_paths need level B" in found["problem"]
 
     run(main)
 
@@ -629,3 +639,14 @@ def test_both_styles_in_the_running_gateway(tmp_path: Path) -> None:
         assert running.stop() == 0
     assert "open-sesame" not in said
     assert "the password has 11 letters: ********" in said
+
+
+def test_check_names_the_customers_file_and_line(tmp_path: Path) -> None:
+    file = configuration(tmp_path)
+    environ = {**os.environ, "EMAIL_PASSWORD": "open-sesame"}
+    assert command(tmp_path, "check", str(file), environ=environ).returncode == 0
+    (tmp_path / "functions.py").write_text("import json\n\ndef on_measurement(measurement):\n    import os\n")
+    done = command(tmp_path, "check", str(file), environ=environ)
+    assert done.returncode == 2
+    assert f"{tmp_path}/functions.py:4:" in done.stderr
+    assert "import of 'os' is not allowed" in done.stderr

@@ -35,6 +35,33 @@ def test_what_it_says_is_bounded_to_the_byte(most: int) -> None:
     assert run(lambda child: child.ended(30.0), f"head -c {most} /dev/zero", most) == Ended(0, bytes(most), b"", "")
 
 
+def test_it_is_stopped_for_the_first_reason() -> None:
+    async def act(child: Child) -> Ended:
+        child.stop("was stopped: the disk is full")
+        child.stop("was stopped: it is late")
+        return await child.ended(30.0)
+
+    assert run(act, "exec sleep 1000") == Ended(-9, b"", b"", "was stopped: the disk is full")
+
+
+def test_it_gets_the_descriptors_that_it_is_to_have_and_no_other() -> None:
+    async def main() -> Ended:
+        hear, tell = os.pipe()
+        os.set_inheritable(hear, True)
+        child = Child(
+            ["/bin/sh", "-c", f"echo said > /proc/self/fd/{tell}; cat /proc/self/fd/{hear}"], {}, 1000, 1000, [tell]
+        )
+        ended = await child.ended(30.0)
+        os.close(tell)
+        assert os.read(hear, 100) == b"said\n"
+        os.close(hear)
+        return ended
+
+    ended = asyncio.run(main())
+    assert ended.status != 0
+    assert b"No such file" in ended.err
+
+
 def test_a_descendant_that_keeps_the_pipes_does_not_keep_us() -> None:
     ended = run(lambda child: child.ended(30.0), "sleep 1000 & echo left")
     assert ended == Ended(0, b"left\n", b"", "")

@@ -104,7 +104,9 @@ def test_parameters_allow_what_they_list(tmp_path: Path, capsys: pytest.CaptureF
     flat.write_text("monitored_nodes: [co2]\nallowed_imports: [json]\n")
     whole = tmp_path / "whole.yaml"
     whole.write_text("id: mine\nnode_type: python_action\nparameters:\n  allowed_imports: [json]\n")
-    for parameters in (flat, whole):
+    listed = tmp_path / "listed.yaml"
+    listed.write_text("# pasted\n\n- id: mine\n  type: python_action\n  parameters:\n    allowed_imports: [json]\n")
+    for parameters in (flat, whole, listed):
         assert main(["script", "check", file, "--parameters", str(parameters)]) == 0
     module = script(tmp_path / "m.py", "import json\ndef begin(): pass\ndef on_alert(alert): pass\n")
     driver = tmp_path / "driver.yaml"
@@ -118,6 +120,7 @@ def test_parameters_allow_what_they_list(tmp_path: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("text", "place", "what"),
     [
+        ("- id: a\n  type: python_action\n  parameters:\n    buffer_size: 0\n", "4:5: buffer_size: ", "at least 1"),
         ("allowed_imports: [json]\nmax_memory_mb: 4096\n", "2:1: max_memory_mb: ", "512"),
         ("alowed_imports: [json]\n", "1:1: alowed_imports: ", "Did you mean 'allowed_imports'?"),
         ("driver:\n  type: redis\n", "2:3: driver.type: ", "python"),

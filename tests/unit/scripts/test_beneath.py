@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.scripts.beneath import open_beneath
+from gateway.scripts.confine.confine import worker_user
 
 
 @pytest.fixture
@@ -81,3 +83,18 @@ def test_flags_without_a_place_here(given: Path, flags: int) -> None:
     with pytest.raises(OSError, match="flags") as fault:
         open_beneath(str(given), f"{given}/a", flags)
     assert fault.value.errno == errno.EINVAL
+
+
+def test_root_opens_as_the_user_of_scripts_and_anybody_else_as_himself(given: Path) -> None:
+    uid, gid = worker_user()
+    for above in (given, *given.parents[:3]):
+        above.chmod(0o755)
+    (given / "a").chmod(0o600)
+    given.chmod(0o777)
+    os.close(open_beneath(str(given), f"{given}/b", os.O_WRONLY | os.O_CREAT, (uid, gid)))
+    made = (given / "b").stat()
+    as_root = os.geteuid() == 0
+    assert (made.st_uid, made.st_gid) == ((uid, gid) if as_root else (os.geteuid(), os.getegid()))
+    with pytest.raises(PermissionError) if as_root else contextlib.nullcontext():
+        os.close(open_beneath(str(given), f"{given}/a", os.O_RDONLY, (uid, gid)))
+    assert read(given, f"{given}/a") == b"text", "root is root again"

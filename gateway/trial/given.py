@@ -1,10 +1,10 @@
 """What `script check` and `script try` know of an action's node: its parameters, as in a configuration.
 
 They come from a file, `--parameters`, which holds the mapping that stands under `parameters:` of a node, or the node
-itself; without one from the node that the script's docstring shows, as those of `script new` and user_scripts/ do;
-without either the script is taken as it looks, and is allowed nothing. What is left out and the script itself tells is
-filled in: where it is, the name of its class, the style. The settings are those of the gateway, and faults have the
-line at which they stand, in the script if they stand there.
+itself, alone or as it stands in a list of nodes; without one from the node that the script's docstring shows, as those
+of `script new` and user_scripts/ do; without either the script is taken as it looks, and is allowed nothing. What is
+left out and the script itself tells is filled in: where it is, the name of its class, the style. The settings are those
+of the gateway, and faults have the line at which they stand, in the script if they stand there.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from gateway.config.config import ALIASES
 from gateway.config.document import Document, Loc, parse, read
 from gateway.config.redact import redact, secrets_in
 from gateway.config.settings import Settings
+from gateway.config.syntax import text_of
 from gateway.config.validate import validate
 from gateway.errors import ConfigError, Fault, UsageError
 from gateway.scripts.messages import LONGEST_SOURCE
@@ -33,6 +34,7 @@ WATCHED = "co2_concentration"
 _KINDS: Mapping[str, type[Settings]] = {**SETTINGS, "universal_action": with_drivers({"python": DRIVERS["python"]})}
 _NODE = frozenset({"id", "type", "node_type", "parameters"})
 _HEAD = re.compile(r"\A(?:[ \t]*(?:#[^\n]*)?\n)*[rRuU]?(\"\"\"|''')", re.MULTILINE)
+_ITEM = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*[ ]*-(?= +(?:id|type|node_type|parameters):)")
 _BEGIN = re.compile(r"^( *)- (?:id|type|node_type): ", re.MULTILINE)
 _DERIVED = re.compile(r"^class[ \t]+([A-Za-z_]\w*)[ \t]*\([^()\n]*\bCustomPythonAction\b", re.MULTILINE | re.ASCII)
 _CLASS = re.compile(r"^class[ \t]+([A-Za-z_]\w*)", re.MULTILINE | re.ASCII)
@@ -80,8 +82,17 @@ def node(script: Path, parameters: Path | None, environ: Mapping[str, str] | Non
     elif not parameters.is_file():
         raise UsageError(f"--parameters {parameters}: there is no such file", "Correct the path")
     else:
-        document = read(parameters, {} if environ is None else environ)
+        document = _of_file(parameters, {} if environ is None else environ)
     return _node(document, script, text)
+
+
+def _of_file(file: Path, environ: Mapping[str, str]) -> Document:
+    """The parameters in a file; of a node that stands there as in a list of nodes, the node."""
+    text = text_of(file)
+    if isinstance(text, Fault) or not (item := _ITEM.match(text)):
+        return read(file, environ)
+    node = f"{text[: item.end() - 1]} {text[item.end() :]}"
+    return parse(node, str(file), environ, file.with_name("secrets.yaml"))
 
 
 def _text(script: Path) -> str:

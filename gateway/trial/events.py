@@ -25,7 +25,7 @@ from gateway.config.config import built_in
 from gateway.config.document import nearest
 from gateway.errors import UsageError
 from gateway.journal.entry import Entry, told
-from gateway.scripts.given import Node
+from gateway.trial.given import Node
 from gateway.types import (
     NO_FLAGS,
     Alert,

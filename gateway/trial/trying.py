@@ -30,8 +30,6 @@ from gateway.config.redact import redact
 from gateway.journal.entry import Entry
 from gateway.jsonlines import TRIED
 from gateway.ports import Inbox
-from gateway.scripts import events
-from gateway.scripts.given import Node
 from gateway.scripts.host import Scripts
 from gateway.scripts.messages import Record
 from gateway.scripts.pauses import Pauses
@@ -39,6 +37,8 @@ from gateway.scripts.process import Process
 from gateway.scripts.running import Newsroom, Script
 from gateway.scripts.told import Told
 from gateway.scripts.work import Failure, NotLoaded, Raised, Stopped, Work
+from gateway.trial import events
+from gateway.trial.given import Node
 from gateway.types import Command
 
 BOX = "try"
@@ -165,6 +165,8 @@ class _Watched(Script):
             if self.state != "loading":
                 break
             await asyncio.sleep(_LOOK_S)
+        if self._book.fault is not None:
+            raise self._book.fault
         if self.state != "ready" and not self._book.count:
             self._book.told("initialize", "error", None, self.problem, 0.0, 0.0)
         return self.state == "ready"
@@ -195,18 +197,21 @@ class _Watched(Script):
         return process
 
     async def _called(self, process: Process, hook: str, arguments: list[Any], timeout_s: float) -> Any:
-        outcome, value, error = "ok", None, None
         self._held_mb[process.pid] = 0.0
+        self._weighed(process)
         begin_ns = self._clock.monotonic_ns()
-        try:
-            value = await super()._called(process, hook, arguments, timeout_s)
-        except Failure as failure:
-            outcome, error = _outcome(failure), failure.reason
-            raise
-        finally:
+
+        async def over(outcome: str, value: Any = None, error: str | None = None) -> None:
             ms = (self._clock.monotonic_ns() - begin_ns) / 1e6
             await process.heard_out(_PRINTED_S)
             self._tell(hook, outcome, value, error, ms, process)
+
+        try:
+            value = await super()._called(process, hook, arguments, timeout_s)
+        except Failure as failure:
+            await over(_outcome(failure), None, failure.reason)
+            raise
+        await over("ok", value)
         return value
 
     def _tell(self, hook: str, outcome: str, value: Any, error: str | None, ms: float, process: Process | None) -> None:
@@ -215,10 +220,8 @@ class _Watched(Script):
         if process is None:
             self._book.told(hook, outcome, value, error, ms, 0.0)
             return
-        held_mb = self._weighed(process)
-        self._book.told(
-            hook, outcome, value, error, ms, self._held_mb.get(process.pid, 0.0) if held_mb is None else held_mb
-        )
+        held_mb = self._weighed(process) or self._held_mb.get(process.pid, 0.0)
+        self._book.told(hook, outcome, value, error, ms, held_mb)
 
     async def _look(self) -> None:
         """Weigh the worker all the time: one that is killed cannot be weighed afterwards."""
@@ -249,6 +252,8 @@ class _Book:
         self._ms: list[float] = []
         self._outcomes: Counter[str] = Counter()
         self.peak_mb = 0.0
+        self.fault: OSError | None = None
+        """Why calls cannot be told any more: nobody listens."""
 
     def open(self, script: _Watched) -> _Watched:
         """Begin."""
@@ -289,7 +294,10 @@ class _Book:
         self._outcomes[outcome] += 1
         shown = None if error is None else redact(error, self.secrets)
         values = ("call", hook, outcome, _masked(value, self.secrets), shown, self._ms[-1], round(held_mb, 2), log)
-        self._say(dict(zip(CALL, values, strict=True)))
+        try:
+            self._say(dict(zip(CALL, values, strict=True)))
+        except OSError as fault:
+            self.fault = fault
 
     def summary(self, isolation: str) -> Object:
         """All calls in short; a call's time is the time from asking to its answer, initialize's the script's own."""

@@ -1,0 +1,57 @@
+"""What a zygote loads; its life is in tests/real/test_scripts.py."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.scripts import zygote
+from gateway.scripts.zygote import COMMON, Zygote
+
+
+@pytest.fixture
+def found() -> Iterator[Zygote]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        yield Zygote(theirs)
+
+
+def test_only_the_standard_library_is_loaded(
+    found: Zygote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "customers.py").write_text("print('outside of the walls')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    assert found._load(["customers", "antigravity", "this", "no_such_module", "colorsys"])
+    assert {"customers", "antigravity", "this"} & set(sys.modules) == set()
+    assert "colorsys" in sys.modules
+    assert capsys.readouterr().out == ""
+    assert not found._load(["colorsys"])
+
+
+def test_what_is_common_can_be_loaded() -> None:
+    assert all(zygote._imported(name) for name in COMMON)
+
+
+def test_a_second_thread_is_noticed() -> None:
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    try:
+        with pytest.raises(OSError, match="has started"):
+            zygote.one_thread()
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_it_ends_when_the_gateway_hangs_up() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        ours.close()
+        Zygote(theirs).serve()
