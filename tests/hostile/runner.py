@@ -262,7 +262,7 @@ async def _ordinary_calls(stage: Stage, file: Path, source: str, header: dict[st
         outputs=("led",),
         network=tuple(Place("127.0.0.1", stage.ports[each]) for each in ("listed", "mail") if "network" in listed),
         files=(Grant(place, True),) if "files" in listed else (),
-        paths=(str(here),),
+        paths=(str(here),) if "mylibrary" in source else (),
         timeout_s=PATIENCE_S,
         hot_reload=False,
         checks=stage.checks,
