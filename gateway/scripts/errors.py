@@ -19,6 +19,7 @@ LONGEST_LINE, LONGEST_NAME = 200, 128
 """Characters of a line of source, and of a name; 20 frames of them fit into one message."""
 
 _UNSHOWN = Record("Exception", "the script raised an exception that cannot be shown")
+_FULL = Record("MemoryError", "the script has used up its memory", hint="keep less in memory, or raise max_memory_mb")
 
 
 class Source:
@@ -43,8 +44,8 @@ def describe(exception: BaseException, source: Source, hint: Callable[[BaseExcep
     """
     try:
         return _describe(_single(exception), source, hint, line)
-    except BaseException:
-        return _UNSHOWN
+    except BaseException as fault:
+        return _FULL if MemoryError in (type(exception), type(fault)) else _UNSHOWN
 
 
 def _describe(exception: BaseException, source: Source, hint: Callable[[BaseException], str], line: int) -> Record:

@@ -31,8 +31,8 @@ class Told:
 
     def __init__(self, work: Work, clock: Clock, inbox: Inbox, secrets: Collection[str] = ()) -> None:
         self._work, self._clock, self._inbox = work, clock, inbox
-        self._logs, self._notifications = Bucket(rates.LOGS), Bucket(rates.NOTIFICATIONS)
-        self._outputs = Bucket(rates.OUTPUTS)
+        self._logs, self._notifications = Bucket(rates.LOGS), Bucket(rates.twice(rates.NOTIFICATIONS))
+        self._outputs = Bucket(rates.twice(rates.OUTPUTS))
         self._lines: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self._counts = {"notifications": 0, "outputs": 0, "refused": 0}
         self._unread = 0

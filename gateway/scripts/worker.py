@@ -140,11 +140,15 @@ class Voice:
             self._channel.send(Log(how, _text(said)))
             return True
         if what == "notification":
+            if not self._notifications.take(now_ns):
+                return False
             self._channel.send(Notify(_text(said), how))
-            return self._notifications.take(now_ns)
+            return True
+        if not self._outputs.take(now_ns):
+            return False
         value = escaped(str.__str__(said), errors.LONGEST_NAME) if isinstance(said, str) else _number(said)
         self._channel.send(Output(escaped(str.__str__(how), errors.LONGEST_NAME), value))
-        return self._outputs.take(now_ns)
+        return True
 
 
 class Script:

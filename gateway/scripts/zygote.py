@@ -142,6 +142,8 @@ def become(plan: Plan, paths: list[str], descriptors: list[int], base: Baseline)
         else:
             worker.serve(_RPC, _BROKER, report, plan)
             code = 0
+    except MemoryError:
+        code = worker.NO_MEMORY
     except BaseException:
         with suppress(BaseException):
             os.write(2, traceback.format_exc().encode())

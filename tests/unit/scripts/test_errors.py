@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway.scripts import errors
 from gateway.scripts.errors import Source, describe, first_line
 from gateway.scripts.messages import FROM_WORKER_LIMIT, Fault, Record
 from gateway.scripts.wire import frame
@@ -103,3 +104,12 @@ def test_functions_and_methods_have_a_first_line() -> None:
     place = test_only_functions_have_a_first_line.__code__.co_firstlineno
     assert first_line(test_only_functions_have_a_first_line) == place
     assert first_line(Source(PATH, b"").line) == Source.line.__code__.co_firstlineno
+
+
+def test_where_no_memory_is_left_to_describe_anything_that_is_what_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(errors, "_describe", full)
+    record = describe(ValueError("x"), Source("co2.py", b""), lambda exception: "")
+    assert (record.type, record.hint) == ("MemoryError", "keep less in memory, or raise max_memory_mb")

@@ -63,8 +63,8 @@ def test_rates_bound_what_goes_on() -> None:
         found.take(Notify("again", "info"))
         found.take(Output("relay/fan", False))
     sent = [each.target for each in inbox.drain()]
-    assert sent.count(TELL) == NOTIFICATIONS.burst
-    assert sent.count("relay/fan") == OUTPUTS.burst
+    assert sent.count(TELL) == 2 * NOTIFICATIONS.burst
+    assert sent.count("relay/fan") == 2 * OUTPUTS.burst
 
 
 def test_a_full_inbox_is_told_and_counted() -> None:
