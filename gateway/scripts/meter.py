@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
-KEPT = 1000
-"""Times that the percentiles are taken of: the newest."""
+from gateway.times import Times
 
 
 class Meter:
-    """Counts since the start or the last reset."""
+    """Counts since the start or the last reset, and times from the event loop's sending to its hearing."""
 
     def __init__(self) -> None:
-        self.calls = self.errors = self.timeouts = self.killed = 0
-        self._longest_ms = 0.0
-        self._newest_ms: deque[float] = deque(maxlen=KEPT)
+        self.errors = self.timeouts = self.killed = 0
+        self._times = Times()
+
+    @property
+    def calls(self) -> int:
+        """How many there were."""
+        return self._times.calls
 
     def called(self, ns: int) -> None:
-        """A call took that long, from the event loop's sending to its hearing, whatever came of it."""
-        self.calls += 1
-        self._longest_ms = max(self._longest_ms, ns / 1e6)
-        self._newest_ms.append(ns / 1e6)
+        """A call took that long, whatever came of it."""
+        self._times.add(ns)
 
     def as_object(self) -> dict[str, Any]:
-        """Counts, and times in milliseconds."""
-        ordered = sorted(self._newest_ms)
-        last = len(ordered) - 1
-        percentiles = {f"p{part}_ms": ordered[-(-part * last // 100)] for part in (50, 95, 99)} if ordered else {}
+        """Counts, and times in milliseconds once there is a call."""
+        times = self._times
         return {
-            "calls": self.calls,
+            "calls": times.calls,
             "errors": self.errors,
             "timeouts": self.timeouts,
             "killed": self.killed,
-            **percentiles,
-            **({"max_ms": self._longest_ms} if ordered else {}),
+            **({**times.percentiles(), "max_ms": times.max_ms} if times.calls else {}),
         }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.actions.statistics import KEPT, Statistics
+from gateway.actions.statistics import Statistics
+from gateway.times import KEPT
 
 
 def test_times() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.scripts.meter import KEPT, Meter
+from gateway.scripts.meter import Meter
+from gateway.times import KEPT
 
 
 def test_percentiles_are_of_the_newest_and_the_longest_of_all() -> None:
