@@ -11,6 +11,7 @@ import yaml
 
 from drivers.recorder import Recorder
 from gateway import build
+from gateway.actions.settings import ActionSettings
 from gateway.board import Board
 from gateway.check import Checked
 from gateway.clock import Clock
@@ -20,23 +21,26 @@ from gateway.service import light, until_told
 
 
 def recomputable(checked: Checked) -> dict[str, str]:
-    """What a replay needs beside the sound: the configuration without its secrets, and without MQTT, journal and
-    drivers of action nodes, and the calibration files that it names, by node.
+    """What a replay needs beside the sound: the configuration without its secrets, and without MQTT and journal, and
+    the calibration files that it names, by node. Of action nodes it has what raises their alerts: what they deliver to,
+    or run, need not be where it is replayed.
     """
     config, board = build.accepted(checked)
     data = {name: section for name, section in checked.document.data.items() if name not in ("mqtt", "journal")}
     if "processing" in data:
         graph = data["processing"]["default_graph"]
-        nodes = [_without_driver(node) for node in graph["nodes"]]
+        told = build.actions(config)
+        nodes = [_alerting(node) if node["id"] in told else node for node in graph["nodes"]]
         data["processing"] = {**data["processing"], "default_graph": {**graph, "nodes": nodes}}
     text = yaml.safe_dump({**data, "board": board.name}, sort_keys=False, allow_unicode=True)
     files = {name: file.read_text("utf-8") for name, file in build.calibration_files(config).items()}
     return {"configuration": redact(text, checked.secrets), "calibrations": json.dumps(files)}
 
 
-def _without_driver(node: dict[str, Any]) -> dict[str, Any]:
-    parameters = {name: value for name, value in (node.get("parameters") or {}).items() if name != "driver"}
-    return {**node, "parameters": parameters}
+def _alerting(node: dict[str, Any]) -> dict[str, Any]:
+    """An action node with what all of them have, and nothing behind it."""
+    parameters = {name: value for name, value in node["parameters"].items() if name in ActionSettings.model_fields}
+    return {"id": node["id"], "type": "universal_action", "parameters": parameters}
 
 
 async def record(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from drivers.recorder import ROOM_FOR_INPUTS, Recorder
 from drivers.recording import Change, Recording, inputs_text
@@ -105,6 +106,32 @@ def test_the_configuration_is_kept_without_secrets(tmp_path: Path, monkeypatch: 
     assert "hunter22" not in json.dumps(written)
     assert "broker.local" not in json.dumps(written)
     assert "seed: 9" in written["configuration"]
+
+
+def test_action_nodes_leave_their_alerts_and_nothing_else(tmp_path: Path) -> None:
+    """What they deliver to, and the scripts that they run, need not be on the machine that replays."""
+    (tmp_path / "mine.py").write_text("class Mine(CustomPythonAction):\n    def on_update(self, data): pass\n")
+    told = {"monitored_nodes": ["co2"], "concentration_threshold": 5}
+    redis = {"type": "redis", "config": {"connection_string": "redis://u:hunter22@cache.local"}}
+    script = {"python_script_path": str(tmp_path / "mine.py"), "python_class_name": "Mine"}
+    nodes = [
+        {"id": "input", "type": "input"},
+        {"id": "lock", "type": "lock_in"},
+        {"id": "co2", "type": "concentration", "parameters": {"source": "lock", "polynomial_coefficients": [0, 1]}},
+        {"id": "cache", "node_type": "action_universal", "parameters": {**told, "driver": redis}},
+        {"id": "mine", "type": "python_action", "parameters": {**told, **script}},
+    ]
+    file = tmp_path / "box.yaml"
+    file.write_text(yaml.safe_dump({"board": "sim", "processing": {"default_graph": {"nodes": nodes}}}))
+    written = capture.recomputable(build.prepare(file, {}))["configuration"]
+    assert "cache.local" not in written
+    (tmp_path / "mine.py").unlink()
+    file.write_text(written)
+    config, _ = build.accepted(build.prepare(file, {}))
+    assert [alarm.rule for alarm in build.action_alarms(config)] == [
+        "cache/concentration/co2",
+        "mine/concentration/co2",
+    ]
 
 
 def test_more_changes_than_there_is_room_for(tmp_path: Path) -> None:
