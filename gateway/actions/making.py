@@ -71,7 +71,7 @@ def build(
     """The action nodes, ready to start."""
 
     def make(name: str, settings: ActionSettings, history: History | None = None) -> Action:
-        history, statistics = history or History(settings.capacity), Statistics()
+        history, statistics = History(settings.capacity) if history is None else history, Statistics()
         history.resize(settings.capacity)
         driver, durable = None, False
         if settings.driven is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -18,7 +19,7 @@ WATCHED = ("concentration", "peak_finder", "lock_in", "level")
 Severity = Literal["info", "warning", "critical"]
 
 
-class ActionSettings(Settings):
+class ActionSettings(Settings, ABC):
     """Settings that all action nodes share. Each alert is raised by the node's own values, once, and cleared once."""
 
     sources: ClassVar[dict[str, tuple[str, ...]]] = {"monitored_nodes": WATCHED}
@@ -57,14 +58,14 @@ class ActionSettings(Settings):
     )
 
     @property
+    @abstractmethod
     def capacity(self) -> int:
         """Results that the history holds."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def driven(self) -> Driver | None:
         """The driver that these settings name."""
-        raise NotImplementedError
 
     def drives_anew(self, before: ActionSettings) -> bool:
         """Whether it takes another driver to go on with these settings after others."""
