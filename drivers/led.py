@@ -50,6 +50,9 @@ class _Led:
         names = {parts: name for name, parts in self._lit.items()}
         return names[lit]
 
+    def step(self, t_ns: int) -> None:
+        """Nothing goes on by itself."""
+
     def make_safe(self) -> None:
         """Go to the safe state."""
         self._show(self.safe)

@@ -30,6 +30,9 @@ class _Relay:
         """What the line says: "on" or "off"."""
         return "on" if self._line.get() else "off"
 
+    def step(self, t_ns: int) -> None:
+        """Nothing goes on by itself."""
+
     def make_safe(self) -> None:
         """Go to the safe state."""
         self._line.set(self.safe == "on")

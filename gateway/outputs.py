@@ -41,6 +41,8 @@ class Outputs:
         with self._lock:
             self._limit_laser(t_ns)
             results = tuple(self._carry_out(command, t_ns) for command in commands)
+            for output in self._outputs.values():
+                output.step(t_ns)
             return Outcome(
                 results,
                 MappingProxyType({target: _state(output) for target, output in self._outputs.items()}),

@@ -39,6 +39,10 @@ class Output(Protocol):
         """Do it now, without waiting. Raises CommandRefused."""
         ...
 
+    def step(self, t_ns: int) -> None:
+        """Once a tick, at stream time `t_ns`: what goes on by itself (a ramp, a pattern) goes on, without waiting."""
+        ...
+
     def read(self) -> str:
         """The state that the hardware is in, read back: "on", "off", "red", "400.0"."""
         ...
@@ -65,6 +69,21 @@ class ClimateSensor(Protocol):
 
     def newest(self) -> Climate | None:
         """The newest reading, without waiting; None where it is too old."""
+        ...
+
+
+class Switch(Protocol):
+    """An input that forbids light while it is open: the interlock, a stop button."""
+
+    name: str
+    """As people know it: "interlock", "button stop"."""
+
+    def fileno(self) -> int:
+        """A descriptor that becomes readable when the switch has changed; -1 where there is none to wait for."""
+        ...
+
+    def closed(self) -> bool:
+        """Whether all is well now; clears what made the descriptor readable. Raises DeviceError."""
         ...
 
 

@@ -28,6 +28,9 @@ class Switch:
     def read(self) -> str:
         return self._state
 
+    def step(self, t_ns: int) -> None:
+        pass
+
     def make_safe(self) -> None:
         self._state = "off"
         self._log.append(f"{self.target} safe")
