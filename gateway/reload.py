@@ -21,7 +21,7 @@ from gateway.types import Command
 log = logging.getLogger("spectrophone.reload")
 
 _EVERY_NS = 1_000_000_000
-_FIXED = ("box", "board", "gas", "acquisition", "laser", "mqtt", "journal", "scripts")
+_FIXED = ("box", "board", "gas", "acquisition", "laser", "climate", "mqtt", "journal", "scripts")
 
 
 class Reloader:
