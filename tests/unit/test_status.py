@@ -82,10 +82,6 @@ def test_what_a_crash_left_is_no_gateway(tmp_path: Path) -> None:
     assert status.read(tmp_path / "nowhere", clock.utc_ns()) == []
 
 
-def test_the_directory_is_systemds_first() -> None:
-    assert status.directory({"RUNTIME_DIRECTORY": "/run/other"}) == Path("/run/other")
-
-
 def test_the_climate_is_told_with_its_sensors_and_their_ages() -> None:
     told = {
         "temperature_c": {"value": 23.45, "from": "iio bme280", "age_s": 2.2},
