@@ -25,18 +25,23 @@ log = logging.getLogger("spectrophone.button")
 
 
 class SwitchInput:
-    """The interlock or a stop button, on an open input that is active while all is well; see gateway.ports.Switch."""
+    """The interlock or a stop button, on an open input that is active while all is well; `reason` is why there is no
+    light while it is not: "the interlock is open". See gateway.ports.Switch.
+    """
 
-    def __init__(self, name: str, line: Input | SimulatedInput) -> None:
-        self.name, self._line = name, line
+    def __init__(self, line: Input | SimulatedInput, reason: str) -> None:
+        self._line, self._reason = line, reason
 
     def fileno(self) -> int:
         """See Switch."""
         return self._line.fileno()
 
-    def closed(self) -> bool:
+    def opened(self) -> str:
         """See Switch."""
-        return self._line.get()
+        try:
+            return "" if self._line.get() else self._reason
+        except DeviceError as error:
+            return str(error)
 
     def close(self) -> None:
         """Give the line back; may be called twice."""

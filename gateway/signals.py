@@ -60,8 +60,8 @@ ALERT: Mapping[Severity | None, Signal] = MappingProxyType(
     }
 )
 _RISING: tuple[Severity, ...] = ("info", "warning", "critical")
-_STARTING = frozenset({"temperature"})
-"""What is missing while the box only warms up."""
+_WARMING, _BEGINNING = frozenset({"temperature"}), frozenset({"temperature", "guardian"})
+"""What is missing while all is well: later, and before the first value."""
 
 
 class Laser(Protocol):
@@ -87,7 +87,7 @@ def situation(laser: Laser, state: Snapshot, nodes: Collection[str]) -> Situatio
     """How the box fares; `nodes` are the ids of those that measure."""
     values = [state.results[node] for node in nodes if node in state.results]
     severity, missing = worst(state.alerts.values()), frozenset(laser.missing)
-    if missing - _STARTING or laser.state == "tripped":
+    if missing - (_WARMING if len(values) == len(nodes) else _BEGINNING) or laser.state == "tripped":
         return Situation.SAFE
     if severity == "critical":
         return Situation.CRITICAL
@@ -161,8 +161,7 @@ In a rule (`do: [led status red]`), over MQTT, from Home Assistant or a script:
 - `identify`: for ten seconds five flashes a second, as nothing else flashes; then what was there before.
 - `auto`: again what it shows by itself. For LEDs with `shows: status` or `alert` only.
 
-What it is told lasts until it is told something else. While relays are held in their safe states, it shows what it
-shows by itself.
+What it is told lasts until it is told something else.
 
 ## `shows: status`
 

@@ -45,6 +45,8 @@ def snapshot(valid: bool | None = True, *severities: Severity) -> Snapshot:
         (Told("dark"), snapshot(False), Situation.DOUBTFUL),
         (Told(), snapshot(None), Situation.STARTING),
         (Told("waiting", ("temperature",)), snapshot(False), Situation.STARTING),
+        (Told("waiting", ("guardian",)), snapshot(None), Situation.STARTING),
+        (Told("waiting", ("guardian", "interlock")), snapshot(None), Situation.SAFE),
         (Told(), snapshot(False, "info", "warning"), Situation.WARNING),
         (Told("waiting", ("temperature",)), snapshot(None, "warning"), Situation.WARNING),
         (Told(), snapshot(True, "critical", "warning"), Situation.CRITICAL),

@@ -84,18 +84,19 @@ async def running() -> AsyncIterator[Box]:
 
 def test_a_switch_is_waited_for_by_its_descriptor() -> None:
     line = SimulatedInput(True)
-    switch: Switch = SwitchInput("interlock", line)
+    switch: Switch = SwitchInput(line, "the interlock is open")
     poll = select.poll()
     poll.register(switch.fileno(), select.POLLIN)
-    assert (switch.name, switch.closed(), poll.poll(0)) == ("interlock", True, [])
+    assert (switch.opened(), poll.poll(0)) == ("", [])
     line.set(False)
     assert poll.poll(0)
-    assert not switch.closed()
+    assert switch.opened() == "the interlock is open"
     assert poll.poll(0) == []
+    line.set(True)
+    assert switch.opened() == ""
     line.close()
     assert switch.fileno() == -1
-    with pytest.raises(DeviceError, match="closed"):
-        switch.closed()
+    assert switch.opened() == "the simulated input is closed", "what cannot be read forbids light"
 
 
 async def held_and_tapped() -> None:
