@@ -6,10 +6,11 @@ import hashlib
 import math
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path as File
+from types import MappingProxyType
 
 import numpy as np
 
@@ -18,9 +19,10 @@ from drivers.cell import Cell, SimulatedCellOutput
 from drivers.climate import FixedClimate, SensorClimate, SimulatedClimate
 from drivers.gpio import Input, Line, SimulatedLine
 from drivers.laser import SimulatedLaser
-from drivers.led import Led, led_verbs
+from drivers.led import Led, Shown, led_verbs
 from drivers.microphone import AlsaMicrophone, FileMicrophone, SimulatedMicrophone
 from drivers.playback import PlaybackLaser, buffer_frames, period_frames
+from drivers.pwm import ROOT as PWM
 from drivers.relay import OnOff, Relay
 from drivers.sensor import KernelSensor
 from gateway import board as boards
@@ -325,7 +327,7 @@ def verbs(board: Board) -> dict[str, tuple[str, ...]]:
     if board.simulated:
         told["cell"] = SimulatedCellOutput.verbs
     told.update({f"relay/{name}": Relay.verbs for name in board.relays})
-    told.update({f"led/{name}": led_verbs(led.lines) for name, led in board.leds.items()})
+    told.update({f"led/{name}": led_verbs(led.lines, led.shows != "commands") for name, led in board.leds.items()})
     return told
 
 
@@ -397,12 +399,13 @@ def relays(board: Board) -> list[Output]:
     return list(made.values())
 
 
-def leds(board: Board) -> list[Output]:
-    """The board's LEDs, opened, in their safe states. Raises DeviceError."""
-    return [
-        Led(name, {part: _line(board, line, led.active_high, led.safe) for part, line in led.lines.items()}, led.safe)
-        for name, led in board.leds.items()
-    ]
+def leds(board: Board, shows: Mapping[str, Callable[[], Shown]] = MappingProxyType({})) -> list[Output]:
+    """The board's LEDs, opened, in their safe states; what `shows` in the board file may name. Raises DeviceError."""
+    made: list[Output] = []
+    for name, led in board.leds.items():
+        lines = {part: _line(board, line, led.active_high, led.safe) for part, line in led.lines.items()}
+        made.append(Led(name, lines, led.safe, shows.get(led.shows)))
+    return made
 
 
 def _line(board: Board, line: int, active_high: bool, safe: OnOff) -> Line | SimulatedLine:
@@ -414,12 +417,12 @@ def safe_plan(board: Board) -> Plan:
     """What of a board goes on when the gateway has died, and how it is safe."""
     chip, laser, tec = board.gpiochip or "", board.laser, board.tec
     pwms, lines = [], []
-    if laser and laser.pwm_chip is not None and laser.pwm_channel is not None and laser.clock_hz:
-        pwms.append(SafePwm("laser", laser.pwm_chip, laser.pwm_channel, laser.clock_hz, laser.active_high))
+    if laser and laser.pwm_chip is not None:
+        pwms.append(SafePwm("laser", f"{PWM}/pwmchip{laser.pwm_chip}/pwm{laser.pwm_channel}"))
     if laser and laser.enable is not None:
         lines.append(SafeLine("laser enable", chip, laser.enable, not laser.enable_high))
     if tec:
-        pwms.append(SafePwm("tec", tec.pwm_chip, tec.pwm_channel, tec.clock_hz, True))
+        pwms.append(SafePwm("tec", f"{PWM}/pwmchip{tec.pwm_chip}/pwm{tec.pwm_channel}"))
     for name, relay in board.relays.items():
         lines.append(SafeLine(f"relay/{name}", chip, relay.line, (relay.safe == "on") == relay.active_high))
     for name, led in board.leds.items():
