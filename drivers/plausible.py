@@ -32,7 +32,7 @@ class Sense:
 
     def forget(self) -> None:
         """Begin to wait anew."""
-        self._fresh_ns = None
+        self._fresh_ns = self.temperature_c = None
 
     def look(self, number: int, reading: float | DeviceError, t_ns: int) -> tuple[bool, str]:
         """Whether there is a new temperature, and what is wrong with the thermistor."""
