@@ -18,7 +18,7 @@ from gateway.types import Command, CommandResult, Light, Outcome
 log = logging.getLogger("spectrophone.outputs")
 
 LASER = "laser"
-PASSING = frozenset({"tune", "zero", "span", "cancel", "configure", "reset", "notify"})
+PASSING = frozenset({"tune", "set", "zero", "span", "cancel", "configure", "reset", "notify"})
 """What an output is told to do once; everything else is what it is told to be."""
 
 

@@ -74,7 +74,9 @@ async def serve(
 
 
 def light(outputs: Outputs, config: Config, board: Board) -> None:
-    """Light the laser before the first block, if the configuration says so and there is one."""
+    """Light the laser before the first block, if the configuration says so and there is one; its TEC before it."""
+    if config.tec is not None:
+        outputs.apply([Command("tec", "on", origin="start")], 0)
     if config.laser.start == "on" and "laser" in build.verbs(board):
         outputs.apply([Command("laser", "on", origin="start")], 0)
 
