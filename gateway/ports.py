@@ -75,17 +75,32 @@ class ClimateSensor(Protocol):
 
 
 class Switch(Protocol):
-    """An input that forbids light while it is open: the interlock, a stop button."""
-
-    name: str
-    """As people know it: "interlock", "button stop"."""
+    """Something that forbids light: the interlock, a stop button, a part of the box with a fault."""
 
     def fileno(self) -> int:
         """A descriptor that becomes readable when the switch has changed; -1 where there is none to wait for."""
         ...
 
-    def closed(self) -> bool:
-        """Whether all is well now; clears what made the descriptor readable. Raises DeviceError."""
+    def opened(self) -> str:
+        """Why it forbids light, nothing while it does not; clears what made the descriptor readable. Never raises: a
+        switch that cannot be read forbids light.
+        """
+        ...
+
+
+class Guardian(Protocol):
+    """Who makes the outputs safe when this process cannot."""
+
+    def start(self) -> None:
+        """Take up the post."""
+        ...
+
+    def beat(self) -> str:
+        """This process lives. Says what is wrong with the guardian, nothing if all is well; never waits."""
+        ...
+
+    def stop(self) -> None:
+        """The outputs are safe: the guardian may go."""
         ...
 
 

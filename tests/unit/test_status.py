@@ -80,7 +80,3 @@ def test_what_a_crash_left_is_no_gateway(tmp_path: Path) -> None:
     (tmp_path / "run" / "half.json").write_text("{")
     assert status.read(tmp_path / "run", clock.utc_ns()) == []
     assert status.read(tmp_path / "nowhere", clock.utc_ns()) == []
-
-
-def test_the_directory_is_systemds_first() -> None:
-    assert status.directory({"RUNTIME_DIRECTORY": "/run/other"}) == Path("/run/other")
