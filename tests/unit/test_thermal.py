@@ -9,11 +9,13 @@ import pytest
 
 from drivers.adc import KernelAdc
 from drivers.gpio import SimulatedLine
+from drivers.thermistor import Thermistor
 from gateway import board as boards
 from gateway import build, thermal
 from gateway.board import TecLine
 from gateway.errors import DeviceError
 from gateway.inbox import CommandInbox
+from gateway.interlock import Condition, State
 from gateway.outputs import Outputs
 from gateway.reload import Reloader
 from gateway.service import light
@@ -92,11 +94,33 @@ def test_the_box_shows_it_only_where_it_is_configured(file: Path) -> None:
 def test_after_a_stall_it_goes_on_regulating_at_the_new_set_point(file: Path) -> None:
     parts, tec = opened(file)
     parts.outputs.apply([Command("tec", "set", {"value": 20.0})], S)
-    parts.outputs.forbid("no sound")
+    parts.outputs.lose(Condition.LOOP, "the loop hangs")
     assert tec.read() == "off"
-    parts.outputs.allow()
+    parts.outputs.restore(Condition.LOOP)
     assert tec.read() == "settling"
     assert tec.setpoint_c == 20.0
+    parts.outputs.close()
+
+
+def test_the_laser_waits_for_its_temperature_and_is_dark_with_the_first_fault(file: Path) -> None:
+    parts, tec = opened(file)
+    assert parts.outputs.safety() == (State.WAITING, "the laser does not have its temperature")
+    for k in range(200):
+        states = parts.outputs.apply((), k * S // 10).states
+        assert (states["laser"] == "on") == (states["tec"] == "stable")
+    assert states["laser"] == "on"
+    tec._sense._thermistor = Thermistor(30.0, 10_000.0, 10_000.0, 3950.0)  # its supply is not what it was
+    states = parts.outputs.apply((), 20 * S).states
+    assert (states["laser"], states["tec"]) == ("off", "fault")
+    assert parts.outputs.safety()[0] is State.TRIPPED
+    parts.outputs.lose(Condition.LOOP, "the loop hangs")
+    parts.outputs.restore(Condition.LOOP)
+    assert parts.outputs.apply((), 21 * S).states["tec"] == "fault", "what it was told before the fault is void"
+    tec._sense._thermistor = thermal.SIMULATED
+    assert parts.outputs.apply([Command("tec", "on")], 22 * S).states["tec"] == "settling"
+    run(parts.outputs, 22.1, 30)
+    assert parts.outputs.apply((), 60 * S).states["laser"] == "off", "somebody must want it again"
+    assert parts.outputs.apply([Command("laser", "on")], 61 * S).states["laser"] == "on"
     parts.outputs.close()
 
 
