@@ -21,6 +21,8 @@ from gateway.types import Command
 
 log = logging.getLogger("spectrophone.tec")
 
+TELL_NS = 5_000_000_000
+"""How often the log tells how far it is while it settles."""
 MARGIN_K = 1.0
 """How far the set-point stays within min_c and max_c, so that an overshoot is no fault."""
 
@@ -128,6 +130,7 @@ class Tec:
         self._pid = Pid(wanted.gains, drive_max)
         self._wanted = wanted
         self._near_ns: int | None = None
+        self._tell_ns = 0
         self._silent = False
         self.state, self.fault = State.OFF, ""
         self.make_safe()
@@ -213,6 +216,9 @@ class Tec:
         self._silent = False
         self._bridge.drive(self._pid.step(wanted.setpoint_c, celsius, t_ns))
         self._judge(off_k, t_ns)
+        if self.state is State.SETTLING and t_ns >= self._tell_ns:
+            self._tell_ns = t_ns + TELL_NS
+            log.info("TEC settling at %.2f C, driven with %+.3f", celsius, self._pid.output)
         return ""
 
     def _judge(self, off_k: float, t_ns: int) -> None:

@@ -72,10 +72,11 @@ class Bench:
         mount: Mount | None = None,
         noise_v: float = 100e-6,
         step_v: float = 125e-6,
+        gains: Gains = GAINS,
     ) -> None:
         self.plant = SimulatedPlant(DIVIDER, load_w, mount=mount, noise_v=noise_v, step_v=step_v)
         self.wires = Wires(self.plant)
-        wanted = Regulation(setpoint_c, 0.2, 10.0, 5.0, 45.0, GAINS)
+        wanted = Regulation(setpoint_c, 0.2, 10.0, 5.0, 45.0, gains)
         self.tec = Tec(self.wires, self.wires, DIVIDER, wanted, DRIVE_MAX)
         self.t_ns = 0
 

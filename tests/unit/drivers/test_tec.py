@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import re
 from collections.abc import Callable
 
@@ -16,6 +17,7 @@ from scipy.linalg import expm
 from scipy.optimize import fsolve
 
 from drivers.peltier import Module, Mount, Temperatures, change
+from drivers.pid import Gains
 from drivers.tec import DRIVEN, TABLE, Event, State
 from drivers.thermistor import ZERO_C
 from gateway.errors import CommandRefused, DeviceError
@@ -189,6 +191,32 @@ def test_off_is_off_and_it_still_tells_the_temperature() -> None:
     assert (bench.wires.told, bench.tec.read(), bench.tec.ready) == (0.0, "off", False)
     bench.run(10)
     assert bench.wires.told == 0.0
+
+
+def test_the_log_tells_how_far_it_is_while_it_settles(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(20.0)
+    with caplog.at_level(logging.INFO, "spectrophone.tec"):
+        bench.say("on")
+        bench.run(17)
+    assert [message.split(" at ")[0] for message in caplog.messages] == ["TEC settling"] * 5
+    assert re.fullmatch(r"TEC settling at 2[234]\.\d\d C, driven with -0\.\d{3}", caplog.messages[2])
+
+
+@pytest.mark.parametrize(("setpoint_c", "speed"), [(15.0, -0.29), (35.0, 0.51)])
+def test_the_recipe_of_the_page_finds_the_plant(setpoint_c: float, speed: float) -> None:
+    """docs/tec.md: at the limit the temperature moves that fast, and half the sum of both speeds over the drive is
+    a Tc V / (R C), where a module at the room's temperature answers a small drive.
+    """
+    bench = Bench(setpoint_c, noise_v=0.0, gains=Gains(0.01, 1.0, 0.0))
+    bench.say("on")
+    bench.run(5)
+    assert abs(bench.wires.told) == DRIVE_MAX
+    early = bench.celsius
+    bench.run(5)
+    assert (bench.celsius - early) / 5 == pytest.approx(speed, abs=0.01)
+    module, mount = Module(), Mount()
+    answer = module.seebeck_v_per_k * 298.15 * mount.supply_v / (module.ohm * mount.cold_j_per_k)
+    assert pytest.approx(answer, rel=0.05) == (0.55 + 0.29) / 2 / DRIVE_MAX
 
 
 def broken(wires_reading: float | DeviceError) -> Callable[[Bench], None]:
