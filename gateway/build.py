@@ -67,6 +67,8 @@ from gateway.safety import Plan, SafeLine, SafePwm
 from gateway.scripts.host import Scripts
 from gateway.simulation import simulated_cell
 from gateway.systemd import Systemd
+from gateway.thermal import TOLD as TEC_TOLD
+from gateway.thermal import open_tec, tec_faults
 from gateway.types import Climate, Light
 from gateway.watch import Watch
 
@@ -109,7 +111,10 @@ def prepare(path: File | None, environ: Mapping[str, str] = os.environ, *, scrip
 
     With `scripts`, customers' scripts are read and checked, too, which takes a while; a worker does it in any case.
     """
-    looks = (graph_faults, rule_faults, action_faults, expiry_faults, track_faults, playback_faults, climate_faults)
+    looks = (
+        *(graph_faults, rule_faults, action_faults, expiry_faults),
+        *(track_faults, playback_faults, climate_faults, tec_faults),
+    )
     return check(path, SETTINGS, environ, (*looks, script_faults) if scripts else looks, default_board())
 
 
@@ -381,7 +386,8 @@ def outputs(config: Config, board: Board, cell: Cell | None) -> list[Output]:
         made += [SimulatedLaser(cell, laser.frequency_hz, laser.duty, laser.power_w), SimulatedCellOutput(cell)]
     elif board.laser and board.laser.playback:
         made.append(_playback_laser(config, board, board.laser, board.laser.playback))
-    return made + relays(board) + leds(board)
+    tec = open_tec(config, board, lambda: any(output.target == "laser" and output.read() == "on" for output in made))
+    return [*made, *([] if tec is None else [tec]), *relays(board), *leds(board)]
 
 
 def relays(board: Board) -> list[Output]:
@@ -452,6 +458,7 @@ def face(config: Config, board: Board) -> Face:
     ]
     told = {**verbs(board), **({CALIBRATION: ASKED} if any(line.kind == "lock_in" for line in lines) else {})}
     told |= {ACTIONS: TOLD} if actions(config) else {}
+    told |= {} if config.tec is None else {"tec": TEC_TOLD}
     return Face(
         box,
         config.box.name or box,

@@ -66,6 +66,21 @@ class Laser(Output, Protocol):
     """As achieved, whether lit or not; the frequency counts from the next block on."""
 
 
+@runtime_checkable
+class Regulator(Output, Protocol):
+    """The output that gives the laser its temperature. Asked once a tick, after its step."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the laser may be lit, as far as this goes."""
+        ...
+
+    @property
+    def fault(self) -> str:
+        """What has gone wrong, in a sentence, until it is told to be on again; "" if nothing."""
+        ...
+
+
 class ClimateSensor(Protocol):
     """Temperature, humidity and pressure of the gas."""
 

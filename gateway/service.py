@@ -104,7 +104,9 @@ def doubt(outputs: Outputs, why: str) -> None:
 
 
 def light(outputs: Outputs, config: Config, board: Board) -> None:
-    """Light the laser before the first block, if the configuration says so and there is one."""
+    """Light the laser before the first block, if the configuration says so and there is one; its TEC before it."""
+    if config.tec is not None:
+        outputs.apply([Command("tec", "on", origin=START)], 0)
     if config.laser.start == "on" and LASER in build.verbs(board):
         outputs.apply([Command(LASER, "on", origin=START)], 0)
 
