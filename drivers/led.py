@@ -6,7 +6,7 @@ An LED of one colour has a single line; one of two or three parts has a line for
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from drivers.gpio import Line, SimulatedLine
@@ -24,19 +24,29 @@ MIXTURES = {
     "cyan": frozenset({"green", "blue"}),
     "white": frozenset({"red", "green", "blue"}),
 }
-SINGLE = "line"
-"""Name of the only part of an LED of one colour."""
 
 
-class _Led:
-    """What the real and the simulated LED have in common; see gateway.ports.Output. `lines` by part."""
+def led_verbs(parts: Iterable[str]) -> tuple[str, ...]:
+    """What an LED of these parts can be told."""
+    return tuple(_mixtures(parts))
+
+
+def _mixtures(parts: Iterable[str]) -> dict[str, frozenset[str]]:
+    """The parts that each verb lights."""
+    own = frozenset(parts)
+    made = {name: mixed for name, mixed in MIXTURES.items() if mixed <= own}
+    return {"on": own, "off": frozenset(), **made}
+
+
+class Led:
+    """An LED of open lines, by part: {"line": a}, or up to three of {"red": a, "green": b, "blue": c}; see
+    gateway.ports.Output. The lines' level must be that of `safe`."""
 
     def __init__(self, name: str, lines: Mapping[str, Line | SimulatedLine], safe: OnOff) -> None:
         self.target, self.safe = f"led/{name}", safe
         self._lines = dict(lines)
-        self._lit = {"on": frozenset(lines), "off": frozenset()}
-        self._lit |= {name: parts for name, parts in MIXTURES.items() if parts <= frozenset(lines)}
-        self.verbs: tuple[str, ...] = tuple(self._lit)
+        self._lit = _mixtures(lines)
+        self.verbs = led_verbs(lines)
 
     def apply(self, command: Command) -> None:
         """Show a colour. Raises CommandRefused for one that it cannot make."""
@@ -66,26 +76,3 @@ class _Led:
     def _show(self, verb: str) -> None:
         for part, line in self._lines.items():
             line.set(part in self._lit[verb])
-
-
-class GpioLed(_Led):
-    """An LED on BCM lines: {"line": 17}, or up to three of {"red": 5, "green": 6, "blue": 13}. Raises
-    DeviceError."""
-
-    def __init__(self, name: str, lines: Mapping[str, int], active_high: bool = True, safe: OnOff = "off") -> None:
-        opened: dict[str, Line] = {}
-        try:
-            for part, line in lines.items():
-                opened[part] = Line(line, active_high, safe == "on")
-        except Exception:
-            for line_opened in opened.values():
-                line_opened.close()
-            raise
-        super().__init__(name, opened, safe)
-
-
-class SimulatedLed(_Led):
-    """An LED of no board; `colours` are its parts, none for an LED of one colour."""
-
-    def __init__(self, name: str, colours: tuple[str, ...] = (), safe: OnOff = "off") -> None:
-        super().__init__(name, {part: SimulatedLine(safe == "on") for part in colours or (SINGLE,)}, safe)

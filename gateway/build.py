@@ -16,11 +16,12 @@ import numpy as np
 from drivers.alsa import Playback
 from drivers.cell import Cell, SimulatedCellOutput
 from drivers.climate import FixedClimate, SimulatedClimate
+from drivers.gpio import Input, Line, SimulatedLine
 from drivers.laser import SimulatedLaser
-from drivers.led import GpioLed, SimulatedLed
+from drivers.led import Led, led_verbs
 from drivers.microphone import AlsaMicrophone, FileMicrophone, SimulatedMicrophone
 from drivers.playback import PlaybackLaser, buffer_frames, period_frames
-from drivers.relay import GpioRelay, SimulatedRelay
+from drivers.relay import OnOff, Relay
 from gateway import board as boards
 from gateway.actions import making
 from gateway.actions.actions import ACTIONS, Actions, ActionsOutput
@@ -65,7 +66,6 @@ SETTINGS: Mapping[str, type[Settings]] = {**NODES, **DRIVEN}
 """Every kind of node, with its settings."""
 _NODES = ("processing", "default_graph", "nodes")
 _MODEL = File("/proc/device-tree/model")
-_COLOURS = ("red", "green", "blue")
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,8 +302,8 @@ def verbs(board: Board) -> dict[str, tuple[str, ...]]:
         told["laser"] = tuple(verb for verb in SimulatedLaser.verbs if verb != "tune")
     if board.simulated:
         told["cell"] = SimulatedCellOutput.verbs
-    told.update({f"relay/{name}": SimulatedRelay.verbs for name in board.relays})
-    told.update({f"led/{name}": SimulatedLed(name, _colours(led.lines)).verbs for name, led in board.leds.items()})
+    told.update({f"relay/{name}": Relay.verbs for name in board.relays})
+    told.update({f"led/{name}": led_verbs(led.lines) for name, led in board.leds.items()})
     return told
 
 
@@ -341,16 +341,37 @@ def outputs(config: Config, board: Board, cell: Cell | None) -> list[Output]:
     if board.simulated and cell is not None:
         laser = config.laser
         made += [SimulatedLaser(cell, laser.frequency_hz, laser.duty, laser.power_w), SimulatedCellOutput(cell)]
-        made += [SimulatedRelay(name, safe=relay.safe) for name, relay in board.relays.items()]
-        made += [SimulatedLed(name, _colours(led.lines), safe=led.safe) for name, led in board.leds.items()]
-        return made
-    if board.laser and board.laser.playback:
+    elif board.laser and board.laser.playback:
         made.append(_playback_laser(config, board, board.laser, board.laser.playback))
+    return made + relays(board) + leds(board)
+
+
+def relays(board: Board) -> list[Output]:
+    """The board's relays, opened, in their safe states. Raises DeviceError."""
+    made: dict[str, Relay] = {}
     for name, relay in board.relays.items():
-        made.append(GpioRelay(name, relay.line, active_high=relay.active_high, safe=relay.safe))
-    for name, led in board.leds.items():
-        made.append(GpioLed(name, led.lines, active_high=led.active_high, safe=led.safe))
-    return made
+        line = _line(board, relay.line, relay.active_high, relay.safe)
+        contact = None
+        if relay.feedback is not None and not board.simulated:
+            contact = Input(board.gpiochip, relay.feedback, True, "pull_down")
+        made[name] = Relay(name, line, relay.safe, relay.min_interval_s, contact)
+    for name, relay in board.relays.items():
+        for other in relay.excludes:
+            made[name].exclude(made[other])
+    return list(made.values())
+
+
+def leds(board: Board) -> list[Output]:
+    """The board's LEDs, opened, in their safe states. Raises DeviceError."""
+    return [
+        Led(name, {part: _line(board, line, led.active_high, led.safe) for part, line in led.lines.items()}, led.safe)
+        for name, led in board.leds.items()
+    ]
+
+
+def _line(board: Board, line: int, active_high: bool, safe: OnOff) -> Line | SimulatedLine:
+    lit = safe == "on"
+    return SimulatedLine(lit) if board.simulated else Line(board.gpiochip, line, active_high, lit)
 
 
 def _playback_laser(config: Config, board: Board, line: LaserLine, device: str) -> PlaybackLaser:
@@ -450,7 +471,3 @@ def _without_phase(settings: Settings, named: Mapping[str, str]) -> NodeFault | 
         return None
     message = f"'{settings.source}' is a {kind}, which has no phase, and a calibration file needs one"
     return NodeFault("source", message, "Name a lock_in, or give polynomial_coefficients")
-
-
-def _colours(lines: Mapping[str, int]) -> tuple[str, ...]:
-    return tuple(colour for colour in _COLOURS if colour in lines)

@@ -35,8 +35,10 @@ class Output(Protocol):
     verbs: tuple[str, ...]
     """What it can be told."""
 
-    def apply(self, command: Command) -> None:
-        """Do it now, without waiting. Raises CommandRefused."""
+    def apply(self, command: Command) -> str | None:
+        """Do it now, or begin to, without waiting for it; what is still to come, in words, if people should know of it.
+        Raises CommandRefused.
+        """
         ...
 
     def step(self, t_ns: int) -> None:
