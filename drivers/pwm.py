@@ -132,6 +132,10 @@ class KernelPwm:
         """The frequency of a period of that many ticks, in hertz, exactly."""
         return Fraction(self._clock_hz, ticks)
 
+    def duty(self, ticks: int, lit: int) -> float:
+        """The lit part of such a period."""
+        return lit / ticks
+
     def drive(self, ticks: int, lit: int) -> None:
         """Run with a period of `ticks`, of which `lit` are lit; on the way the lit part is never larger than before or
         after.
@@ -146,8 +150,8 @@ class KernelPwm:
             self._write(name, str(value))
 
     def off(self) -> None:
-        """Dark, whatever it does now; does not wait."""
-        if int(self._read("period")) == 0:
+        """Dark, whatever it does now; does not wait. A closed channel is."""
+        if not self._files or int(self._read("period")) == 0:
             return
         try:
             self._write("duty_cycle", "0")
@@ -161,11 +165,10 @@ class KernelPwm:
 
     def close(self) -> None:
         """Dark, and given back; may be called twice."""
-        if self._files:
-            try:
-                self.off()
-            finally:
-                self._release()
+        try:
+            self.off()
+        finally:
+            self._release()
 
     def _nanoseconds(self, ticks: int) -> int:
         return -(-ticks * SECOND_NS // self._clock_hz)
