@@ -67,17 +67,24 @@ class Point:
 class Stepper:
     """Steps the laser and listens; keeps account of frames, and of the laser's phase in exact turns."""
 
-    def __init__(self, microphone: Microphone, outputs: Outputs, seconds: float, loopback: int | None = None) -> None:
+    def __init__(
+        self,
+        microphone: Microphone,
+        outputs: Outputs,
+        seconds: float,
+        loopback: int | None = None,
+        warm_s: float = 0.0,
+    ) -> None:
         """`seconds` of sound at each frequency; `loopback`: the channel, 0 or 1, that carries the modulation; None: one
-        clock drives laser and microphone.
+        clock drives laser and microphone. `warm_s` are waited for once the laser is lit.
         """
         self._rate_hz, self._outputs, self._loopback = microphone.rate_hz, outputs, loopback
-        self._blocks: AsyncGenerator[SampleBlock] = Inputs(microphone, outputs).blocks()
+        self._blocks: AsyncGenerator[SampleBlock] = Inputs(microphone, outputs, warm_s=warm_s).blocks()
         self._sub_block = sub_block_frames(self._rate_hz)
         self._count = max(6, round(seconds * self._rate_hz / self._sub_block))
         self._frequency, self._turns, self._frame = Fraction(0), Fraction(0), 0
         self._loudest, self._offset = 0.0, (0.0, 0.0)
-        self._just_lit = False
+        self._just_lit, self._warm = False, warm_s == 0.0
 
     async def point(self, frequency_hz: float) -> Point:
         """The phasor where the laser is told `frequency_hz`; the point has the frequency that the laser made of it.
@@ -85,6 +92,8 @@ class Stepper:
         Raises SpectrophoneError where the laser refuses or goes dark, or sound or modulation is missing.
         """
         ahead = self._tune(exact(frequency_hz))
+        while not self._warm:
+            await self._next()
         wait_s = max(LEAST_WAIT_S, RING_UPS * LARGEST_Q / (math.pi * frequency_hz))
         wait_s += 0.0 if self._loopback is None else LATE_S
         first = math.ceil((self._frame + wait_s * self._rate_hz) / self._sub_block)
@@ -184,7 +193,8 @@ class Stepper:
         if not len(block.samples):
             raise DeviceError("the microphone is silent", "Look after it and sweep again")
         sound = self._heard(block.samples)
-        spoilt = block.flags & INVALIDATING - {Flag.LASER_OFF}
+        self._warm = Flag.WARM_UP not in block.flags
+        spoilt = block.flags & INVALIDATING - {Flag.LASER_OFF, Flag.WARM_UP}
         if self._loopback is not None and float(np.abs(sound[:, 0]).max()) < FULL_SCALE:
             spoilt -= {Flag.OVERLOAD}
         if block.lost_frames or spoilt:

@@ -102,8 +102,9 @@ async def sweep(
     made: list[Sweep] = []
 
     async def take() -> None:
-        heard, doors, hertz = parts.inputs.microphone, parts.outputs, config.laser.frequency_hz
-        made.append(await measure(heard, doors, hertz, plan, told, seen, loopback))
+        heard, doors, laser = parts.inputs.microphone, parts.outputs, config.laser
+        warm_s = laser.ramp_s + laser.warm_up_s
+        made.append(await measure(heard, doors, laser.frequency_hz, plan, told, seen, loopback, warm_s))
 
     try:
         await until_told(take())
@@ -121,14 +122,16 @@ async def measure(
     told: Callable[[str], None] = lambda note: None,
     seen: Callable[[float], None] = lambda part: None,
     loopback: int | None = None,
+    warm_s: float = 0.0,
 ) -> Sweep:
     """Find the resonance near `frequency_hz`; the outputs are safe afterwards, whatever happens.
 
     `told` is called with what the user should know, in sentences; `seen` with the part of a pass that is done;
-    `loopback` is the channel that the modulation comes in on, None for one clock. Raises SpectrophoneError where no
-    resonance is found, sound or modulation is lost, or the laser goes dark.
+    `loopback` is the channel that the modulation comes in on, None for one clock; `warm_s` is how long the laser takes
+    to be trusted. Raises SpectrophoneError where no resonance is found, sound or modulation is lost, or the laser goes
+    dark.
     """
-    stepper = Stepper(microphone, outputs, plan.seconds, loopback)
+    stepper = Stepper(microphone, outputs, plan.seconds, loopback, warm_s)
     try:
         made = await _search(stepper, frequency_hz, plan, told, seen)
     except NoResonance as reason:

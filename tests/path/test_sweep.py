@@ -65,6 +65,26 @@ def cramer(air: Air) -> float:
     return 2012.5 * speed_of_sound(air) / speed_of_sound(Air())
 
 
+def test_a_laser_that_rises_and_warms_up_is_waited_for_once() -> None:
+    cell = Cell()
+    bench = Bench(cell)
+    bench.laser = SimulatedLaser(cell, 2012.5, 0.5, 0.02, ramp_s=0.5)
+    bench.outputs = Outputs([bench.laser])
+    seen: list[float] = []
+
+    def look(part: float) -> None:
+        seen.append(bench.laser.light.duty)
+
+    plan = Plan(points=11)
+    found = asyncio.run(measure(bench.microphone, bench.outputs, 2012.5, plan, seen=look, warm_s=0.8))
+    check(found.resonance, cramer(Air()))
+    assert set(seen) == {0.5}
+    frames = cell.next_frame
+    plain = Bench(Cell())
+    asyncio.run(measure(plain.microphone, plain.outputs, 2012.5, plan))
+    assert 0.8 <= (frames - plain.laser._cell.next_frame) / 48_000 <= 1.1
+
+
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize(("air", "passes"), [(Air(20.0, 40.0), 1), (Air(23.0), 1), (Air(5.0), 2), (Air(35.0, 80.0), 2)])
 def test_the_resonance_is_where_the_air_puts_it(air: Air, passes: int, channels: int) -> None:
