@@ -96,7 +96,7 @@ class KernelPwm:
 
     def __init__(
         self,
-        chip: int,
+        chip: int | str,
         channel: int,
         clock_hz: int,
         active_high: bool = True,
@@ -104,11 +104,13 @@ class KernelPwm:
         sysfs: Sysfs | None = None,
         pause: Callable[[float], object] | None = None,
     ) -> None:
-        """Channel `channel` of pwmchip`chip`, which counts `clock_hz`; `active_high` False turns its level round."""
+        """Channel `channel` of a chip, by number or by its device's name, which counts `clock_hz`; `active_high` False
+        turns its level round.
+        """
         self._sysfs = sysfs or Sysfs()
         self._clock_hz = clock_hz
         self._files: dict[str, int] = {}
-        chip_path = root / f"pwmchip{chip}"
+        chip_path = root / f"pwmchip{chip if isinstance(chip, int) else find_chip(chip, root)}"
         self.path = chip_path / f"pwm{channel}"
         if not chip_path.is_dir():
             raise DeviceError(f"there is no PWM chip {chip}: {chip_path} is missing", _OVERLAY)
