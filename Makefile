@@ -41,7 +41,11 @@ test-ha: setup  ## the gateway on a real Home Assistant (root; three minutes and
 	.ci/need mosquitto debootstrap iproute2
 	tests/ha/run $(PY)/python
 
+test-hil: setup  ## the gateway on a real kernel's devices, in user-mode Linux (eight minutes and 700 MB the first time)
+	.ci/need mmdebstrap device-tree-compiler e2fsprogs
+	SPECTROPHONE_HIL=$${SPECTROPHONE_HIL:-/var/tmp/spectrophone-hil} $(PY)/pytest tests/hil
+
 lock:  ## resolve the tested versions anew (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --group dev pyproject.toml -o requirements.lock
 
-.PHONY: help setup run check test bench docs test-ha lock
+.PHONY: help setup run check test bench docs test-ha test-hil lock
