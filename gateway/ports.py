@@ -66,6 +66,21 @@ class Laser(Output, Protocol):
     """As achieved, whether lit or not; the frequency counts from the next block on."""
 
 
+@runtime_checkable
+class Regulator(Output, Protocol):
+    """The output that gives the laser its temperature. Asked once a tick, after its step."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the laser may be lit, as far as this goes."""
+        ...
+
+    @property
+    def fault(self) -> str:
+        """What has gone wrong, in a sentence, until it is told to be on again; "" if nothing."""
+        ...
+
+
 class ClimateSensor(Protocol):
     """Temperature, humidity and pressure of the gas."""
 
@@ -97,6 +112,10 @@ class Switch(Protocol):
         """Why it forbids light, nothing while it does not; clears what made the descriptor readable. Never raises: a
         switch that cannot be read forbids light.
         """
+        ...
+
+    def close(self) -> None:
+        """Give the hardware back; may be called twice."""
         ...
 
 
