@@ -185,6 +185,9 @@ def test_the_real_one_is_put_together_from_the_boards_parts(
         DeviceError, match=r"ADC 'ads1015' reads up to 2\.05 V, and at min_c the thermistor has 2\.38 V"
     ):
         thermal.open_tec(config, board, lambda: True)
+    (place / "in_voltage0_scale").write_text("4.000000000\n")
+    with pytest.raises(DeviceError, match=r"uncertain by 0\.031 K, a step of it, .* tec\.tolerance_k at least 0\.22"):
+        thermal.open_tec(config, board, lambda: True)
     with pytest.raises(DeviceError, match="has no TEC"):
         thermal.open_tec(config, board.model_copy(update={"tec": None}), lambda: True)
 
