@@ -16,13 +16,15 @@ import numpy as np
 
 from drivers.alsa import Playback
 from drivers.cell import Cell, SimulatedCellOutput
-from drivers.climate import FixedClimate, SimulatedClimate
+from drivers.climate import FixedClimate, SensorClimate, SimulatedClimate
 from drivers.gpio import Input, Line, SimulatedLine
 from drivers.laser import SimulatedLaser
 from drivers.led import Led, Shown, led_verbs
 from drivers.microphone import AlsaMicrophone, FileMicrophone, SimulatedMicrophone
 from drivers.playback import PlaybackLaser, buffer_frames, period_frames
+from drivers.pwm import ROOT as PWM
 from drivers.relay import OnOff, Relay
+from drivers.sensor import KernelSensor
 from gateway import board as boards
 from gateway.actions import making
 from gateway.actions.actions import ACTIONS, Actions, ActionsOutput
@@ -37,7 +39,9 @@ from gateway.check import Checked, acquisition, check
 from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.config.graph import feeders, order
+from gateway.config.sections import ClimateSection
 from gateway.config.settings import Settings
+from gateway.dsp.air import water_fraction
 from gateway.dsp.demodulator import exact
 from gateway.errors import ConfigError, Fault
 from gateway.graph import Fitted, Graph, Step, commuted, fit, kinds
@@ -107,7 +111,10 @@ def prepare(path: File | None, environ: Mapping[str, str] = os.environ, *, scrip
 
     With `scripts`, customers' scripts are read and checked, too, which takes a while; a worker does it in any case.
     """
-    looks = (graph_faults, rule_faults, action_faults, expiry_faults, track_faults, playback_faults, tec_faults)
+    looks = (
+        *(graph_faults, rule_faults, action_faults, expiry_faults),
+        *(track_faults, playback_faults, climate_faults, tec_faults),
+    )
     return check(path, SETTINGS, environ, (*looks, script_faults) if scripts else looks, default_board())
 
 
@@ -239,6 +246,18 @@ def playback_faults(config: Config, board: Board) -> Iterator[Fault]:
         yield Fault(("acquisition", "channels"), message, "Write 2")
 
 
+def climate_faults(config: Config, board: Board) -> Iterator[Fault]:
+    """Sensors whose values are too old before the next come, and air that cannot be."""
+    section = config.climate
+    if section.stale_s < 2 * section.every_s:
+        message = f"{section.stale_s:g} s are too short for sensors that are asked every {section.every_s:g} s"
+        yield Fault(("climate", "stale_s"), message, f"Give at least {2 * section.every_s:g}, or a shorter every_s")
+    t, h, p = section.temperature_c, section.humidity_percent, section.pressure_pa
+    if t is not None and h is not None and p is not None and (water := water_fraction(t, h, p)) >= 1.0:
+        message = f"at {t:g} degrees Celsius and {p:g} Pa this much humidity would be {water:.1f} times all of the gas"
+        yield Fault(("climate", "humidity_percent"), message, f"Give less than {h / water:.1f}")
+
+
 def expiry_faults(config: Config, board: Board) -> Iterator[Fault]:
     """Values over MQTT that would expire before the next one comes."""
     if config.mqtt is None:
@@ -329,14 +348,28 @@ def microphone(config: Config, board: Board, clock: Clock, cell: Cell | None) ->
     return AlsaMicrophone(device, listening.rate_hz, listening.format, listening.channels, frames, clock)
 
 
-def climate(config: Config, cell: Cell | None) -> ClimateSensor | None:
-    """What tells the gas's temperature, humidity and pressure: the configuration's fixed values, else the simulated
-    cell, else nothing.
-    """
-    given = config.climate
-    if given.model_fields_set:
-        return FixedClimate(Climate(given.temperature_c, given.humidity_percent, given.pressure_pa))
-    return None if cell is None else SimulatedClimate(cell)
+def climate_sensor(config: Config, board: Board, clock: Clock, cell: Cell | None) -> ClimateSensor | None:
+    """What measures the gas's temperature, humidity and pressure: the simulated cell, or the board's sensors."""
+    section = config.climate
+    if section.sensor == "off":
+        return None
+    if cell is not None:
+        return SimulatedClimate(cell)
+    sensors = [KernelSensor(sensor.kind, sensor.name) for sensor in board.climate]
+    return SensorClimate(sensors, clock, section.every_s, section.stale_s) if sensors else None
+
+
+def climate(config: Config, sensor: ClimateSensor | None) -> ClimateSensor | None:
+    """What tells them: the configuration's fixed values and, for what it does not give, `sensor`."""
+    given = _given(config.climate)
+    if given == Climate():
+        return sensor
+    known = None not in (given.temperature_c, given.humidity_percent, given.pressure_pa)
+    return FixedClimate(given, None if known else sensor)
+
+
+def _given(section: ClimateSection) -> Climate:
+    return Climate(section.temperature_c, section.humidity_percent, section.pressure_pa)
 
 
 def light(config: Config) -> Light:
@@ -390,12 +423,12 @@ def safe_plan(board: Board) -> Plan:
     """What of a board goes on when the gateway has died, and how it is safe."""
     chip, laser, tec = board.gpiochip or "", board.laser, board.tec
     pwms, lines = [], []
-    if laser and laser.pwm_chip is not None and laser.pwm_channel is not None and laser.clock_hz:
-        pwms.append(SafePwm("laser", laser.pwm_chip, laser.pwm_channel, laser.clock_hz, laser.active_high))
+    if laser and laser.pwm_chip is not None:
+        pwms.append(SafePwm("laser", f"{PWM}/pwmchip{laser.pwm_chip}/pwm{laser.pwm_channel}"))
     if laser and laser.enable is not None:
         lines.append(SafeLine("laser enable", chip, laser.enable, not laser.enable_high))
     if tec:
-        pwms.append(SafePwm("tec", tec.pwm_chip, tec.pwm_channel, tec.clock_hz, True))
+        pwms.append(SafePwm("tec", f"{PWM}/pwmchip{tec.pwm_chip}/pwm{tec.pwm_channel}"))
     for name, relay in board.relays.items():
         lines.append(SafeLine(f"relay/{name}", chip, relay.line, (relay.safe == "on") == relay.active_high))
     for name, led in board.leds.items():
@@ -472,7 +505,8 @@ def parts(config: Config, board: Board, clock: Clock, secrets: frozenset[str] = 
     watch = Watch(
         clock, door.lose, door.restore, guardian=None if plan is None else Process(plan, clock), alive=systemd.alive
     )
-    inputs = Inputs(listening, door, climate(config, cell), light(config), watch.heard)
+    air = climate(config, climate_sensor(config, board, clock, cell))
+    inputs = Inputs(listening, door, air, light(config), watch.heard)
     return Parts(inputs, computing, door, inbox, watch, link, shown, calibrating, keeping, told, systemd, plan)
 
 

@@ -24,17 +24,24 @@ class Inputs:
     ) -> None:
         """`light`: how the laser is modulated where nothing tells it; `heard` is told of every block first."""
         self.microphone = microphone
-        self._outputs, self._climate, self._light = outputs, climate, light
-        self._heard = heard
+        self.climate = climate
+        self._outputs, self._light, self._heard = outputs, light, heard
         self._was_lit = False
 
     async def blocks(self) -> AsyncGenerator[SampleBlock]:
         """See gateway.ports.Microphone. Each block has light and climate where they are known, and is flagged laser_off
-        if the laser was not lit all the time: not now, or not when the block before came.
+        if the laser was not lit all the time: not now, or not when the block before came. The climate's sensors are
+        asked for as long as somebody listens.
         """
-        async with aclosing(self.microphone.blocks()) as blocks:
-            async for block in blocks:
-                yield self._read(block)
+        if self.climate is not None:
+            await self.climate.start()
+        try:
+            async with aclosing(self.microphone.blocks()) as blocks:
+                async for block in blocks:
+                    yield self._read(block)
+        finally:
+            if self.climate is not None:
+                await self.climate.close()
 
     def _read(self, block: SampleBlock) -> SampleBlock:
         self._heard(block)
@@ -42,6 +49,6 @@ class Inputs:
         dark = lit is not None and not (lit and self._was_lit)
         self._was_lit = bool(lit)
         light = self._outputs.light() or block.light or self._light
-        climate = block.climate or (self._climate.newest() if self._climate else None)
+        climate = block.climate or (self.climate.newest() if self.climate else None)
         flags = block.flags | {Flag.LASER_OFF} if dark else block.flags
         return replace(block, flags=flags, light=light, climate=climate)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import Protocol, runtime_checkable
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 from gateway.types import Climate, Command, Light, Outcome, Result, SampleBlock, Tick
 
@@ -84,8 +84,20 @@ class Regulator(Output, Protocol):
 class ClimateSensor(Protocol):
     """Temperature, humidity and pressure of the gas."""
 
+    async def start(self) -> None:
+        """Begin to ask, without waiting for an answer; may be called again after close()."""
+        ...
+
+    async def close(self) -> None:
+        """End asking; may be called twice."""
+        ...
+
     def newest(self) -> Climate | None:
-        """The newest reading, without waiting; None where it is too old."""
+        """What holds now, without waiting; None where nothing does, or it is too old."""
+        ...
+
+    def status(self) -> Mapping[str, Any]:
+        """The same for people: for each quantity that is known {"value", "from", "age_s"}, and what else there is."""
         ...
 
 

@@ -167,6 +167,7 @@ def _about(board: Board, parts: build.Parts) -> Mapping[str, Any]:
         "block_mean_ms": statistics.mean_s * 1e3,
         "block_longest_ms": statistics.longest_s * 1e3,
         "mqtt": "not configured" if parts.link is None else parts.link.problem or "connected",
+        "climate": {} if parts.inputs.climate is None else dict(parts.inputs.climate.status()),
         "journal": parts.journal.status(),
         "actions": parts.actions.status(),
         "scripts": dict(parts.actions.isolation()),

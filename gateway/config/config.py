@@ -89,7 +89,7 @@ class Config(Settings):
     acquisition: Acquisition = Field(default_factory=Acquisition, description="the microphone")
     laser: Laser = Field(default_factory=Laser, description="the laser's modulation")
     climate: ClimateSection = Field(
-        default_factory=ClimateSection, description="temperature, humidity and pressure of the gas where no sensor is"
+        default_factory=ClimateSection, description="temperature, humidity and pressure of the gas"
     )
     tec: TecSection | None = Field(None, description="the laser's temperature; nobody regulates it if absent")
     cell: Cell = Field(default_factory=Cell, description="the simulated cell (board sim)")

@@ -72,8 +72,13 @@ class Laser(Settings):
 
 
 class ClimateSection(Settings):
-    """The gas, where no sensor tells it: fixed values."""
+    """The gas's temperature, humidity and pressure: what is given here holds, sensors tell the rest."""
 
+    sensor: Literal["auto", "off"] = Field(
+        "auto", description="auto: the board's sensors are asked, on board sim the simulated cell; off: none is"
+    )
+    every_s: float = Field(5.0, ge=1, le=3600, description="how often they are asked")
+    stale_s: float = Field(60.0, ge=2, le=86_400, description="beyond this age nothing they said is used")
     temperature_c: float | None = Field(None, ge=-40, le=125, description="temperature of the gas")
     humidity_percent: float | None = Field(None, ge=0, le=100, description="relative humidity")
     pressure_pa: float | None = Field(None, ge=30_000, le=200_000, description="pressure of the gas")
