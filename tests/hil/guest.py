@@ -57,7 +57,7 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What some lines did: `changes` as (monotonic ns of the guest, levels in the order of `lines`), start and end too."""
+    """What some lines did: `changes` as (the guest's monotonic ns, levels as `lines` has them), start and end too."""
 
     lines: tuple[int, ...]
     changes: list[tuple[int, tuple[int, ...]]]
@@ -104,7 +104,7 @@ class Guest:
     @classmethod
     @contextlib.contextmanager
     def boot(cls, *, tree: Path = BOX, arguments: tuple[str, ...] = (), memory: str = "1G") -> Iterator[Guest]:
-        """A running guest with the device tree `tree` (.dts) and further kernel `arguments`; gone when the block ends."""
+        """A running guest with the device tree `tree` (.dts) and further kernel `arguments`; gone after the block."""
         kernel, root = built()
         logs = root.parent / "log"
         console = logs / f"boot-{time.strftime('%H%M%S')}-{os.getpid()}-{time.monotonic_ns() % 1000000:06d}.log"
@@ -142,6 +142,7 @@ class Guest:
                 if state != "running":
                     failed = guest.run("systemctl", "--failed", "--no-legend", "--plain").out
                     raise BenchFailure(f"the guest is {state}, not running: {failed}; its console: {console}")
+                guest.run("insmod", "/host/i2c-stub.ko", "chip_addr=0x76,0x48")
                 guest.boot_s = time.monotonic() - start
                 yield guest
             finally:
@@ -152,13 +153,13 @@ class Guest:
     def run(
         self,
         *argv: str,
-        input: bytes = b"",
+        stdin: bytes = b"",
         env: Mapping[str, str] | None = None,
         check: bool = True,
         timeout_s: float = 30.0,
     ) -> Ran:
         """Run a command as root to its end; BenchFailure if it takes longer, and with `check` if it fails."""
-        ran = self.start(*argv, input=input, env=env).wait(timeout_s)
+        ran = self.start(*argv, stdin=stdin, env=env).wait(timeout_s)
         if check and ran.code != 0:
             raise BenchFailure(f"{' '.join(argv)!r} ended with {ran.code}: {ran.err or ran.out}")
         return ran
@@ -167,9 +168,9 @@ class Guest:
         """Run a script of the shell."""
         return self.run("sh", "-c", script, check=check, timeout_s=timeout_s)
 
-    def start(self, *argv: str, input: bytes = b"", env: Mapping[str, str] | None = None) -> Running:
+    def start(self, *argv: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Running:
         """Start a command as root, in a session of its own."""
-        number = self._ask("start", argv=argv, input=base64.b64encode(input).decode(), env=dict(env or {}))
+        number = self._ask("start", argv=argv, input=base64.b64encode(stdin).decode(), env=dict(env or {}))
         started = self._answer(number, f"start of {argv[0]}", 10.0, last=False)
         return Running(self, number, started["pid"], argv)
 
