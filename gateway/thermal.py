@@ -59,10 +59,11 @@ def open_tec(config: Config, board: Board, lit: Callable[[], bool]) -> Tec | Non
         return Tec(plant, plant, SIMULATED, regulation(config.tec), SIMULATED_DUTY_MAX)
     if board.tec is None:
         raise DeviceError(f"the board '{board.name}' has no TEC", "Take `tec` out of the configuration")
-    return _real(config.tec, board.gpiochip, board.tec)
+    return open_line(config.tec, board.gpiochip, board.tec)
 
 
-def _real(tec: TecSection, gpiochip: str | None, line: TecLine) -> Tec:
+def open_line(tec: TecSection, gpiochip: str | None, line: TecLine) -> Tec:
+    """The TEC that the board file describes, off. Raises DeviceError."""
     thermistor = Thermistor(line.supply_v, line.series_ohm, line.r25_ohm, line.beta_k)
     adc = KernelAdc(line.adc, line.adc_channel)
     _judge(tec, line.adc, adc, thermistor)
