@@ -8,15 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from drivers.gpio import SimulatedLine
+from drivers.pwm import KernelPwm
 from gateway import board as boards
 from gateway import build
 from gateway.calibrating import GasLine
+from gateway.check import Checked
 from gateway.config.sections import Cell
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, DeviceError
 from gateway.mqtt.face import OutputFace
 from gateway.simulation import simulated_cell
 from gateway.types import Climate, Command, Flag, LockInResult, SampleBlock
 from tests.support.clock import FakeClock
+from tests.support.pwm import FakeKernel, channel
 
 
 @pytest.mark.parametrize("name", boards.names())
@@ -278,3 +282,90 @@ def test_a_codec_that_plays_mono_has_no_channel_b(codec: Path) -> None:
     )
     (found,) = build.prepare(codec, {}).faults
     assert "acquisition.channels: the board's laser hangs on channel B of the codec" in str(found)
+
+
+PWM = """
+title = "Board with a PWM"
+gpiochip = "pinctrl-bcm2711"
+[microphone]
+device = "default"
+format = "S32_LE"
+formats = ["S32_LE"]
+[laser]
+line = 12
+pwm_chip = 0
+pwm_channel = 0
+clock_hz = 50000000
+duty_max = 0.4
+safe = "off"
+"""
+LEVEL = "processing: {default_graph: {nodes: [{id: level, type: level}]}}\n"
+
+
+def on_a_pwm(directory: Path, monkeypatch: pytest.MonkeyPatch, laser: str, **board: str) -> Checked:
+    text = PWM
+    for key, value in board.items():
+        text += f"{key} = {value}\n"
+    (directory / "pwm.toml").write_text(text)
+    monkeypatch.setattr(boards, "directory", lambda: directory)
+    (directory / "box.yaml").write_text(f"board: pwm\nlaser: {laser}\n{LEVEL}")
+    return build.prepare(directory / "box.yaml", {})
+
+
+@pytest.mark.parametrize(
+    ("laser", "board", "fault"),
+    [
+        (
+            "{duty: 0.45}",
+            {},
+            "box.yaml:2:9: laser.duty: 0.45 is more than the laser of board 'pwm' bears. Give at most 0.4",
+        ),
+        (
+            "{duty: 0.4, frequency_hz: 12000}",
+            {"by": '"gpiozero"'},
+            "laser.frequency_hz: 12000 Hz is too fast for the PWM of board 'pwm': it counts 1000000 Hz",
+        ),
+        (
+            "{duty: 0.4}",
+            {"by": '"gpiozero"', "active_high": "false"},
+            "board: the laser of board 'pwm' is lit on a low level",
+        ),
+    ],
+)
+def test_what_a_pwm_cannot_do_is_a_fault(
+    laser: str, board: dict[str, str], fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (found,) = on_a_pwm(tmp_path, monkeypatch, laser, **board).faults
+    assert fault in str(found)
+
+
+def test_a_laser_on_a_pwm_is_made_of_board_and_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = FakeKernel(tmp_path / "sysfs")
+    opened: list[tuple[object, ...]] = []
+
+    def pwm(chip: int, number: int, clock_hz: int, active_high: bool) -> KernelPwm:
+        opened.append((chip, number, clock_hz, active_high))
+        return channel(kernel, number, active_high)
+
+    def line(label: str, offset: int, active_high: bool, lit: bool) -> SimulatedLine:
+        opened.append((label, offset, active_high, lit))
+        return SimulatedLine(lit)
+
+    monkeypatch.setattr(build, "KernelPwm", pwm)
+    monkeypatch.setattr(build, "Line", line)
+    told = "{duty: 0.4, frequency_hz: 2000, ramp_s: 0.2, reference: loopback}"
+    config, board = build.accepted(on_a_pwm(tmp_path, monkeypatch, told, enable="25", enable_high="false"))
+    assert build.verbs(board)["laser"] == ("on", "off")
+    (laser,) = build.outputs(config, board, None)
+    assert opened == [("pinctrl-bcm2711", 25, False, False), (0, 0, 50_000_000, True)]
+    laser.apply(Command("laser", "on"))
+    for t_ns in (0, 100_000_000):
+        laser.step(t_ns)
+    assert kernel.pin == (25_000, 5_000)
+    laser.close()
+
+
+def test_a_pwm_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, board = build.accepted(on_a_pwm(tmp_path, monkeypatch, "{duty: 0.4}"))
+    with pytest.raises(DeviceError, match=r"there is no PWM chip 0: .*dtoverlay=pwm"):
+        build.outputs(config, board, None)
