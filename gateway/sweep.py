@@ -200,8 +200,8 @@ def _loopback(config: Config, board: Board) -> int | None:
     where sound and laser do not belong together, or nothing tells the laser's phase.
     """
     if "laser" not in build.verbs(board):
-        message = f"this version does not drive the laser of board '{board.name}', so it cannot sweep it"
-        raise SpectrophoneError(message, "Take board: sim")
+        message = f"board '{board.name}' has no laser, so there is nothing to sweep"
+        raise SpectrophoneError(message, "Take a board file with a table [laser], or board: sim")
     heard, laser = acquisition(config, board), config.laser
     device = heard.device or "default"
     if (device == "sim") != board.simulated or device.startswith("file:"):
