@@ -32,7 +32,6 @@ from gateway.dsp.tracker import fit_line
 from gateway.errors import DeviceError, SpectrophoneError
 from gateway.inputs import Inputs
 from gateway.outputs import Outputs
-from gateway.ports import Microphone
 from gateway.types import FULL_SCALE, INVALIDATING, Command, Flag, SampleBlock, Samples
 
 LARGEST_Q = 200.0
@@ -69,22 +68,28 @@ class Stepper:
 
     def __init__(
         self,
-        microphone: Microphone,
+        inputs: Inputs,
         outputs: Outputs,
         seconds: float,
         loopback: int | None = None,
-        warm_s: float = 0.0,
     ) -> None:
         """`seconds` of sound at each frequency; `loopback`: the channel, 0 or 1, that carries the modulation; None: one
-        clock drives laser and microphone. `warm_s` are waited for once the laser is lit.
+        clock drives laser and microphone.
         """
-        self._rate_hz, self._outputs, self._loopback = microphone.rate_hz, outputs, loopback
-        self._blocks: AsyncGenerator[SampleBlock] = Inputs(microphone, outputs, warm_s=warm_s).blocks()
+        self._rate_hz, self._outputs, self._loopback = inputs.microphone.rate_hz, outputs, loopback
+        self._blocks: AsyncGenerator[SampleBlock] = inputs.blocks()
         self._sub_block = sub_block_frames(self._rate_hz)
         self._count = max(6, round(seconds * self._rate_hz / self._sub_block))
         self._frequency, self._turns, self._frame = Fraction(0), Fraction(0), 0
         self._loudest, self._offset = 0.0, (0.0, 0.0)
-        self._just_lit, self._warm = False, warm_s == 0.0
+        self._just_lit = self._warm = False
+
+    async def begin(self) -> None:
+        """Listen to a block in the dark: there is no light before there is sound."""
+        light, self._just_lit = self._outputs.light(), True
+        self._frequency = Fraction(0) if light is None else light.frequency
+        await self._next()
+        self._warm = False
 
     async def point(self, frequency_hz: float) -> Point:
         """The phasor where the laser is told `frequency_hz`; the point has the frequency that the laser made of it.
@@ -189,7 +194,9 @@ class Stepper:
             raise DeviceError("the sound ended before the sweep did", "Sweep with a microphone") from None
         just_lit, self._just_lit = self._just_lit, False
         if Flag.LASER_OFF in block.flags and not just_lit:
-            raise SpectrophoneError("the laser went dark during the sweep", "Is laser.max_on_s shorter than a point?")
+            raise SpectrophoneError(
+                f"the laser went dark during the sweep: {self._outputs.safety()[1] or 'told to be off'}"
+            )
         if not len(block.samples):
             raise DeviceError("the microphone is silent", "Look after it and sweep again")
         sound = self._heard(block.samples)
