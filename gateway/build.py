@@ -22,6 +22,7 @@ from drivers.laser import SimulatedLaser
 from drivers.led import Led, Shown, led_verbs
 from drivers.microphone import AlsaMicrophone, FileMicrophone, SimulatedMicrophone
 from drivers.playback import PlaybackLaser, buffer_frames, period_frames
+from drivers.pwm import ROOT as PWM
 from drivers.relay import OnOff, Relay
 from gateway import board as boards
 from gateway.actions import making
@@ -387,12 +388,12 @@ def safe_plan(board: Board) -> Plan:
     """What of a board goes on when the gateway has died, and how it is safe."""
     chip, laser, tec = board.gpiochip or "", board.laser, board.tec
     pwms, lines = [], []
-    if laser and laser.pwm_chip is not None and laser.pwm_channel is not None and laser.clock_hz:
-        pwms.append(SafePwm("laser", laser.pwm_chip, laser.pwm_channel, laser.clock_hz, laser.active_high))
+    if laser and laser.pwm_chip is not None:
+        pwms.append(SafePwm("laser", f"{PWM}/pwmchip{laser.pwm_chip}/pwm{laser.pwm_channel}"))
     if laser and laser.enable is not None:
         lines.append(SafeLine("laser enable", chip, laser.enable, not laser.enable_high))
     if tec:
-        pwms.append(SafePwm("tec", tec.pwm_chip, tec.pwm_channel, tec.clock_hz, True))
+        pwms.append(SafePwm("tec", f"{PWM}/pwmchip{tec.pwm_chip}/pwm{tec.pwm_channel}"))
     for name, relay in board.relays.items():
         lines.append(SafeLine(f"relay/{name}", chip, relay.line, (relay.safe == "on") == relay.active_high))
     for name, led in board.leds.items():

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gateway.clock import Clock
 
 DEADLINE_S = 2.0
-_START_S = 10.0
+_AGAIN_S = 5.0
 _BEAT, _QUIT = b".", b"q"
 
 
@@ -44,7 +44,7 @@ class Process:
         """See gateway.ports.Guardian; the first answer is waited for in beat()."""
         arguments = [sys.executable, "-I", "-B", "-m", "gateway.guardian", str(os.getpid()), str(self._deadline_s)]
         now_ns = self._clock.monotonic_ns()
-        self._again_ns = now_ns + round(_START_S * 1e9)
+        self._again_ns = now_ns + round(_AGAIN_S * 1e9)
         self._trouble = "the guardian has not taken up its post yet"
         try:
             process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)

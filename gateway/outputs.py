@@ -36,6 +36,7 @@ class Outputs:
         self._wanted: dict[str, Command] = {}
         self._lit = False
         self._relays_safe = False
+        self._felt: set[Condition] = set()
         self._lock = threading.RLock()
 
     def apply(self, commands: Sequence[Command], t_ns: int) -> Outcome:
@@ -76,14 +77,17 @@ class Outputs:
         it; when the loop hangs, which else looks after them, all outputs are.
         """
         with self._lock:
+            felt = self._lit or condition is Condition.LOOP or any(map(_is_relay, self._wanted))
             news = self._interlock.lose(condition, reason)
             if news and CONDITIONS[condition].trips:
                 self._trip()
             self._follow()
             if news and condition is Condition.LOOP:
                 self._all_safe()
+        if news and felt:
+            self._felt.add(condition)
         if news:
-            log.error("made safe: %s", reason)
+            log.log(logging.ERROR if felt else logging.DEBUG, "made safe: %s", reason)
 
     def restore(self, condition: Condition) -> None:
         """A condition holds again. What waited for it goes back to what it was last told."""
@@ -91,9 +95,10 @@ class Outputs:
             news = self._interlock.restore(condition)
             self._follow()
             if news and condition is Condition.LOOP:
-                self._resume([target for target in self._wanted if target != LASER and not target.startswith(RELAY)])
+                self._resume([target for target in self._wanted if target != LASER and not _is_relay(target)])
         if news:
-            log.warning("%s: holds again", condition)
+            log.log(logging.WARNING if condition in self._felt else logging.DEBUG, "%s: all is well again", condition)
+            self._felt.discard(condition)
 
     def make_safe(self) -> None:
         """Put every output in its safe state, the laser first, whatever any of them says; the laser is not lit again
@@ -125,19 +130,19 @@ class Outputs:
         if self._relays_safe and not was:
             self._relays_go_safe()
         elif was and not self._relays_safe:
-            self._resume([target for target in self._wanted if target.startswith(RELAY)])
+            self._resume([target for target in self._wanted if _is_relay(target)])
         if self._interlock.lit and not self._lit:
             self._relight()
 
     def _trip(self) -> None:
         """Something happened that somebody has to look at: what relays were told before is void."""
         self._darken()
-        self._wanted = {target: told for target, told in self._wanted.items() if not target.startswith(RELAY)}
+        self._wanted = {target: told for target, told in self._wanted.items() if not _is_relay(target)}
         self._relays_go_safe()
 
     def _relays_go_safe(self) -> None:
         for target, output in self._outputs.items():
-            if target.startswith(RELAY):
+            if _is_relay(target):
                 _safe(output)
 
     def _darken(self) -> None:
@@ -167,7 +172,7 @@ class Outputs:
                 log.warning("%s does not go back to '%s': %s", target, self._wanted[target].verb, error)
 
     def _carry_out(self, command: Command, t_ns: int) -> CommandResult:
-        output = self._outputs.get(command.target)
+        output, note = self._outputs.get(command.target), None
         try:
             if output is None:
                 raise CommandRefused(f"there is no output '{command.target}'", f"There are: {', '.join(self._outputs)}")
@@ -180,17 +185,17 @@ class Outputs:
                 self._wanted[command.target] = command
             if command.target == LASER and command.verb not in PASSING:
                 self._switch(output, command, t_ns)
-            elif command.target.startswith(RELAY) and self._interlock.barred and command.verb != _state(output):
+            elif _is_relay(command.target) and self._interlock.barred and command.verb != _state(output):
                 raise CommandRefused(
                     f"{command.target} stays safe: {self._interlock.barred}", "It follows when that is over"
                 )
             else:
-                output.apply(command)
+                note = output.apply(command)
         except (SpectrophoneError, OSError) as error:
-            level = logging.INFO if command.origin == START else logging.WARNING
+            level = logging.DEBUG if command.origin == START else logging.WARNING
             log.log(level, "%s %s refused: %s", command.target, command.verb, error)
             return CommandResult(command, False, str(error), _state(output) if output else "")
-        return CommandResult(command, True, "", _state(output))
+        return CommandResult(command, True, note or "", _state(output))
 
     def _switch(self, laser: Output, command: Command, t_ns: int) -> None:
         """Light or darken the laser, if the interlock lets it."""
@@ -206,6 +211,10 @@ class Outputs:
             self._darken()
             raise
         self._lit = command.verb == "on"
+
+
+def _is_relay(target: str) -> bool:
+    return target.startswith(RELAY)
 
 
 def _safe(output: Output) -> None:

@@ -12,9 +12,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from drivers.pwm import KernelPwm
-
 from drivers.gpio import Line
+from drivers.pwm import switch_off
 from gateway.errors import SpectrophoneError
 
 SUFFIX = ".safe"
@@ -22,13 +21,10 @@ SUFFIX = ".safe"
 
 @dataclass(frozen=True, slots=True)
 class SafePwm:
-    """A channel of the kernel's PWM that is to stop."""
+    """A channel of the kernel's PWM that is to stop: `path`, its directory in sysfs."""
 
     name: str
-    chip: int
-    channel: int
-    clock_hz: int
-    active_high: bool
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +72,11 @@ def written(directory: Path) -> list[Plan]:
 
 
 def stop_pwms(pwms: Iterable[SafePwm]) -> list[str]:
-    """Stop them all; what went wrong, one sentence each."""
+    """Stop them all, whoever drives them; what went wrong, one sentence each."""
     troubles = []
     for pwm in pwms:
         try:
-            KernelPwm(pwm.chip, pwm.channel, pwm.clock_hz, pwm.active_high).off()
+            switch_off(Path(pwm.path))
         except SpectrophoneError as error:
             troubles.append(f"{pwm.name}: {error}")
     return troubles

@@ -88,7 +88,8 @@ class Stepper:
 
     async def begin(self) -> None:
         """Listen to a block in the dark: there is no light before there is sound."""
-        self._just_lit = True
+        light, self._just_lit = self._outputs.light(), True
+        self._frequency = Fraction(0) if light is None else light.frequency
         await self._next()
 
     async def point(self, frequency_hz: float) -> Point:
