@@ -16,14 +16,17 @@ import numpy as np
 
 from drivers.alsa import Playback
 from drivers.cell import Cell, SimulatedCellOutput
-from drivers.climate import FixedClimate, SimulatedClimate
+from drivers.climate import FixedClimate, SensorClimate, SimulatedClimate
 from drivers.gpio import Input, Line, SimulatedLine
-from drivers.laser import SimulatedLaser
+from drivers.laser import LEAST_TICKS, PwmLaser, SimulatedLaser
 from drivers.led import Led, Shown, led_verbs
 from drivers.microphone import AlsaMicrophone, FileMicrophone, SimulatedMicrophone
 from drivers.playback import PlaybackLaser, buffer_frames, period_frames
 from drivers.pwm import ROOT as PWM
+from drivers.pwm import KernelPwm
 from drivers.relay import OnOff, Relay
+from drivers.sensor import KernelSensor
+from drivers.software_pwm import SECOND_US, SoftwarePwm
 from gateway import board as boards
 from gateway.actions import making
 from gateway.actions.actions import ACTIONS, Actions, ActionsOutput
@@ -38,9 +41,11 @@ from gateway.check import Checked, acquisition, check
 from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.config.graph import feeders, order
+from gateway.config.sections import ClimateSection
 from gateway.config.settings import Settings
+from gateway.dsp.air import water_fraction
 from gateway.dsp.demodulator import exact
-from gateway.errors import ConfigError, Fault
+from gateway.errors import ConfigError, DeviceError, Fault
 from gateway.graph import Fitted, Graph, Step, commuted, fit, kinds
 from gateway.guardian import Process
 from gateway.inbox import CommandInbox
@@ -64,6 +69,8 @@ from gateway.safety import Plan, SafeLine, SafePwm
 from gateway.scripts.host import Scripts
 from gateway.simulation import simulated_cell
 from gateway.systemd import Systemd
+from gateway.thermal import TOLD as TEC_TOLD
+from gateway.thermal import open_tec, tec_faults
 from gateway.types import Climate, Light
 from gateway.watch import Watch
 
@@ -106,7 +113,10 @@ def prepare(path: File | None, environ: Mapping[str, str] = os.environ, *, scrip
 
     With `scripts`, customers' scripts are read and checked, too, which takes a while; a worker does it in any case.
     """
-    looks = (graph_faults, rule_faults, action_faults, expiry_faults, track_faults, playback_faults)
+    looks = (
+        *(graph_faults, rule_faults, action_faults, expiry_faults),
+        *(track_faults, playback_faults, pwm_faults, climate_faults, tec_faults),
+    )
     return check(path, SETTINGS, environ, (*looks, script_faults) if scripts else looks, default_board())
 
 
@@ -238,6 +248,35 @@ def playback_faults(config: Config, board: Board) -> Iterator[Fault]:
         yield Fault(("acquisition", "channels"), message, "Write 2")
 
 
+def climate_faults(config: Config, board: Board) -> Iterator[Fault]:
+    """Sensors whose values are too old before the next come, and air that cannot be."""
+    section = config.climate
+    if section.stale_s < 2 * section.every_s:
+        message = f"{section.stale_s:g} s are too short for sensors that are asked every {section.every_s:g} s"
+        yield Fault(("climate", "stale_s"), message, f"Give at least {2 * section.every_s:g}, or a shorter every_s")
+    t, h, p = section.temperature_c, section.humidity_percent, section.pressure_pa
+    if t is not None and h is not None and p is not None and (water := water_fraction(t, h, p)) >= 1.0:
+        message = f"at {t:g} degrees Celsius and {p:g} Pa this much humidity would be {water:.1f} times all of the gas"
+        yield Fault(("climate", "humidity_percent"), message, f"Give less than {h / water:.1f}")
+
+
+def pwm_faults(config: Config, board: Board) -> Iterator[Fault]:
+    """A laser that the board's PWM cannot modulate so, or that would not bear it."""
+    laser, line = config.laser, board.laser
+    if line is None or line.playback:
+        return
+    if laser.duty > line.duty_max:
+        message = f"{laser.duty:g} is more than the laser of board '{board.name}' bears"
+        yield Fault(("laser", "duty"), message, f"Give at most {line.duty_max:g}")
+    clock_hz = SECOND_US if line.by == "gpiozero" else line.clock_hz or 0
+    if laser.frequency_hz * LEAST_TICKS > clock_hz:
+        message = f"{laser.frequency_hz:g} Hz is too fast for the PWM of board '{board.name}': it counts {clock_hz} Hz"
+        yield Fault(("laser", "frequency_hz"), message, f"Give at most {clock_hz / LEAST_TICKS:g} Hz")
+    if line.by == "gpiozero" and not line.active_high:
+        message = f"the laser of board '{board.name}' is lit on a low level, and gpiozero's PWM is low when it ends"
+        yield Fault(("board",), message, "Take a line with a hardware PWM, or a driver that is lit on a high level")
+
+
 def expiry_faults(config: Config, board: Board) -> Iterator[Fault]:
     """Values over MQTT that would expire before the next one comes."""
     if config.mqtt is None:
@@ -307,7 +346,7 @@ def verbs(board: Board) -> dict[str, tuple[str, ...]]:
     sweeps and for following the resonance, and is not among it.
     """
     told: dict[str, tuple[str, ...]] = {}
-    if board.simulated or (board.laser and board.laser.playback):
+    if board.simulated or board.laser:
         told["laser"] = tuple(verb for verb in SimulatedLaser.verbs if verb != "tune")
     if board.simulated:
         told["cell"] = SimulatedCellOutput.verbs
@@ -328,14 +367,28 @@ def microphone(config: Config, board: Board, clock: Clock, cell: Cell | None) ->
     return AlsaMicrophone(device, listening.rate_hz, listening.format, listening.channels, frames, clock)
 
 
-def climate(config: Config, cell: Cell | None) -> ClimateSensor | None:
-    """What tells the gas's temperature, humidity and pressure: the configuration's fixed values, else the simulated
-    cell, else nothing.
-    """
-    given = config.climate
-    if given.model_fields_set:
-        return FixedClimate(Climate(given.temperature_c, given.humidity_percent, given.pressure_pa))
-    return None if cell is None else SimulatedClimate(cell)
+def climate_sensor(config: Config, board: Board, clock: Clock, cell: Cell | None) -> ClimateSensor | None:
+    """What measures the gas's temperature, humidity and pressure: the simulated cell, or the board's sensors."""
+    section = config.climate
+    if section.sensor == "off":
+        return None
+    if cell is not None:
+        return SimulatedClimate(cell)
+    sensors = [KernelSensor(sensor.kind, sensor.name) for sensor in board.climate]
+    return SensorClimate(sensors, clock, section.every_s, section.stale_s) if sensors else None
+
+
+def climate(config: Config, sensor: ClimateSensor | None) -> ClimateSensor | None:
+    """What tells them: the configuration's fixed values and, for what it does not give, `sensor`."""
+    given = _given(config.climate)
+    if given == Climate():
+        return sensor
+    known = None not in (given.temperature_c, given.humidity_percent, given.pressure_pa)
+    return FixedClimate(given, None if known else sensor)
+
+
+def _given(section: ClimateSection) -> Climate:
+    return Climate(section.temperature_c, section.humidity_percent, section.pressure_pa)
 
 
 def light(config: Config) -> Light:
@@ -349,10 +402,14 @@ def outputs(config: Config, board: Board, cell: Cell | None) -> list[Output]:
     made: list[Output] = []
     if board.simulated and cell is not None:
         laser = config.laser
-        made += [SimulatedLaser(cell, laser.frequency_hz, laser.duty, laser.power_w), SimulatedCellOutput(cell)]
+        made.append(SimulatedLaser(cell, laser.frequency_hz, laser.duty, laser.power_w, laser.ramp_s))
+        made.append(SimulatedCellOutput(cell))
     elif board.laser and board.laser.playback:
         made.append(_playback_laser(config, board, board.laser, board.laser.playback))
-    return made + relays(board) + leds(board)
+    elif board.laser:
+        made.append(_pwm_laser(config, board, board.laser))
+    tec = open_tec(config, board, lambda: any(output.target == "laser" and output.read() == "on" for output in made))
+    return [*made, *([] if tec is None else [tec]), *relays(board), *leds(board)]
 
 
 def relays(board: Board) -> list[Output]:
@@ -408,7 +465,23 @@ def _playback_laser(config: Config, board: Board, line: LaserLine, device: str) 
     rate_hz, channels = heard.rate_hz, heard.channels
     gains = [line.amplitude if channel == line.channel else 0.0 for channel in "AB"[:channels]]
     player = Playback(device, rate_hz, heard.format, channels, period_frames(rate_hz), buffer_frames(rate_hz))
-    return PlaybackLaser(player, rate_hz, gains, light(config), 2e-3 * heard.block_ms)
+    return PlaybackLaser(player, rate_hz, gains, light(config), 2e-3 * heard.block_ms, config.laser.ramp_s)
+
+
+def _pwm_laser(config: Config, board: Board, line: LaserLine) -> PwmLaser:
+    """The laser on a PWM, the kernel's or gpiozero's, with its driver's enable, which is dark first."""
+    enable = None
+    if line.enable is not None:
+        enable = Line(board.gpiochip, line.enable, line.enable_high, False)
+    return PwmLaser(_pwm(board, line), light(config), line.duty_max, config.laser.ramp_s, enable)
+
+
+def _pwm(board: Board, line: LaserLine) -> KernelPwm | SoftwarePwm:
+    if line.by == "gpiozero" and line.line is not None:
+        return SoftwarePwm(line.line)
+    if line.pwm_chip is None or line.pwm_channel is None or line.clock_hz is None:
+        raise DeviceError(f"the laser of board '{board.name}' has no complete PWM", "Mend the board file")
+    return KernelPwm(line.pwm_chip, line.pwm_channel, line.clock_hz, line.active_high)
 
 
 def face(config: Config, board: Board) -> Face:
@@ -423,6 +496,7 @@ def face(config: Config, board: Board) -> Face:
     ]
     told = {**verbs(board), **({CALIBRATION: ASKED} if any(line.kind == "lock_in" for line in lines) else {})}
     told |= {ACTIONS: TOLD} if actions(config) else {}
+    told |= {} if config.tec is None else {"tec": TEC_TOLD}
     return Face(
         box,
         config.box.name or box,
@@ -469,7 +543,9 @@ def parts(config: Config, board: Board, clock: Clock, secrets: frozenset[str] = 
     watch = Watch(
         clock, door.lose, door.restore, guardian=None if plan is None else Process(plan, clock), alive=systemd.alive
     )
-    inputs = Inputs(listening, door, climate(config, cell), light(config), watch.heard)
+    air = climate(config, climate_sensor(config, board, clock, cell))
+    warm_s = config.laser.ramp_s + config.laser.warm_up_s
+    inputs = Inputs(listening, door, air, light(config), watch.heard, warm_s)
     return Parts(inputs, computing, door, inbox, watch, link, shown, calibrating, keeping, told, systemd, plan)
 
 
@@ -483,8 +559,8 @@ def journal(config: Config, clock: Clock) -> Journal:
 def _fitted(config: Config, board: Board, heard: Sound) -> Iterator[Fitted | tuple[Step, NodeFault]]:
     laser = config.laser
     known = laser.reference
-    if known == "same_codec" and board.laser and board.laser.playback:
-        known = "free"  # one clock, but another phase each time the laser is lit: docs/decisions/0007-playback.md
+    if known == "same_codec" and board.laser:
+        known = "free"  # playback: another phase each time it is lit (decision 0007); PWM: another clock, too (0019)
     phase = LaserPhase(known, laser.reference_channel, laser.track)
     place = start(heard.rate_hz, heard.channels, exact(laser.frequency_hz), phase)
     placed = steps(config)

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from gateway.errors import CommandRefused, SpectrophoneError
 from gateway.interlock import CONDITIONS, Condition, Interlock, State
-from gateway.ports import Laser, Output
+from gateway.ports import Laser, Output, Regulator
 from gateway.types import Command, CommandResult, Light, Outcome
 
 log = logging.getLogger("spectrophone.outputs")
@@ -22,7 +22,7 @@ log = logging.getLogger("spectrophone.outputs")
 LASER, RELAY = "laser", "relay/"
 START = "start"
 """The origin of what is told before the first sound, when it is no news that there is none."""
-PASSING = frozenset({"tune", "zero", "span", "cancel", "configure", "reset", "notify"})
+PASSING = frozenset({"tune", "set", "zero", "span", "cancel", "configure", "reset", "notify"})
 """What an output is told to do once; everything else is what it is told to be."""
 
 
@@ -32,6 +32,7 @@ class Outputs:
     def __init__(self, outputs: Sequence[Output], interlock: Interlock | None = None) -> None:
         """`interlock` decides about the light; one without a limit if absent."""
         self._outputs = {output.target: output for output in outputs}
+        self._regulators = [output for output in outputs if isinstance(output, Regulator)]
         self._interlock = interlock or Interlock()
         self._wanted: dict[str, Command] = {}
         self._lit = False
@@ -50,6 +51,8 @@ class Outputs:
             results = tuple(self._carry_out(command, t_ns) for command in commands)
             for output in self._outputs.values():
                 output.step(t_ns)
+            for regulator in self._regulators:
+                self._heed(regulator)
             states = {target: _state(output) for target, output in self._outputs.items()}
             if not self._lit and states.get(LASER) == "on":
                 log.error("the laser was lit by somebody else; it is made safe")
@@ -121,6 +124,18 @@ class Outputs:
         for target, output in self._outputs.items():
             if target != LASER:
                 _safe(output)
+
+    def _heed(self, regulator: Regulator) -> None:
+        """The laser waits for its temperature. A fault trips it, and what the regulator was told before is void."""
+        if regulator.fault:
+            self._wanted.pop(regulator.target, None)
+            self.lose(Condition.FAULT, regulator.fault)
+        else:
+            self.restore(Condition.FAULT)
+        if regulator.ready:
+            self.restore(Condition.TEMPERATURE)
+        else:
+            self.lose(Condition.TEMPERATURE, "the laser does not have its temperature")
 
     def _follow(self) -> None:
         """Make the hardware what the interlock says."""

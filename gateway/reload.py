@@ -1,7 +1,8 @@
 """A changed configuration or calibration file, applied between two blocks where that is safe.
 
-Nodes and rules are exchanged in the running path; the simulated cell's ppm is set. A file with a fault changes
-nothing and its faults are told. What cannot change while running is named, and waits for a restart.
+Nodes and rules are exchanged in the running path; the simulated cell's ppm and the laser's temperature are set. A file
+with a fault changes nothing and its faults are told. What cannot change while running is named, and waits for a
+restart.
 
 While the file does not say how the laser is to be driven (it cannot be read, or has a fault in a section that the
 laser hangs on) there is no light: docs/decisions/0017-safety.md.
@@ -27,7 +28,7 @@ log = logging.getLogger("spectrophone.reload")
 _EVERY_NS = 1_000_000_000
 _DRIVING = ("board", "laser", "acquisition", "tec")
 """The sections that the laser hangs on."""
-_FIXED = ("box", "board", "gas", "acquisition", "laser", "mqtt", "journal", "scripts")
+_FIXED = ("box", "board", "gas", "acquisition", "laser", "climate", "mqtt", "journal", "scripts")
 
 
 class Reloader:
@@ -92,6 +93,7 @@ class Reloader:
             commands.append(Command("cell", "set", {"value": new.cell.ppm}, "configuration"))
         if old.cell.model_copy(update={"ppm": new.cell.ppm}) != new.cell:
             waiting.append("cell")
+        commands += _tec(old, new, waiting)
         if waiting:
             log.warning("%s: changes of %s wait for a restart", self._file, ", ".join(waiting))
         log.info("%s applied", self._file)
@@ -105,3 +107,15 @@ class Reloader:
             return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).digest()
         except OSError:
             return None
+
+
+def _tec(old: Config, new: Config, waiting: list[str]) -> list[Command]:
+    """What the TEC is told; anything but its set-point is `waiting`."""
+    if old.tec is None or new.tec is None:
+        waiting += ["tec"] if old.tec != new.tec else []
+        return []
+    if old.tec.model_copy(update={"setpoint_c": new.tec.setpoint_c}) != new.tec:
+        waiting.append("tec")
+    if old.tec.setpoint_c == new.tec.setpoint_c:
+        return []
+    return [Command("tec", "set", {"value": new.tec.setpoint_c}, "configuration")]

@@ -104,7 +104,9 @@ def doubt(outputs: Outputs, why: str) -> None:
 
 
 def light(outputs: Outputs, config: Config, board: Board) -> None:
-    """Light the laser before the first block, if the configuration says so and there is one."""
+    """Light the laser before the first block, if the configuration says so and there is one; its TEC before it."""
+    if config.tec is not None:
+        outputs.apply([Command("tec", "on", origin=START)], 0)
     if config.laser.start == "on" and LASER in build.verbs(board):
         outputs.apply([Command(LASER, "on", origin=START)], 0)
 
@@ -165,6 +167,7 @@ def _about(board: Board, parts: build.Parts) -> Mapping[str, Any]:
         "block_mean_ms": statistics.mean_s * 1e3,
         "block_longest_ms": statistics.longest_s * 1e3,
         "mqtt": "not configured" if parts.link is None else parts.link.problem or "connected",
+        "climate": {} if parts.inputs.climate is None else dict(parts.inputs.climate.status()),
         "journal": parts.journal.status(),
         "actions": parts.actions.status(),
         "scripts": dict(parts.actions.isolation()),

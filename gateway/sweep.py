@@ -29,11 +29,10 @@ from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.dsp.resonance import FEWEST_WITH_BACKGROUND, NoResonance, Resonance, fit_resonance
 from gateway.errors import SpectrophoneError, UsageError
+from gateway.inputs import Inputs
 from gateway.outputs import Outputs
-from gateway.ports import Microphone
 from gateway.service import guarded, until_told
 from gateway.stepper import Point, Stepper
-from gateway.types import SampleBlock
 
 EXPECTED_Q = 50.0
 """Sets the half-width f / (2 Q) that spans are counted in."""
@@ -103,8 +102,7 @@ async def sweep(
     made: list[Sweep] = []
 
     async def take() -> None:
-        microphone, doors, hertz = parts.inputs.microphone, parts.outputs, config.laser.frequency_hz
-        made.append(await measure(microphone, doors, hertz, plan, told, seen, loopback, parts.watch.heard))
+        made.append(await measure(parts.inputs, parts.outputs, config.laser.frequency_hz, plan, told, seen, loopback))
 
     try:
         with guarded(parts):
@@ -116,22 +114,21 @@ async def sweep(
 
 
 async def measure(
-    microphone: Microphone,
+    inputs: Inputs,
     outputs: Outputs,
     frequency_hz: float,
     plan: Plan,
     told: Callable[[str], None] = lambda note: None,
     seen: Callable[[float], None] = lambda part: None,
     loopback: int | None = None,
-    heard: Callable[[SampleBlock], None] = lambda block: None,
 ) -> Sweep:
     """Find the resonance near `frequency_hz`; the outputs are safe afterwards, whatever happens.
 
     `told` is called with what the user should know, in sentences; `seen` with the part of a pass that is done;
-    `loopback` is the channel that the modulation comes in on, None for one clock; `heard` is told of every block.
-    Raises SpectrophoneError where no resonance is found, sound or modulation is lost, or the laser goes dark.
+    `loopback` is the channel that the modulation comes in on, None for one clock. Raises SpectrophoneError where no
+    resonance is found, sound or modulation is lost, or the laser goes dark.
     """
-    stepper = Stepper(microphone, outputs, plan.seconds, loopback, heard)
+    stepper = Stepper(inputs, outputs, plan.seconds, loopback)
     try:
         await stepper.begin()
         made = await _search(stepper, frequency_hz, plan, told, seen)
@@ -201,8 +198,9 @@ def _loopback(config: Config, board: Board) -> int | None:
     where sound and laser do not belong together, or nothing tells the laser's phase.
     """
     if "laser" not in build.verbs(board):
-        message = f"this version does not drive the laser of board '{board.name}', so it cannot sweep it"
-        raise SpectrophoneError(message, "Take board: sim")
+        raise SpectrophoneError(
+            f"board '{board.name}' has no laser to sweep", "Give it a table [laser] (docs/boards.md)"
+        )
     heard, laser = acquisition(config, board), config.laser
     device = heard.device or "default"
     if (device == "sim") != board.simulated or device.startswith("file:"):
