@@ -21,7 +21,6 @@ from drivers.led import GpioLed, SimulatedLed
 from drivers.microphone import AlsaMicrophone, FileMicrophone, SimulatedMicrophone
 from drivers.playback import PlaybackLaser, buffer_frames, period_frames
 from drivers.relay import GpioRelay, SimulatedRelay
-from gateway import board as boards
 from gateway.actions import making
 from gateway.actions.actions import ACTIONS, Actions, ActionsOutput
 from gateway.actions.actions import ASKED as TOLD
@@ -36,6 +35,7 @@ from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.config.graph import feeders, order
 from gateway.config.settings import Settings
+from gateway.detect import detect
 from gateway.dsp.demodulator import exact
 from gateway.errors import ConfigError, Fault
 from gateway.graph import Fitted, Graph, Step, commuted, fit, kinds
@@ -64,7 +64,6 @@ VERSION = version("spectrophone")
 SETTINGS: Mapping[str, type[Settings]] = {**NODES, **DRIVEN}
 """Every kind of node, with its settings."""
 _NODES = ("processing", "default_graph", "nodes")
-_MODEL = File("/proc/device-tree/model")
 _COLOURS = ("red", "green", "blue")
 
 
@@ -109,11 +108,11 @@ def accepted(checked: Checked) -> tuple[Config, Board]:
 
 
 def default_board() -> str:
-    """The board that this machine is, or the simulated one."""
-    try:
-        return boards.detect(_MODEL.read_text("utf-8")) or "sim"
-    except OSError:
-        return "sim"
+    """The board that this machine is; on a Raspberry Pi that is not certainly one, the likeliest, which then says what
+    it lacks, rather than simulated values; elsewhere the simulated one.
+    """
+    detected = detect()
+    return detected.board or next(iter(detected.likely), "sim")
 
 
 def sound(config: Config, board: Board) -> Sound:
