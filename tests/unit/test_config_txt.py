@@ -38,7 +38,7 @@ def held(text: str) -> dict[int, str]:
 
 def test_the_lines_of_a_board() -> None:
     assert config_txt.text(boards.load("rpi4-codec-zero")) == (
-        "# spectrophone begin: board rpi4-codec-zero; made by `spectrophone board config-txt rpi4-codec-zero`\n"
+        "# spectrophone begin: made by `spectrophone board config-txt rpi4-codec-zero`\n"
         "[all]\n"
         "dtoverlay=\n"
         "dtparam=audio=off\n"
@@ -61,7 +61,7 @@ def test_every_output_is_held_in_its_safe_state_and_nothing_else_is_driven(name:
     text = config_txt.text(board)
     assert held(text) == levels
     assert text.isascii()
-    assert max(map(len, text.splitlines())) < 99  # the firmware ignores what stands behind the 98th character
+    assert max(map(len, text.splitlines())) < 99
     assert board.laser is not None
     assert {board.laser.enable, *(relay.line for relay in board.relays.values())} <= set(levels)
 
