@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway import build, detect
 from gateway import board as boards
+from gateway import build, detect
 from gateway.detect import Card
 
 PI4 = "Raspberry Pi 4 Model B Rev 1.4"
@@ -89,8 +89,8 @@ def test_a_hat_is_known_by_its_eeprom_before_its_card_is_there(tmp_path: Path) -
     assert detected.board == "rpi4-hifiberry-dacplusadcpro"
     assert detected.reason == f"{PI4}, and its HAT says 'DAC+ ADC Pro'"
     assert detected.remedy == (
-        "Its sound card is not there yet: put the lines of `spectrophone board config-txt rpi4-hifiberry-dacplusadcpro` "
-        "into config.txt and restart the Pi"
+        "Its sound card is not there yet: put the lines of `spectrophone board config-txt rpi4-hifiberry-dacplusadcpro`"
+        " into config.txt and restart the Pi"
     )
     assert (detected.found.product, detected.found.vendor) == ("DAC+ ADC Pro", "Somebody")
 
@@ -111,7 +111,11 @@ def test_a_card_with_another_id_is_told_to_the_configuration(tmp_path: Path) -> 
     ],
 )
 def test_a_pi_without_a_card_of_ours_is_no_board_and_certainly_not_simulated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cards: tuple[tuple[str, str, str, str], ...], product: str, told: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cards: tuple[tuple[str, str, str, str], ...],
+    product: str,
+    told: str,
 ) -> None:
     detected = detect.detect(machine(tmp_path, PI4, *cards, product=product))
     assert detected.board is None
@@ -124,7 +128,9 @@ def test_a_pi_without_a_card_of_ours_is_no_board_and_certainly_not_simulated(
 def test_a_model_that_no_board_is_for(tmp_path: Path) -> None:
     detected = detect.detect(machine(tmp_path, "Raspberry Pi Model B Rev 2", ZERO))
     assert (detected.board, detected.likely) == (None, ())
-    assert detected.reason.startswith("no board file is for a Raspberry Pi Model B Rev 2, only for Raspberry Pi 3 Model B,")
+    assert detected.reason.startswith(
+        "no board file is for a Raspberry Pi Model B Rev 2, only for Raspberry Pi 3 Model B,"
+    )
     assert detected.remedy == "Write a board file for it (docs/boards.md)"
 
 

@@ -53,6 +53,14 @@ line = 5
 bias = "pull_up"
 closed = "low"
 """
+ZERO = """\
+[buttons.zero]
+line = 6
+bias = "pull_up"
+pressed = "low"
+does = "zero"
+hold_s = 3
+"""
 
 
 def faults(directory: Path, text: str) -> list[str]:
@@ -88,7 +96,7 @@ def test_a_good_file(tmp_path: Path) -> None:
         ('line = 12\npwm_chip = "fe20c000.pwm"\npwm_channel = 0\nclock_hz = 100_000_000', 'playback = "hw:1"'),
         ('bias = "pull_up"\nclosed = "low"', 'bias = "pull_down"\nclosed = "high"'),
         ('bias = "pull_up"\nclosed = "low"', 'bias = "none"\nclosed = "high"'),
-        ("[interlock]", '[buttons.go]\nline = 6\nbias = "pull_up"\npressed = "low"\ndoes = "zero"\nhold_s = 3\n\n[interlock]'),
+        ("[interlock]", f"{ZERO}\n[interlock]"),
         ('hat = "Some HAT"', 'overlays = ["w1-gpio"]\nclimate = [{kind = "w1", name = "28"}]'),
         ('hat = "Some HAT"', 'i2c = 1\noverlays = ["i2c-sensor,bme280,addr=0x77"]'),
         ('hat = "Some HAT"', 'name = "box"\nparameters = ["uart0=on", "ant2"]'),
@@ -164,8 +172,12 @@ def toml(value: Any) -> str:
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
-KEYS = sorted(set(tomllib.loads(GOOD)) | {"overlays", "parameters", "climate", "tec", "buttons", "i2c", "simulated", "x"})
-WORDS = st.sampled_from(["off", "on", "sim", "pull_up", "fan", "S32_LE", "w1-gpio", "pwm", "any", "line", "red", "", "é"])
+KEYS = sorted(
+    set(tomllib.loads(GOOD)) | {"overlays", "parameters", "climate", "tec", "buttons", "i2c", "simulated", "x"}
+)
+WORDS = st.sampled_from(
+    ["off", "on", "sim", "pull_up", "fan", "S32_LE", "w1-gpio", "pwm", "any", "line", "red", "", "é"]
+)
 SINGLE = st.one_of(st.integers(-2, 60), WORDS, st.booleans(), st.floats(), st.dates(), st.text(max_size=5))
 NAMES = st.one_of(st.sampled_from(["line", "safe", "fan", "kind", "name", "use", "pwm_chip", "excludes", "red"]), WORDS)
 VALUES = st.recursive(
