@@ -214,12 +214,16 @@ def _boot(board: Board, document: Document) -> Iterator[Fault]:
 
 
 def _chip(board: Board, document: Document) -> Iterator[Fault]:
-    if not board.models:
-        message = "no model is named, so that `board detect` would never find this board"
+    """Lines need a Raspberry Pi; a board without any may be another computer."""
+    lines = any(True for _ in board.claims())
+    if not board.models and lines:
+        message = "lines are claimed, and no model of a Raspberry Pi is named"
         yield document.fault(("models",), message, 'Add `models = ["Raspberry Pi 4 Model B"]`')
-    if board.gpiochip is None:
-        message = "the label of the GPIO chip is missing"
+    if board.gpiochip is None and lines:
+        message = "lines are claimed, and the label of their GPIO chip is missing"
         yield document.fault(("gpiochip",), message, f"Add `gpiochip = ...`. Known: {', '.join(CHIPS)}")
+    elif board.gpiochip is None:
+        return
     elif board.gpiochip not in CHIPS:
         yield document.fault(("gpiochip",), f"'{board.gpiochip}' is no GPIO chip", nearest(board.gpiochip, CHIPS))
     else:

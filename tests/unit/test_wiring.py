@@ -110,6 +110,10 @@ def test_what_may_be(tmp_path: Path, old: str, new: str) -> None:
     assert faults(tmp_path, GOOD.replace(old, new, 1)) == []
 
 
+def test_a_board_without_lines_may_be_any_computer(tmp_path: Path) -> None:
+    assert faults(tmp_path, 'title = "A PC"\n[microphone]\ndevice = "default"\nformats = ["S32_LE"]\n') == []
+
+
 def test_a_simulated_board_has_no_hat_and_no_resistors(tmp_path: Path) -> None:
     text = GOOD.replace('"default"', '"sim"').replace("line = 17", "line = 18").replace("line = 22", "line = 0")
     assert faults(tmp_path, "simulated = true\n" + text) == []
