@@ -148,6 +148,7 @@ class TecLine(Settings):
     series_ohm: float = Field(gt=0, description="the divider's resistor, between the supply and the thermistor")
     r25_ohm: float = Field(gt=0, description="the thermistor at 25 degrees Celsius")
     beta_k: float = Field(gt=1000, lt=10_000, description="the thermistor's B")
+    duty_max: float = Field(0.5, gt=0, lt=1, description="the largest part of the bridge's supply that the TEC bears")
     safe: Literal["off"] = Field(description="its safe state: off")
 
 

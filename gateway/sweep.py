@@ -29,9 +29,9 @@ from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.dsp.resonance import FEWEST_WITH_BACKGROUND, NoResonance, Resonance, fit_resonance
 from gateway.errors import SpectrophoneError, UsageError
+from gateway.inputs import Inputs
 from gateway.outputs import Outputs
-from gateway.ports import Microphone
-from gateway.service import until_told
+from gateway.service import guarded, until_told
 from gateway.stepper import Point, Stepper
 
 EXPECTED_Q = 50.0
@@ -102,11 +102,11 @@ async def sweep(
     made: list[Sweep] = []
 
     async def take() -> None:
-        heard, doors, hertz = parts.inputs.microphone, parts.outputs, config.laser.frequency_hz
-        made.append(await measure(heard, doors, hertz, plan, told, seen, loopback))
+        made.append(await measure(parts.inputs, parts.outputs, config.laser.frequency_hz, plan, told, seen, loopback))
 
     try:
-        await until_told(take())
+        with guarded(parts):
+            await until_told(take())
     finally:
         parts.outputs.close()
         parts.inputs.microphone.close()
@@ -114,7 +114,7 @@ async def sweep(
 
 
 async def measure(
-    microphone: Microphone,
+    inputs: Inputs,
     outputs: Outputs,
     frequency_hz: float,
     plan: Plan,
@@ -128,8 +128,9 @@ async def measure(
     `loopback` is the channel that the modulation comes in on, None for one clock. Raises SpectrophoneError where no
     resonance is found, sound or modulation is lost, or the laser goes dark.
     """
-    stepper = Stepper(microphone, outputs, plan.seconds, loopback)
+    stepper = Stepper(inputs, outputs, plan.seconds, loopback)
     try:
+        await stepper.begin()
         made = await _search(stepper, frequency_hz, plan, told, seen)
     except NoResonance as reason:
         remedy = "Let in gas that the laser is absorbed by, take longer --seconds, or set laser.frequency_hz nearer"
@@ -197,8 +198,9 @@ def _loopback(config: Config, board: Board) -> int | None:
     where sound and laser do not belong together, or nothing tells the laser's phase.
     """
     if "laser" not in build.verbs(board):
-        message = f"this version does not drive the laser of board '{board.name}', so it cannot sweep it"
-        raise SpectrophoneError(message, "Take board: sim")
+        raise SpectrophoneError(
+            f"board '{board.name}' has no laser to sweep", "Give it a table [laser] (docs/boards.md)"
+        )
     heard, laser = acquisition(config, board), config.laser
     device = heard.device or "default"
     if (device == "sim") != board.simulated or device.startswith("file:"):

@@ -8,15 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from drivers.gpio import SimulatedLine
+from drivers.pwm import KernelPwm
 from gateway import board as boards
 from gateway import build
 from gateway.calibrating import GasLine
+from gateway.check import Checked
 from gateway.config.sections import Cell
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, DeviceError
 from gateway.mqtt.face import OutputFace
 from gateway.simulation import simulated_cell
-from gateway.types import Command, Flag, LockInResult, SampleBlock
+from gateway.types import Climate, Command, Flag, LockInResult, SampleBlock
 from tests.support.clock import FakeClock
+from tests.support.pwm import FakeKernel, channel
 
 
 @pytest.mark.parametrize("name", [name for name in boards.names() if boards.load(name).microphone.channels == 2])
@@ -118,6 +122,16 @@ def test_gas_lines_are_told_apart_by_what_stands_before_them(tmp_path: Path) -> 
             "processing.default_graph.nodes[0].parameters.frequency_max",
             "4500 Hz is not below half the sample rate",
         ),
+        (
+            "climate: {every_s: 40}\n",
+            "climate.stale_s",
+            "60 s are too short for sensors that are asked every 40 s",
+        ),
+        (
+            "climate: {temperature_c: 120, humidity_percent: 60, pressure_pa: 100000}\n",
+            "climate.humidity_percent",
+            "at 120 degrees Celsius and 100000 Pa this much humidity would be 1.2 times all of the gas",
+        ),
     ],
 )
 def test_faults_of_nodes_and_rules_have_a_place(text: str, option: str, message: str, tmp_path: Path) -> None:
@@ -131,6 +145,36 @@ def test_faults_of_nodes_and_rules_have_a_place(text: str, option: str, message:
     assert fault.line > 0
     with pytest.raises(ConfigError):
         build.accepted(checked)
+
+
+SIMULATED = Climate(20.0, 40.0, 101_325.0)
+CLIMATES: list[tuple[str, str, tuple[str, ...], Climate | None]] = [
+    ("sim", "{}", (), SIMULATED),
+    ("sim", "{sensor: off}", (), None),
+    ("sim", "{pressure_pa: 90000}", (), Climate(20.0, 40.0, 90_000.0)),
+    ("sim", "{sensor: off, pressure_pa: 90000}", (), Climate(pressure_pa=90_000.0)),
+    ("box", "{}", ("iio bme280", "w1 28"), None),
+    ("box", "{sensor: off}", (), None),
+    ("box", "{temperature_c: 21}", ("iio bme280", "w1 28"), Climate(21.0)),
+    ("box", "{temperature_c: 21, humidity_percent: 50, pressure_pa: 90000}", (), Climate(21.0, 50.0, 90_000.0)),
+    ("bare", "{}", (), None),
+]
+
+
+@pytest.mark.parametrize(("board", "text", "asked", "told"), CLIMATES)
+def test_who_tells_of_the_climate(
+    board: str, text: str, asked: tuple[str, ...], told: Climate | None, tmp_path: Path
+) -> None:
+    sensors = (boards.Sensor(kind="iio", name="bme280"), boards.Sensor(kind="w1", name="28"))
+    file = tmp_path / "box.yaml"
+    file.write_text(f"climate: {text}\n")
+    config, sim = build.accepted(build.prepare(file, {}))
+    made = sim.model_copy(update={"climate": sensors if board == "box" else ()})
+    cell = simulated_cell(config, 48_000, 2) if board == "sim" else None
+    found = build.climate(config, build.climate_sensor(config, made, FakeClock(), cell))
+    assert (found.newest() if found else None) == told
+    status = found.status() if found else {}
+    assert tuple(sensor["sensor"] for sensor in status.get("sensors", ())) == asked
 
 
 CELL = {
@@ -238,3 +282,90 @@ def test_a_codec_that_plays_mono_has_no_channel_b(codec: Path) -> None:
     )
     (found,) = build.prepare(codec, {}).faults
     assert "acquisition.channels: the board's laser hangs on channel B of the codec" in str(found)
+
+
+PWM = """
+title = "Board with a PWM"
+gpiochip = "pinctrl-bcm2711"
+[microphone]
+device = "default"
+format = "S32_LE"
+formats = ["S32_LE"]
+[laser]
+line = 12
+pwm_chip = 0
+pwm_channel = 0
+clock_hz = 50000000
+duty_max = 0.4
+safe = "off"
+"""
+LEVEL = "processing: {default_graph: {nodes: [{id: level, type: level}]}}\n"
+
+
+def on_a_pwm(directory: Path, monkeypatch: pytest.MonkeyPatch, laser: str, **board: str) -> Checked:
+    text = PWM
+    for key, value in board.items():
+        text += f"{key} = {value}\n"
+    (directory / "pwm.toml").write_text(text)
+    monkeypatch.setattr(boards, "directory", lambda: directory)
+    (directory / "box.yaml").write_text(f"board: pwm\nlaser: {laser}\n{LEVEL}")
+    return build.prepare(directory / "box.yaml", {})
+
+
+@pytest.mark.parametrize(
+    ("laser", "board", "fault"),
+    [
+        (
+            "{duty: 0.45}",
+            {},
+            "box.yaml:2:9: laser.duty: 0.45 is more than the laser of board 'pwm' bears. Give at most 0.4",
+        ),
+        (
+            "{duty: 0.4, frequency_hz: 12000}",
+            {"by": '"gpiozero"'},
+            "laser.frequency_hz: 12000 Hz is too fast for the PWM of board 'pwm': it counts 1000000 Hz",
+        ),
+        (
+            "{duty: 0.4}",
+            {"by": '"gpiozero"', "active_high": "false"},
+            "board: the laser of board 'pwm' is lit on a low level",
+        ),
+    ],
+)
+def test_what_a_pwm_cannot_do_is_a_fault(
+    laser: str, board: dict[str, str], fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (found,) = on_a_pwm(tmp_path, monkeypatch, laser, **board).faults
+    assert fault in str(found)
+
+
+def test_a_laser_on_a_pwm_is_made_of_board_and_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = FakeKernel(tmp_path / "sysfs")
+    opened: list[tuple[object, ...]] = []
+
+    def pwm(chip: int, number: int, clock_hz: int, active_high: bool) -> KernelPwm:
+        opened.append((chip, number, clock_hz, active_high))
+        return channel(kernel, number, active_high)
+
+    def line(label: str, offset: int, active_high: bool, lit: bool) -> SimulatedLine:
+        opened.append((label, offset, active_high, lit))
+        return SimulatedLine(lit)
+
+    monkeypatch.setattr(build, "KernelPwm", pwm)
+    monkeypatch.setattr(build, "Line", line)
+    told = "{duty: 0.4, frequency_hz: 2000, ramp_s: 0.2, reference: loopback}"
+    config, board = build.accepted(on_a_pwm(tmp_path, monkeypatch, told, enable="25", enable_high="false"))
+    assert build.verbs(board)["laser"] == ("on", "off")
+    (laser,) = build.outputs(config, board, None)
+    assert opened == [("pinctrl-bcm2711", 25, False, False), (0, 0, 50_000_000, True)]
+    laser.apply(Command("laser", "on"))
+    for t_ns in (0, 100_000_000):
+        laser.step(t_ns)
+    assert kernel.pin == (25_000, 5_000)
+    laser.close()
+
+
+def test_a_pwm_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, board = build.accepted(on_a_pwm(tmp_path, monkeypatch, "{duty: 0.4}"))
+    with pytest.raises(DeviceError, match=r"there is no PWM chip 0: .*dtoverlay=pwm"):
+        build.outputs(config, board, None)
