@@ -96,8 +96,11 @@ class Parts:
     buttons: Buttons
 
 
-def prepare(path: File | None, environ: Mapping[str, str] = os.environ, *, scripts: bool = False) -> Checked:
+def prepare(
+    path: File | None, environ: Mapping[str, str] = os.environ, *, scripts: bool = False, board: str | None = None
+) -> Checked:
     """The configuration in `path` (None: the built-in one) and all its faults. Touches no hardware and no network.
+    `board` is taken where the configuration names none; the one that this machine is if absent.
 
     With `scripts`, customers' scripts are read and checked, too, which takes a while; a worker does it in any case.
     """
@@ -105,7 +108,7 @@ def prepare(path: File | None, environ: Mapping[str, str] = os.environ, *, scrip
         *(graph_faults, rule_faults, action_faults, expiry_faults),
         *(track_faults, playback_faults, pwm_faults, climate_faults, tec_faults),
     )
-    return check(path, SETTINGS, environ, (*looks, script_faults) if scripts else looks, default_board())
+    return check(path, SETTINGS, environ, (*looks, script_faults) if scripts else looks, board or default_board())
 
 
 def accepted(checked: Checked) -> tuple[Config, Board]:
