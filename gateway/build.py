@@ -16,7 +16,6 @@ import numpy as np
 from drivers.button import Buttons
 from drivers.laser import LEAST_TICKS
 from drivers.software_pwm import SECOND_US
-from gateway import board as boards
 from gateway import hardware
 from gateway.actions import making
 from gateway.actions.actions import ACTIONS, Actions, ActionsOutput
@@ -32,6 +31,7 @@ from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.config.graph import feeders, order
 from gateway.config.settings import Settings
+from gateway.detect import detect
 from gateway.dsp.air import water_fraction
 from gateway.dsp.demodulator import exact
 from gateway.errors import ConfigError, Fault
@@ -65,7 +65,6 @@ VERSION = version("spectrophone")
 SETTINGS: Mapping[str, type[Settings]] = {**NODES, **DRIVEN}
 """Every kind of node, with its settings."""
 _NODES = ("processing", "default_graph", "nodes")
-_MODEL = File("/proc/device-tree/model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +116,11 @@ def accepted(checked: Checked) -> tuple[Config, Board]:
 
 
 def default_board() -> str:
-    """The board that this machine is, or the simulated one."""
-    try:
-        return boards.detect(_MODEL.read_text("utf-8")) or "sim"
-    except OSError:
-        return "sim"
+    """The board that this machine is; on a Raspberry Pi that is not certainly one, the likeliest, which then says what
+    it lacks, rather than simulated values; elsewhere the simulated one.
+    """
+    detected = detect()
+    return detected.board or next(iter(detected.likely), "sim")
 
 
 def sound(config: Config, board: Board) -> Sound:

@@ -105,10 +105,15 @@ def doubt(outputs: Outputs, why: str) -> None:
         outputs.restore(Condition.CONFIGURATION)
 
 
-def light(outputs: Outputs, config: Config, board: Board) -> None:
-    """Light the laser before the first block, if the configuration says so and there is one; its TEC before it."""
+def temper(outputs: Outputs, config: Config) -> None:
+    """Bring the laser to its temperature, if the configuration says so."""
     if config.tec is not None:
         outputs.apply([Command("tec", "on", origin=START)], 0)
+
+
+def light(outputs: Outputs, config: Config, board: Board) -> None:
+    """Light the laser before the first block, if the configuration says so and there is one; its TEC before it."""
+    temper(outputs, config)
     if config.laser.start == "on" and LASER in hardware.verbs(config, board):
         outputs.apply([Command(LASER, "on", origin=START)], 0)
 

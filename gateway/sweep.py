@@ -31,7 +31,7 @@ from gateway.dsp.resonance import FEWEST_WITH_BACKGROUND, NoResonance, Resonance
 from gateway.errors import SpectrophoneError, UsageError
 from gateway.inputs import Inputs
 from gateway.outputs import Outputs
-from gateway.service import guarded, until_told
+from gateway.service import guarded, temper, until_told
 from gateway.stepper import Point, Stepper
 
 EXPECTED_Q = 50.0
@@ -106,6 +106,7 @@ async def sweep(
 
     try:
         with guarded(parts):
+            temper(parts.outputs, config)
             await until_told(take())
     finally:
         parts.outputs.close()

@@ -324,6 +324,15 @@ def test_a_real_laser_needs_a_loopback(text: str, words: str, tmp_path: Path) ->
         asyncio.run(sweep(config, board, FakeClock(), Plan(), told=lambda note: None, seen=lambda part: None))
 
 
+def test_a_board_without_a_laser_has_nothing_to_sweep(tmp_path: Path) -> None:
+    file = tmp_path / "box.yaml"
+    file.write_text("board: rpi4-codec-zero\n")
+    config, board = build.accepted(build.prepare(file, {}))
+    bare = board.model_copy(update={"laser": None})
+    with pytest.raises(SpectrophoneError, match="board 'rpi4-codec-zero' has no laser"):
+        asyncio.run(sweep(config, bare, FakeClock(), Plan(), told=lambda note: None, seen=lambda part: None))
+
+
 @pytest.mark.parametrize(
     "values", [{"points": 3}, {"points": 202}, {"span": 0.0}, {"span": float("nan")}, {"seconds": 0.01}]
 )

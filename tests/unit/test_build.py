@@ -23,8 +23,8 @@ from tests.support.clock import FakeClock
 from tests.support.pwm import FakeKernel, channel
 
 
-@pytest.mark.parametrize("name", boards.names())
-def test_every_board_takes_the_built_in_configuration(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [name for name in boards.names() if boards.load(name).microphone.channels == 2])
+def test_every_board_with_two_microphones_takes_the_built_in_configuration(name: str, tmp_path: Path) -> None:
     file = tmp_path / "box.yaml"
     file.write_text(f"board: {name}\n")
     config, board = build.accepted(build.prepare(file, {}))
