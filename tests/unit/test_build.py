@@ -286,6 +286,7 @@ def test_a_codec_that_plays_mono_has_no_channel_b(codec: Path) -> None:
 
 PWM = """
 title = "Board with a PWM"
+models = ["Raspberry Pi 4 Model B"]
 gpiochip = "pinctrl-bcm2711"
 [microphone]
 device = "default"
@@ -327,7 +328,7 @@ def on_a_pwm(directory: Path, monkeypatch: pytest.MonkeyPatch, laser: str, **boa
         ),
         (
             "{duty: 0.4}",
-            {"by": '"gpiozero"', "active_high": "false"},
+            {"by": '"gpiozero"', "active_high": "false", "enable": "26"},
             "board: the laser of board 'pwm' is lit on a low level",
         ),
     ],

@@ -50,7 +50,7 @@ def test_check_prints_faults_to_standard_error(kinds: Kinds) -> None:
     assert all(line.startswith(f"{BROKEN}:") for line in lines)
     assert lines[1].endswith(
         ":13:1: gass: unknown option 'gass'. Did you mean 'gas'? "
-        "Known: acquisition, board, box, cell, climate, gas, journal, laser, mqtt, processing, rules, scripts"
+        "Known: acquisition, board, box, cell, climate, gas, journal, laser, mqtt, processing, rules, scripts, tec"
     )
 
 
