@@ -245,8 +245,8 @@ def _reset(board: Board, document: Document) -> Iterator[Fault]:
         state = "off" if loc[0] == "relays" and board.relays[str(loc[1])].safe == "on" else "on"
         message = f"line {line} is pulled {now} from power-on until the firmware runs, when {claimant} would be {state}"
         remedy = _free(board, loc)
-        if high and loc[0] in ("laser", "tec"):
-            remedy = "Take a driver that is on with a high level" + (", or one with `enable`" * (loc[0] == "laser"))
+        if loc == ("laser", "line"):
+            remedy = "Take a driver that is on with a high level, or one with `enable`"
         yield document.fault(loc, message, remedy)
 
 
