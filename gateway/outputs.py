@@ -75,6 +75,11 @@ class Outputs:
         with self._lock:
             return self._interlock.state, self._interlock.why
 
+    def missing(self, condition: Condition) -> str:
+        """Why a condition does not hold; "" if it does."""
+        with self._lock:
+            return self._interlock.missing.get(condition, "")
+
     def lose(self, condition: Condition, reason: str) -> None:
         """A condition does not hold. At once the laser is dark, and relays are in their safe states if they depend on
         it; when the loop hangs, which else looks after them, all outputs are.

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from gateway import board as boards
-from gateway import build, config_txt
+from gateway import build, config_txt, hardware, hardware
 from gateway.board import Board
 from gateway.clock import RealClock
 from gateway.config.config import Config
@@ -133,12 +133,12 @@ def whole_box(config: Config, board: Board) -> None:
     heard = build.sound(config, board)
     assert heard.rate_hz <= board.microphone.rate_max_hz or config.acquisition.device is not None
     assert build.path(config, board, heard).state.results == {}
-    told = build.verbs(board)
+    told = hardware.verbs(config, board)
     assert told.keys() >= {*(f"relay/{name}" for name in board.relays), *(f"led/{name}" for name in board.leds)}
     face = build.face(config, board)
     assert {output.target for output in face.outputs} >= told.keys()
     assert len(face.rules) == len(config.rules)
-    assert build.light(config).duty == config.laser.duty
+    assert hardware.light(config).duty == config.laser.duty
     calibrator = build.calibrator(config, RealClock())
     assert (calibrator is None) == (face.output("calibration") is None)
 
