@@ -357,10 +357,10 @@ def test_a_laser_on_a_pwm_is_made_of_board_and_configuration(tmp_path: Path, mon
     monkeypatch.setattr(hardware, "KernelPwm", pwm)
     monkeypatch.setattr(hardware, "Line", line)
     told = "{duty: 0.4, frequency_hz: 2000, ramp_s: 0.2, reference: loopback}"
-    config, board = build.accepted(on_a_pwm(tmp_path, monkeypatch, told, enable="25", enable_high="true"))
+    config, board = build.accepted(on_a_pwm(tmp_path, monkeypatch, told, enable="7", enable_high="false"))
     assert hardware.verbs(config, board)["laser"] == ("on", "off")
     (laser,) = hardware.outputs(config, board, None)
-    assert opened == [("pinctrl-bcm2711", 25, True, False), (0, 0, 50_000_000, True)]
+    assert opened == [("pinctrl-bcm2711", 7, False, False), (0, 0, 50_000_000, True)]
     laser.apply(Command("laser", "on"))
     for t_ns in (0, 100_000_000):
         laser.step(t_ns)
