@@ -15,6 +15,7 @@ from gateway import build
 from gateway.board import Board
 from gateway.clock import Clock
 from gateway.config.config import Config
+from gateway.config.redact import Secrets
 from gateway.ports import Inbox
 from gateway.types import Command
 
@@ -27,11 +28,13 @@ _FIXED = ("box", "board", "gas", "acquisition", "laser", "mqtt", "journal", "scr
 class Reloader:
     """Looks at a configuration file, and at the calibrations that it names, once a second."""
 
-    def __init__(self, file: Path, config: Config, board: Board, inbox: Inbox) -> None:
+    def __init__(self, file: Path, config: Config, board: Board, inbox: Inbox, secrets: Secrets) -> None:
+        """`secrets` are those of the configuration; those of the changed one are put to them."""
         self._file = file
         self._config = config
         self._board = board
         self._inbox = inbox
+        self._secrets = secrets
         self._steps = build.steps(config)
         self._calibrates = any(line.kind == "lock_in" for line in build.gas_lines(config))
         self._seen = self._digest()
@@ -50,6 +53,7 @@ class Reloader:
     def changed(self) -> tuple[Command, ...]:
         """The commands that make the running gateway follow the file as it is now."""
         checked = build.prepare(self._file)
+        self._secrets.add(checked.secrets)
         if checked.config is None:
             for fault in checked.faults:
                 log.error("%s", fault)

@@ -18,6 +18,7 @@ from gateway.board import Board
 from gateway.broker import PrivateBroker
 from gateway.clock import Clock
 from gateway.config.config import Config
+from gateway.config.redact import Secrets
 from gateway.outputs import Outputs
 from gateway.ports import Sink
 from gateway.reload import Reloader
@@ -35,14 +36,16 @@ async def serve(
     sinks: Sequence[Sink],
     *,
     file: Path | None = None,
-    secrets: frozenset[str] = frozenset(),
+    secrets: Secrets | None = None,
     started: Callable[[build.Parts], None] = lambda parts: None,
 ) -> None:
     """Run the gateway until it is told to stop (SIGINT, SIGTERM) or the recording ends.
 
-    `file` is the configuration that is looked at for changes, `secrets` are those in it; `started` is called when the
-    loop begins. Raises what makes running impossible: DeviceError, LinkError, RecordingError.
+    `file` is the configuration that is looked at for changes, `secrets` are those in it, more when it changes;
+    `started` is called when the loop begins. Raises what makes running impossible: DeviceError, LinkError,
+    RecordingError.
     """
+    secrets = Secrets() if secrets is None else secrets
     parts = build.parts(config, board, clock, secrets)
     status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, lambda: _about(board, parts))
     place = state_directory(os.environ) / f"{parts.face.box}.warm"
@@ -55,7 +58,7 @@ async def serve(
             await sink.start()
         light(parts.outputs, config, board)
         if file is not None:
-            reloader = Reloader(file, config, board, parts.inbox)
+            reloader = Reloader(file, config, board, parts.inbox, secrets)
             helpers.append(asyncio.create_task(reloader.watch(clock), name="reload"))
         parts.watch.start()
         started(parts)

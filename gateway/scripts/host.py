@@ -173,7 +173,7 @@ class Scripts:
         least: Level = "C",
         secrets: Collection[str] = (),
     ) -> None:
-        self.secrets = frozenset(secrets)
+        self.secrets = secrets
         self._clock = clock
         self._wanted, self._least = level, least
         self._found: asyncio.Future[Capabilities] | None = None

@@ -586,7 +586,7 @@ def get_status():
 """
 
 
-def configuration(directory: Path) -> Path:
+def configuration(directory: Path, password: str = "${EMAIL_PASSWORD}") -> Path:
     """The simulated box with a node of either style."""
     (directory / "seen.py").write_text(SEEN)
     (directory / "functions.py").write_text(FUNCTIONS)
@@ -594,7 +594,7 @@ def configuration(directory: Path) -> Path:
     own = {"python_script_path": str(directory / "seen.py"), "python_class_name": "Co2", "outputs": ["relay/fan"]}
     config = {
         "script_path": str(directory / "functions.py"), "timeout_ms": 300, "allowed_imports": ["json"],
-        "python_config": {"password": "${EMAIL_PASSWORD}"},
+        "python_config": {"password": password},
     }  # fmt: skip
     nodes: list[dict[str, Any]] = [
         {"id": "input", "type": "input"},
@@ -615,7 +615,7 @@ def configuration(directory: Path) -> Path:
 
 def test_both_styles_in_the_running_gateway(tmp_path: Path) -> None:
     file = configuration(tmp_path)
-    environ = {**os.environ, "EMAIL_PASSWORD": "open-sesame"}
+    environ = {**os.environ, "EMAIL_PASSWORD": "open-sesame", "NEW_PASSWORD": "another-sesame"}
     with gateway(tmp_path, "run", "--config", str(file), environ=environ) as running:
 
         def nodes() -> dict[str, Any]:
@@ -635,9 +635,12 @@ def test_both_styles_in_the_running_gateway(tmp_path: Path) -> None:
         assert seen["read"] > 1
         assert now["seen"]["driver"]["notifications"] == 1
         assert "on_measurement was stopped after 300 ms (timeout_ms)" in now["functions"]["last_error"]
-        said = str(running.lines + running.errors) + str(now)
+        configuration(tmp_path, "${NEW_PASSWORD} after ${EMAIL_PASSWORD}")
+        shown = "the password has 32 letters: ******** after ********"
+        running.wait(lambda: shown in str(running.errors), "script with the changed password")
+        said = str(running.lines + running.errors) + str(now) + str(nodes())
         assert running.stop() == 0
-    assert "open-sesame" not in said
+    assert "-sesame" not in said
     assert "the password has 11 letters: ********" in said
 
 
