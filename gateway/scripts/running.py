@@ -450,7 +450,7 @@ class Script:
 
     async def _watch_disk(self, quota: Quota) -> None:
         while True:
-            much = await quota.exceeded(self._clock)
+            much = await quota.exceeded()
             for process in (self._current, self._candidate):
                 if process is not None:
                     process.kill(f"was stopped: {much}")
