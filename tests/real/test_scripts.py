@@ -249,6 +249,13 @@ def test_a_new_version_proves_itself_before_the_old_one_goes() -> None:
             assert await b.call() == 3
             assert b.script.status()["reload_problem"] is None
             await b.until(lambda found: "bye 1" in b.log, "shutdown of the old version")
+            assert b.script.status()["warnings"] == []
+            b.write("def on_measurement(m): return 4")  # the first half of a file may be a script of its own
+            found = await b.until(lambda found: found["reloads"] == 2, "shorter version")
+            assert found["warnings"] == ["shutdown is gone in the new version"]
+            b.write(good.format(3, 3))
+            found = await b.until(lambda found: found["reloads"] == 3, "version of before")
+            assert found["warnings"] == []
             b.file.write_text("")  # as an editor that is not done yet
             await b.until(lambda found: found["reload_problem"], "problem of the empty version")
             b.script._current.kill("died")  # type: ignore[union-attr]
@@ -342,7 +349,8 @@ def test_nothing_of_the_gateway_comes_along(monkeypatch: pytest.MonkeyPatch) -> 
             found = await b.call()
             assert "sesame" not in str(found)
             assert found["fds"] == [0, 1, 2, 3, 4, 5], "the last is the eventfd of its own channel to the broker"
-            assert set(found["environ"]) <= {"HOME", "LANG", "LC_ALL", "PATH", "TZ"}
+            threads = {f"{library}_NUM_THREADS" for library in ("OPENBLAS", "OMP", "MKL")}
+            assert set(found["environ"]) <= {"HOME", "LANG", "LC_ALL", "PATH", "TZ"} | threads
 
     run(main)
 
