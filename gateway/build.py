@@ -408,7 +408,7 @@ def parts(config: Config, board: Board, clock: Clock, secrets: Collection[str] =
     shown = face(config, board)
     inbox = CommandInbox()
     keeping = journal(config, clock)
-    workers = Scripts(clock, config.scripts.level, config.scripts.min_isolation, secrets)
+    workers = Scripts(clock, config.scripts.level, config.scripts.least, secrets)
     told = making.build(actions(config), keeping, clock, inbox, shown.box, np.random.default_rng(), workers)
     doors.append(ActionsOutput(told))
     door = Outputs(doors, config.laser.max_on_s)

@@ -193,7 +193,9 @@ class Scripts:
             raise LinkError(
                 f"scripts do not run: this machine fences a worker in at level {level}, and min_isolation is "
                 f"{self._least}{because}",
-                "" if level == "D" else f"Mend that, or set scripts.min_isolation to {level}",
+                ""
+                if level == "D"
+                else f"Mend that, or set scripts.min_isolation to {level} (`isolation: required` makes it B)",
             )
         return level
 

@@ -594,7 +594,7 @@ def get_status():
 """
 
 
-def configuration(directory: Path, password: str = "${EMAIL_PASSWORD}") -> Path:
+def configuration(directory: Path, password: str = "${EMAIL_PASSWORD}", **scripts: str) -> Path:
     """The simulated box with a node of either style."""
     (directory / "seen.py").write_text(SEEN)
     (directory / "functions.py").write_text(FUNCTIONS)
@@ -617,8 +617,24 @@ def configuration(directory: Path, password: str = "${EMAIL_PASSWORD}") -> Path:
     ]
     file = directory / "box.yaml"
     processing = {"default_graph": {"nodes": nodes}}
-    file.write_text(yaml.safe_dump({"box": {"id": "lab"}, "board": "sim", "processing": processing}))
+    file.write_text(
+        yaml.safe_dump({"box": {"id": "lab"}, "board": "sim", "processing": processing, "scripts": scripts})
+    )
     return file
+
+
+def test_where_isolation_is_required_no_script_runs_without_namespaces(tmp_path: Path) -> None:
+    file = configuration(tmp_path, "none", level="C", isolation="required")
+    with gateway(tmp_path, "run", "--config", str(file)) as running:
+
+        def refused() -> Any:
+            found = [node for box in status.read(tmp_path, time.time_ns()) for node in box.get("actions", [])]
+            return found if found and all(node["driver"]["problem"] for node in found) else None
+
+        for node in running.wait(refused, "refusal"):
+            assert node["driver"]["state"] == "failed"
+            assert "level C, and min_isolation is B" in node["driver"]["problem"]
+        assert running.stop() == 0
 
 
 def test_both_styles_in_the_running_gateway(tmp_path: Path) -> None:
