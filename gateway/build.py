@@ -6,21 +6,25 @@ import hashlib
 import math
 import os
 import socket
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path as File
+from types import MappingProxyType
 
 import numpy as np
 
 from drivers.alsa import Playback
 from drivers.cell import Cell, SimulatedCellOutput
-from drivers.climate import FixedClimate, SimulatedClimate
+from drivers.climate import FixedClimate, SensorClimate, SimulatedClimate
+from drivers.gpio import Input, Line, SimulatedLine
 from drivers.laser import SimulatedLaser
-from drivers.led import GpioLed, SimulatedLed
+from drivers.led import Led, Shown, led_verbs
 from drivers.microphone import AlsaMicrophone, FileMicrophone, SimulatedMicrophone
 from drivers.playback import PlaybackLaser, buffer_frames, period_frames
-from drivers.relay import GpioRelay, SimulatedRelay
+from drivers.pwm import ROOT as PWM
+from drivers.relay import OnOff, Relay
+from drivers.sensor import KernelSensor
 from gateway import board as boards
 from gateway.actions import making
 from gateway.actions.actions import ACTIONS, Actions, ActionsOutput
@@ -35,12 +39,16 @@ from gateway.check import Checked, acquisition, check
 from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.config.graph import feeders, order
+from gateway.config.sections import ClimateSection
 from gateway.config.settings import Settings
+from gateway.dsp.air import water_fraction
 from gateway.dsp.demodulator import exact
 from gateway.errors import ConfigError, Fault
 from gateway.graph import Fitted, Graph, Step, commuted, fit, kinds
+from gateway.guardian import Process
 from gateway.inbox import CommandInbox
 from gateway.inputs import Inputs
+from gateway.interlock import Interlock
 from gateway.journal.journal import Journal
 from gateway.journal.place import journal_file
 from gateway.mqtt.face import Face, GasFace, OutputFace, RuleFace, SignalFace
@@ -52,11 +60,15 @@ from gateway.nodes.curve import ConcentrationSettings
 from gateway.nodes.place import LaserPhase, NodeFault, start
 from gateway.outputs import Outputs
 from gateway.path import Path
+from gateway.places import state_directory
 from gateway.ports import ClimateSensor, Microphone, Output
 from gateway.rules import ParsedRule, RuleFault, parse
+from gateway.safety import Plan, SafeLine, SafePwm
 from gateway.scripts.host import Scripts
 from gateway.simulation import simulated_cell
-from gateway.status import state_directory
+from gateway.systemd import Systemd
+from gateway.thermal import TOLD as TEC_TOLD
+from gateway.thermal import open_tec, tec_faults
 from gateway.types import Climate, Light
 from gateway.watch import Watch
 
@@ -65,7 +77,6 @@ SETTINGS: Mapping[str, type[Settings]] = {**NODES, **DRIVEN}
 """Every kind of node, with its settings."""
 _NODES = ("processing", "default_graph", "nodes")
 _MODEL = File("/proc/device-tree/model")
-_COLOURS = ("red", "green", "blue")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +101,9 @@ class Parts:
     calibrator: Calibrator | None
     journal: Journal
     actions: Actions
+    systemd: Systemd
+    plan: Plan | None
+    """What is safe, for who comes after the gateway; None on a simulated board."""
 
 
 def prepare(path: File | None, environ: Mapping[str, str] = os.environ, *, scripts: bool = False) -> Checked:
@@ -97,7 +111,10 @@ def prepare(path: File | None, environ: Mapping[str, str] = os.environ, *, scrip
 
     With `scripts`, customers' scripts are read and checked, too, which takes a while; a worker does it in any case.
     """
-    looks = (graph_faults, rule_faults, action_faults, expiry_faults, track_faults, playback_faults)
+    looks = (
+        *(graph_faults, rule_faults, action_faults, expiry_faults),
+        *(track_faults, playback_faults, climate_faults, tec_faults),
+    )
     return check(path, SETTINGS, environ, (*looks, script_faults) if scripts else looks, default_board())
 
 
@@ -229,6 +246,18 @@ def playback_faults(config: Config, board: Board) -> Iterator[Fault]:
         yield Fault(("acquisition", "channels"), message, "Write 2")
 
 
+def climate_faults(config: Config, board: Board) -> Iterator[Fault]:
+    """Sensors whose values are too old before the next come, and air that cannot be."""
+    section = config.climate
+    if section.stale_s < 2 * section.every_s:
+        message = f"{section.stale_s:g} s are too short for sensors that are asked every {section.every_s:g} s"
+        yield Fault(("climate", "stale_s"), message, f"Give at least {2 * section.every_s:g}, or a shorter every_s")
+    t, h, p = section.temperature_c, section.humidity_percent, section.pressure_pa
+    if t is not None and h is not None and p is not None and (water := water_fraction(t, h, p)) >= 1.0:
+        message = f"at {t:g} degrees Celsius and {p:g} Pa this much humidity would be {water:.1f} times all of the gas"
+        yield Fault(("climate", "humidity_percent"), message, f"Give less than {h / water:.1f}")
+
+
 def expiry_faults(config: Config, board: Board) -> Iterator[Fault]:
     """Values over MQTT that would expire before the next one comes."""
     if config.mqtt is None:
@@ -302,8 +331,8 @@ def verbs(board: Board) -> dict[str, tuple[str, ...]]:
         told["laser"] = tuple(verb for verb in SimulatedLaser.verbs if verb != "tune")
     if board.simulated:
         told["cell"] = SimulatedCellOutput.verbs
-    told.update({f"relay/{name}": SimulatedRelay.verbs for name in board.relays})
-    told.update({f"led/{name}": SimulatedLed(name, _colours(led.lines)).verbs for name, led in board.leds.items()})
+    told.update({f"relay/{name}": Relay.verbs for name in board.relays})
+    told.update({f"led/{name}": led_verbs(led.lines, led.shows != "commands") for name, led in board.leds.items()})
     return told
 
 
@@ -319,14 +348,28 @@ def microphone(config: Config, board: Board, clock: Clock, cell: Cell | None) ->
     return AlsaMicrophone(device, listening.rate_hz, listening.format, listening.channels, frames, clock)
 
 
-def climate(config: Config, cell: Cell | None) -> ClimateSensor | None:
-    """What tells the gas's temperature, humidity and pressure: the configuration's fixed values, else the simulated
-    cell, else nothing.
-    """
-    given = config.climate
-    if given.model_fields_set:
-        return FixedClimate(Climate(given.temperature_c, given.humidity_percent, given.pressure_pa))
-    return None if cell is None else SimulatedClimate(cell)
+def climate_sensor(config: Config, board: Board, clock: Clock, cell: Cell | None) -> ClimateSensor | None:
+    """What measures the gas's temperature, humidity and pressure: the simulated cell, or the board's sensors."""
+    section = config.climate
+    if section.sensor == "off":
+        return None
+    if cell is not None:
+        return SimulatedClimate(cell)
+    sensors = [KernelSensor(sensor.kind, sensor.name) for sensor in board.climate]
+    return SensorClimate(sensors, clock, section.every_s, section.stale_s) if sensors else None
+
+
+def climate(config: Config, sensor: ClimateSensor | None) -> ClimateSensor | None:
+    """What tells them: the configuration's fixed values and, for what it does not give, `sensor`."""
+    given = _given(config.climate)
+    if given == Climate():
+        return sensor
+    known = None not in (given.temperature_c, given.humidity_percent, given.pressure_pa)
+    return FixedClimate(given, None if known else sensor)
+
+
+def _given(section: ClimateSection) -> Climate:
+    return Climate(section.temperature_c, section.humidity_percent, section.pressure_pa)
 
 
 def light(config: Config) -> Light:
@@ -341,16 +384,57 @@ def outputs(config: Config, board: Board, cell: Cell | None) -> list[Output]:
     if board.simulated and cell is not None:
         laser = config.laser
         made += [SimulatedLaser(cell, laser.frequency_hz, laser.duty, laser.power_w), SimulatedCellOutput(cell)]
-        made += [SimulatedRelay(name, safe=relay.safe) for name, relay in board.relays.items()]
-        made += [SimulatedLed(name, _colours(led.lines), safe=led.safe) for name, led in board.leds.items()]
-        return made
-    if board.laser and board.laser.playback:
+    elif board.laser and board.laser.playback:
         made.append(_playback_laser(config, board, board.laser, board.laser.playback))
+    tec = open_tec(config, board, lambda: any(output.target == "laser" and output.read() == "on" for output in made))
+    return [*made, *([] if tec is None else [tec]), *relays(board), *leds(board)]
+
+
+def relays(board: Board) -> list[Output]:
+    """The board's relays, opened, in their safe states. Raises DeviceError."""
+    made: dict[str, Relay] = {}
     for name, relay in board.relays.items():
-        made.append(GpioRelay(name, relay.line, active_high=relay.active_high, safe=relay.safe))
+        line = _line(board, relay.line, relay.active_high, relay.safe)
+        contact = None
+        if relay.feedback is not None and not board.simulated:
+            contact = Input(board.gpiochip, relay.feedback, True, "pull_down")
+        made[name] = Relay(name, line, relay.safe, relay.min_interval_s, contact)
+    for name, relay in board.relays.items():
+        for other in relay.excludes:
+            made[name].exclude(made[other])
+    return list(made.values())
+
+
+def leds(board: Board, shows: Mapping[str, Callable[[], Shown]] = MappingProxyType({})) -> list[Output]:
+    """The board's LEDs, opened, in their safe states; what `shows` in the board file may name. Raises DeviceError."""
+    made: list[Output] = []
     for name, led in board.leds.items():
-        made.append(GpioLed(name, led.lines, active_high=led.active_high, safe=led.safe))
+        lines = {part: _line(board, line, led.active_high, led.safe) for part, line in led.lines.items()}
+        made.append(Led(name, lines, led.safe, shows.get(led.shows)))
     return made
+
+
+def _line(board: Board, line: int, active_high: bool, safe: OnOff) -> Line | SimulatedLine:
+    lit = safe == "on"
+    return SimulatedLine(lit) if board.simulated else Line(board.gpiochip, line, active_high, lit)
+
+
+def safe_plan(board: Board) -> Plan:
+    """What of a board goes on when the gateway has died, and how it is safe."""
+    chip, laser, tec = board.gpiochip or "", board.laser, board.tec
+    pwms, lines = [], []
+    if laser and laser.pwm_chip is not None:
+        pwms.append(SafePwm("laser", f"{PWM}/pwmchip{laser.pwm_chip}/pwm{laser.pwm_channel}"))
+    if laser and laser.enable is not None:
+        lines.append(SafeLine("laser enable", chip, laser.enable, not laser.enable_high))
+    if tec:
+        pwms.append(SafePwm("tec", f"{PWM}/pwmchip{tec.pwm_chip}/pwm{tec.pwm_channel}"))
+    for name, relay in board.relays.items():
+        lines.append(SafeLine(f"relay/{name}", chip, relay.line, (relay.safe == "on") == relay.active_high))
+    for name, led in board.leds.items():
+        high = (led.safe == "on") == led.active_high
+        lines += [SafeLine(f"led/{name}", chip, line, high) for line in led.lines.values()]
+    return Plan(tuple(pwms), tuple(lines))
 
 
 def _playback_laser(config: Config, board: Board, line: LaserLine, device: str) -> PlaybackLaser:
@@ -374,6 +458,7 @@ def face(config: Config, board: Board) -> Face:
     ]
     told = {**verbs(board), **({CALIBRATION: ASKED} if any(line.kind == "lock_in" for line in lines) else {})}
     told |= {ACTIONS: TOLD} if actions(config) else {}
+    told |= {} if config.tec is None else {"tec": TEC_TOLD}
     return Face(
         box,
         config.box.name or box,
@@ -411,13 +496,18 @@ def parts(config: Config, board: Board, clock: Clock, secrets: Collection[str] =
     workers = Scripts(clock, config.scripts.level, config.scripts.least, secrets)
     told = making.build(actions(config), keeping, clock, inbox, shown.box, np.random.default_rng(), workers)
     doors.append(ActionsOutput(told))
-    door = Outputs(doors, config.laser.max_on_s)
+    door = Outputs(doors, Interlock(config.laser.max_on_s))
     link = None
     if config.mqtt is not None:
         link = MqttLink(config.mqtt, shown, inbox, clock, np.random.default_rng())
-    inputs = Inputs(listening, door, climate(config, cell), light(config))
-    watch = Watch(clock, door.forbid, door.allow)
-    return Parts(inputs, computing, door, inbox, watch, link, shown, calibrating, keeping, told)
+    plan = None if board.simulated else safe_plan(board)
+    systemd = Systemd(os.environ, clock)
+    watch = Watch(
+        clock, door.lose, door.restore, guardian=None if plan is None else Process(plan, clock), alive=systemd.alive
+    )
+    air = climate(config, climate_sensor(config, board, clock, cell))
+    inputs = Inputs(listening, door, air, light(config), watch.heard)
+    return Parts(inputs, computing, door, inbox, watch, link, shown, calibrating, keeping, told, systemd, plan)
 
 
 def journal(config: Config, clock: Clock) -> Journal:
@@ -450,7 +540,3 @@ def _without_phase(settings: Settings, named: Mapping[str, str]) -> NodeFault | 
         return None
     message = f"'{settings.source}' is a {kind}, which has no phase, and a calibration file needs one"
     return NodeFault("source", message, "Name a lock_in, or give polynomial_coefficients")
-
-
-def _colours(lines: Mapping[str, int]) -> tuple[str, ...]:
-    return tuple(colour for colour in _COLOURS if colour in lines)

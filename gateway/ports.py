@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import Protocol, runtime_checkable
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 from gateway.types import Climate, Command, Light, Outcome, Result, SampleBlock, Tick
 
@@ -35,8 +35,14 @@ class Output(Protocol):
     verbs: tuple[str, ...]
     """What it can be told."""
 
-    def apply(self, command: Command) -> None:
-        """Do it now, without waiting. Raises CommandRefused."""
+    def apply(self, command: Command) -> str | None:
+        """Do it now, or begin to, without waiting for it; what is still to come, in words, if people should know of it.
+        Raises CommandRefused.
+        """
+        ...
+
+    def step(self, t_ns: int) -> None:
+        """Once a tick, at stream time `t_ns`: what goes on by itself (a ramp, a pattern) goes on, without waiting."""
         ...
 
     def read(self) -> str:
@@ -60,11 +66,68 @@ class Laser(Output, Protocol):
     """As achieved, whether lit or not; the frequency counts from the next block on."""
 
 
+@runtime_checkable
+class Regulator(Output, Protocol):
+    """The output that gives the laser its temperature. Asked once a tick, after its step."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the laser may be lit, as far as this goes."""
+        ...
+
+    @property
+    def fault(self) -> str:
+        """What has gone wrong, in a sentence, until it is told to be on again; "" if nothing."""
+        ...
+
+
 class ClimateSensor(Protocol):
     """Temperature, humidity and pressure of the gas."""
 
+    async def start(self) -> None:
+        """Begin to ask, without waiting for an answer; may be called again after close()."""
+        ...
+
+    async def close(self) -> None:
+        """End asking; may be called twice."""
+        ...
+
     def newest(self) -> Climate | None:
-        """The newest reading, without waiting; None where it is too old."""
+        """What holds now, without waiting; None where nothing does, or it is too old."""
+        ...
+
+    def status(self) -> Mapping[str, Any]:
+        """The same for people: for each quantity that is known {"value", "from", "age_s"}, and what else there is."""
+        ...
+
+
+class Switch(Protocol):
+    """Something that forbids light: the interlock, a stop button, a part of the box with a fault."""
+
+    def fileno(self) -> int:
+        """A descriptor that becomes readable when the switch has changed; -1 where there is none to wait for."""
+        ...
+
+    def opened(self) -> str:
+        """Why it forbids light, nothing while it does not; clears what made the descriptor readable. Never raises: a
+        switch that cannot be read forbids light.
+        """
+        ...
+
+
+class Guardian(Protocol):
+    """Who makes the outputs safe when this process cannot."""
+
+    def start(self) -> None:
+        """Take up the post."""
+        ...
+
+    def beat(self) -> str:
+        """This process lives. Says what is wrong with the guardian, nothing if all is well; never waits."""
+        ...
+
+    def stop(self) -> None:
+        """The outputs are safe: the guardian may go."""
         ...
 
 

@@ -1,7 +1,11 @@
 """A changed configuration or calibration file, applied between two blocks where that is safe.
 
-Nodes and rules are exchanged in the running path; the simulated cell's ppm is set. A file with a fault changes
-nothing and its faults are told. What cannot change while running is named, and waits for a restart.
+Nodes and rules are exchanged in the running path; the simulated cell's ppm and the laser's temperature are set. A file
+with a fault changes nothing and its faults are told. What cannot change while running is named, and waits for a
+restart.
+
+While the file does not say how the laser is to be driven (it cannot be read, or has a fault in a section that the
+laser hangs on) there is no light: docs/decisions/0017-safety.md.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from gateway import build
@@ -22,15 +27,27 @@ from gateway.types import Command
 log = logging.getLogger("spectrophone.reload")
 
 _EVERY_NS = 1_000_000_000
-_FIXED = ("box", "board", "gas", "acquisition", "laser", "mqtt", "journal", "scripts")
+_DRIVING = ("board", "laser", "acquisition", "tec")
+"""The sections that the laser hangs on."""
+_FIXED = ("box", "board", "gas", "acquisition", "laser", "climate", "mqtt", "journal", "scripts")
 
 
 class Reloader:
     """Looks at a configuration file, and at the calibrations that it names, once a second."""
 
-    def __init__(self, file: Path, config: Config, board: Board, inbox: Inbox, secrets: Secrets) -> None:
-        """`secrets` are those of the configuration; those of the changed one are put to them."""
-        self._file = file
+    def __init__(
+        self,
+        file: Path,
+        config: Config,
+        board: Board,
+        inbox: Inbox,
+        secrets: Secrets,
+        doubted: Callable[[str], None] = lambda why: None,
+    ) -> None:
+        """`secrets` are those of the configuration; those of the changed one are put to them. `doubted` is told why the
+        file does not say how to drive the laser, or nothing when it does.
+        """
+        self._file, self._doubted = file, doubted
         self._config = config
         self._board = board
         self._inbox = inbox
@@ -38,12 +55,16 @@ class Reloader:
         self._steps = build.steps(config)
         self._calibrates = any(line.kind == "lock_in" for line in build.gas_lines(config))
         self._seen = self._digest()
+        self._missed = False
 
     async def watch(self, clock: Clock) -> None:
         """Look for ever. Reading and checking happen in another thread, so that no block waits for them."""
         while True:
             await clock.sleep_until(clock.monotonic_ns() + _EVERY_NS)
             digest = await asyncio.to_thread(self._digest)
+            if digest is None and self._missed:
+                self._doubted(f"the configuration cannot be read: {self._file}")
+            self._missed = digest is None
             if digest is None or digest == self._seen:
                 continue
             self._seen = digest
@@ -58,7 +79,10 @@ class Reloader:
             for fault in checked.faults:
                 log.error("%s", fault)
             log.error("%s has %d faults; the gateway goes on as it was", self._file, len(checked.faults))
+            driving = [str(fault) for fault in checked.faults if not fault.loc or fault.loc[0] in _DRIVING]
+            self._doubted(f"the configuration has a fault: {driving[0]}" if driving else "")
             return ()
+        self._doubted("")
         old, new = self._config, checked.config
         waiting = [name for name in _FIXED if getattr(old, name) != getattr(new, name)]
         if build.shape(old) != build.shape(new):
@@ -80,6 +104,7 @@ class Reloader:
             commands.append(Command("cell", "set", {"value": new.cell.ppm}, "configuration"))
         if old.cell.model_copy(update={"ppm": new.cell.ppm}) != new.cell:
             waiting.append("cell")
+        commands += _tec(old, new, waiting)
         if waiting:
             log.warning("%s: changes of %s wait for a restart", self._file, ", ".join(waiting))
         log.info("%s applied", self._file)
@@ -93,3 +118,15 @@ class Reloader:
             return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).digest()
         except OSError:
             return None
+
+
+def _tec(old: Config, new: Config, waiting: list[str]) -> list[Command]:
+    """What the TEC is told; anything but its set-point is `waiting`."""
+    if old.tec is None or new.tec is None:
+        waiting += ["tec"] if old.tec != new.tec else []
+        return []
+    if old.tec.model_copy(update={"setpoint_c": new.tec.setpoint_c}) != new.tec:
+        waiting.append("tec")
+    if old.tec.setpoint_c == new.tec.setpoint_c:
+        return []
+    return [Command("tec", "set", {"value": new.tec.setpoint_c}, "configuration")]

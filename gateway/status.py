@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,26 +19,6 @@ from gateway.types import Outcome, Tick
 _EVERY_NS = 1_000_000_000
 STALE_S = 5.0
 """A status older than this is that of a gateway that hangs or is gone."""
-
-
-def directory(environ: Mapping[str, str]) -> Path:
-    """Where status files are: systemd's runtime directory, /run as root, else the user's own."""
-    if given := environ.get("RUNTIME_DIRECTORY"):
-        return Path(given)
-    if os.geteuid() == 0:
-        return Path("/run/spectrophone")
-    user = environ.get("XDG_RUNTIME_DIR")
-    return Path(user) / "spectrophone" if user else Path(tempfile.gettempdir()) / f"spectrophone-{os.geteuid()}"
-
-
-def state_directory(environ: Mapping[str, str]) -> Path:
-    """Where is kept what outlasts a restart: systemd's state directory, /var/lib as root, else the user's own."""
-    if given := environ.get("STATE_DIRECTORY"):
-        return Path(given)
-    if os.geteuid() == 0:
-        return Path("/var/lib/spectrophone")
-    home = environ.get("XDG_STATE_HOME")
-    return Path(home or Path.home() / ".local" / "state") / "spectrophone"
 
 
 class StatusFile:
@@ -114,17 +93,34 @@ def described(status: Mapping[str, Any]) -> str:
             tone = "no tone" if result["frequency_hz"] is None else f"{result['frequency_hz']:.3f} Hz"
             lines.append(f"  {result['node']}: {tone}")
     lines += [f"  {alert['severity'].upper()} {alert['rule']} since {alert['t_s']:.0f} s" for alert in status["alerts"]]
+    if words := _climate(status.get("climate", {})):
+        lines.append(f"  climate: {words}")
     for action in status.get("actions", ()):
         lines.append(f"  {_action(action)}")
         lines += [f"    | {line}" for line in action.get("driver", {}).get("shows", {}).get("lines", ())]
     if problem := status.get("journal", {}).get("problem"):
         lines.append(f"  journal: {problem}")
+    if why := status.get("laser_dark_because"):
+        lines.append(f"  LASER {status['laser'].upper()}: {why}")
     lines.append("  " + ", ".join(f"{target} {state}" for target, state in status["outputs"].items()))
     lines.append(
         f"  {status['blocks']} blocks, {status['overruns']} overruns, {status['lost_frames']} frames lost, "
         f"{status['block_mean_ms']:.2f} ms a block (longest {status['block_longest_ms']:.1f}); MQTT {status['mqtt']}"
     )
     return "\n".join(lines)
+
+
+def _climate(climate: Mapping[str, Any]) -> str:
+    """What is known of the gas, from where and how old it is, and which sensor fails."""
+    shapes = {"temperature_c": "{:.2f} °C", "humidity_percent": "{:.1f} %", "pressure_pa": "{:.0f} Pa"}
+    known = []
+    for name, shape in shapes.items():
+        if name in climate:
+            told = climate[name]
+            age = f", {told['age_s']:.0f} s old" if told["age_s"] >= 1.0 else ""
+            known.append(f"{shape.format(told['value'])} ({told['from']}{age})")
+    problems = [sensor["problem"] for sensor in climate.get("sensors", ()) if sensor["problem"]]
+    return ". ".join([", ".join(known) or "not known", *problems]) if climate else ""
 
 
 def _action(action: Mapping[str, Any]) -> str:

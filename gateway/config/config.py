@@ -29,6 +29,7 @@ from gateway.config.sections import (
     Name,
     Rule,
     ScriptsSection,
+    TecSection,
 )
 from gateway.config.settings import Settings
 from gateway.config.syntax import text_of
@@ -88,8 +89,9 @@ class Config(Settings):
     acquisition: Acquisition = Field(default_factory=Acquisition, description="the microphone")
     laser: Laser = Field(default_factory=Laser, description="the laser's modulation")
     climate: ClimateSection = Field(
-        default_factory=ClimateSection, description="temperature, humidity and pressure of the gas where no sensor is"
+        default_factory=ClimateSection, description="temperature, humidity and pressure of the gas"
     )
+    tec: TecSection | None = Field(None, description="the laser's temperature; nobody regulates it if absent")
     cell: Cell = Field(default_factory=Cell, description="the simulated cell (board sim)")
     processing: Processing = Field(description="the graph; the built-in one if absent")
     rules: tuple[Rule, ...] = Field((), description="alarms, and what to do about them")

@@ -15,7 +15,7 @@ from gateway.config.sections import Cell
 from gateway.errors import ConfigError
 from gateway.mqtt.face import OutputFace
 from gateway.simulation import simulated_cell
-from gateway.types import Command, Flag, LockInResult, SampleBlock
+from gateway.types import Climate, Command, Flag, LockInResult, SampleBlock
 from tests.support.clock import FakeClock
 
 
@@ -118,6 +118,16 @@ def test_gas_lines_are_told_apart_by_what_stands_before_them(tmp_path: Path) -> 
             "processing.default_graph.nodes[0].parameters.frequency_max",
             "4500 Hz is not below half the sample rate",
         ),
+        (
+            "climate: {every_s: 40}\n",
+            "climate.stale_s",
+            "60 s are too short for sensors that are asked every 40 s",
+        ),
+        (
+            "climate: {temperature_c: 120, humidity_percent: 60, pressure_pa: 100000}\n",
+            "climate.humidity_percent",
+            "at 120 degrees Celsius and 100000 Pa this much humidity would be 1.2 times all of the gas",
+        ),
     ],
 )
 def test_faults_of_nodes_and_rules_have_a_place(text: str, option: str, message: str, tmp_path: Path) -> None:
@@ -131,6 +141,36 @@ def test_faults_of_nodes_and_rules_have_a_place(text: str, option: str, message:
     assert fault.line > 0
     with pytest.raises(ConfigError):
         build.accepted(checked)
+
+
+SIMULATED = Climate(20.0, 40.0, 101_325.0)
+CLIMATES: list[tuple[str, str, tuple[str, ...], Climate | None]] = [
+    ("sim", "{}", (), SIMULATED),
+    ("sim", "{sensor: off}", (), None),
+    ("sim", "{pressure_pa: 90000}", (), Climate(20.0, 40.0, 90_000.0)),
+    ("sim", "{sensor: off, pressure_pa: 90000}", (), Climate(pressure_pa=90_000.0)),
+    ("box", "{}", ("iio bme280", "w1 28"), None),
+    ("box", "{sensor: off}", (), None),
+    ("box", "{temperature_c: 21}", ("iio bme280", "w1 28"), Climate(21.0)),
+    ("box", "{temperature_c: 21, humidity_percent: 50, pressure_pa: 90000}", (), Climate(21.0, 50.0, 90_000.0)),
+    ("bare", "{}", (), None),
+]
+
+
+@pytest.mark.parametrize(("board", "text", "asked", "told"), CLIMATES)
+def test_who_tells_of_the_climate(
+    board: str, text: str, asked: tuple[str, ...], told: Climate | None, tmp_path: Path
+) -> None:
+    sensors = (boards.Sensor(kind="iio", name="bme280"), boards.Sensor(kind="w1", name="28"))
+    file = tmp_path / "box.yaml"
+    file.write_text(f"climate: {text}\n")
+    config, sim = build.accepted(build.prepare(file, {}))
+    made = sim.model_copy(update={"climate": sensors if board == "box" else ()})
+    cell = simulated_cell(config, 48_000, 2) if board == "sim" else None
+    found = build.climate(config, build.climate_sensor(config, made, FakeClock(), cell))
+    assert (found.newest() if found else None) == told
+    status = found.status() if found else {}
+    assert tuple(sensor["sensor"] for sensor in status.get("sensors", ())) == asked
 
 
 CELL = {

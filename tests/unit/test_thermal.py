@@ -1,0 +1,206 @@
+"""The TEC as configured: what a check says, the simulated one in a gateway, the real one's parts, a changed file."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from drivers.adc import KernelAdc
+from drivers.gpio import SimulatedLine
+from drivers.thermistor import Thermistor
+from gateway import board as boards
+from gateway import build, thermal
+from gateway.board import TecLine
+from gateway.config.redact import Secrets
+from gateway.errors import DeviceError
+from gateway.inbox import CommandInbox
+from gateway.interlock import Condition, State
+from gateway.outputs import Outputs
+from gateway.reload import Reloader
+from gateway.service import light
+from gateway.types import Command
+from tests.support.clock import FakeClock
+from tests.support.pwm import FakeKernel, channel
+from tests.unit.drivers.test_adc import device
+
+S = 1_000_000_000
+LINE = TecLine.model_validate(
+    {
+        "line": 13,
+        "pwm_chip": 0,
+        "pwm_channel": 1,
+        "clock_hz": 50_000_000,
+        "direction": 6,
+        "heats": "high",
+        "adc": "ads1015",
+        "adc_channel": 0,
+        "supply_v": 3.3,
+        "series_ohm": 10_000,
+        "r25_ohm": 10_000,
+        "beta_k": 3950,
+        "safe": "off",
+    }
+)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "box.yaml"
+    path.write_text("tec: {setpoint_c: 25}\n")
+    return path
+
+
+def opened(file: Path) -> tuple[build.Parts, thermal.Tec]:
+    config, board = build.accepted(build.prepare(file, {}))
+    parts = build.parts(config, board, FakeClock())
+    light(parts.outputs, config, board)
+    tec = parts.outputs._outputs["tec"]
+    assert isinstance(tec, thermal.Tec)
+    return parts, tec
+
+
+def run(outputs: Outputs, begin_s: float, seconds: float) -> None:
+    for k in range(round(seconds * 10)):
+        outputs.apply((), round((begin_s + k * 0.1) * S))
+
+
+def test_the_simulated_box_regulates_its_lasers_temperature(file: Path) -> None:
+    parts, tec = opened(file)
+    assert parts.outputs.apply((), 0).states["tec"] == "settling"
+    run(parts.outputs, 0.1, 30)
+    assert parts.outputs.apply((), 31 * S).states["tec"] == "stable"
+    driven = tec._bridge.level()
+    assert driven < 0.0, "the lit laser heats"
+    parts.outputs.apply([Command("laser", "off")], 31 * S)
+    run(parts.outputs, 31.1, 120)
+    assert tec.temperature_c == pytest.approx(25.0, abs=0.02)
+    assert tec._bridge.level() > 0.5 * driven
+    parts.outputs.make_safe()
+    assert parts.outputs.apply((), 200 * S).states["tec"] == "off"
+    parts.outputs.close()
+
+
+def test_the_box_shows_it_only_where_it_is_configured(file: Path) -> None:
+    parts, _ = opened(file)
+    assert parts.face.output("tec") is not None
+    parts.outputs.close()
+    file.write_text("box: {id: lab}\n")
+    config, board = build.accepted(build.prepare(file, {}))
+    assert thermal.open_tec(config, board, lambda: False) is None
+    assert build.face(config, board).output("tec") is None
+
+
+def test_after_a_stall_it_goes_on_regulating_at_the_new_set_point(file: Path) -> None:
+    parts, tec = opened(file)
+    parts.outputs.apply([Command("tec", "set", {"value": 20.0})], S)
+    parts.outputs.lose(Condition.LOOP, "the loop hangs")
+    assert tec.read() == "off"
+    parts.outputs.restore(Condition.LOOP)
+    assert tec.read() == "settling"
+    assert tec.setpoint_c == 20.0
+    parts.outputs.close()
+
+
+def test_the_laser_waits_for_its_temperature_and_is_dark_with_the_first_fault(file: Path) -> None:
+    parts, tec = opened(file)
+    assert parts.outputs.safety() == (State.WAITING, "the laser does not have its temperature")
+    for k in range(200):
+        states = parts.outputs.apply((), k * S // 10).states
+        assert (states["laser"] == "on") == (states["tec"] == "stable")
+    assert states["laser"] == "on"
+    tec._sense._thermistor = Thermistor(30.0, 10_000.0, 10_000.0, 3950.0)  # its supply is not what it was
+    states = parts.outputs.apply((), 20 * S).states
+    assert (states["laser"], states["tec"]) == ("off", "fault")
+    assert parts.outputs.safety()[0] is State.TRIPPED
+    parts.outputs.lose(Condition.LOOP, "the loop hangs")
+    parts.outputs.restore(Condition.LOOP)
+    assert parts.outputs.apply((), 21 * S).states["tec"] == "fault", "what it was told before the fault is void"
+    tec._sense._thermistor = thermal.SIMULATED
+    assert parts.outputs.apply([Command("tec", "on")], 22 * S).states["tec"] == "settling"
+    run(parts.outputs, 22.1, 30)
+    assert parts.outputs.apply((), 60 * S).states["laser"] == "off", "somebody must want it again"
+    assert parts.outputs.apply([Command("laser", "on")], 61 * S).states["laser"] == "on"
+    parts.outputs.close()
+
+
+def test_a_set_point_that_is_saved_is_applied_and_the_rest_waits(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config, board = build.accepted(build.prepare(file, {}))
+    reloader = Reloader(file, config, board, CommandInbox(), Secrets())
+    file.write_text("tec: {setpoint_c: 22.5}\n")
+    assert reloader.changed() == (Command("tec", "set", {"value": 22.5}, "configuration"),)
+    caplog.clear()
+    file.write_text("tec: {setpoint_c: 22, kp: 0.2}\n")
+    with caplog.at_level(logging.WARNING):
+        assert reloader.changed() == (Command("tec", "set", {"value": 22.0}, "configuration"),)
+    assert any("changes of tec wait for a restart" in message for message in caplog.messages)
+    caplog.clear()
+    file.write_text("box: {}\n")
+    with caplog.at_level(logging.WARNING):
+        assert reloader.changed() == ()
+    assert any("changes of tec wait for a restart" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize(
+    ("text", "option", "told"),
+    [
+        ("board: rpi4-codec-zero\ntec: {}", "tec", "the board 'rpi4-codec-zero' has no TEC. Take the section out"),
+        ("tec: {setpoint_c: 44.5}", "tec.setpoint_c", "44.5 C is not 1 K inside min_c and max_c. Give 6 to 44"),
+        ("tec: {setpoint_c: 5.5}", "tec.setpoint_c", "Give 6 to 44, or move min_c or max_c"),
+        ("tec: {min_c: 20, max_c: 21}", "tec.max_c", "20 to 21 C leave no room for a set-point, 1 K inside both"),
+    ],
+)
+def test_what_cannot_be_is_told_with_its_line(file: Path, text: str, option: str, told: str) -> None:
+    file.write_text(f"box: {{id: lab}}\n{text}\n")
+    faults = build.prepare(file, {}).faults
+    assert [fault.option for fault in faults] == [option]
+    assert told in str(faults[0])
+    assert faults[0].line == 1 + len(text.splitlines())
+
+
+def test_the_real_one_is_put_together_from_the_boards_parts(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a kernel of files: 5 degrees needs 2.4 V of the ADC, so that the widest range but one does."""
+    kernel, lines = FakeKernel(tmp_path / "pwm"), []
+    place = device(tmp_path / "iio")
+    monkeypatch.setattr(thermal, "KernelPwm", lambda chip, number, clock_hz: channel(kernel, number))
+    monkeypatch.setattr(thermal, "KernelAdc", lambda name, number: KernelAdc(name, number, tmp_path / "iio"))
+
+    def line(chip: str, number: int, active_high: bool, lit: bool) -> SimulatedLine:
+        lines.append((chip, number, active_high, lit))
+        return SimulatedLine(lit)
+
+    monkeypatch.setattr(thermal, "Line", line)
+    board = boards.load("rpi4-codec-zero").model_copy(update={"tec": LINE})
+    config, _ = build.accepted(build.prepare(file, {}))
+    tec = thermal.open_tec(config, board, lambda: True)
+    assert tec is not None
+    assert lines == [("pinctrl-bcm2711", 6, True, False)]
+    assert tec.read() == "off"
+    tec.close()
+    assert kernel.value("enable", 1) == "0"
+    (place / "in_voltage0_scale").write_text("1.000000000\n")
+    with pytest.raises(
+        DeviceError, match=r"ADC 'ads1015' reads up to 2\.05 V, and at min_c the thermistor has 2\.38 V"
+    ):
+        thermal.open_tec(config, board, lambda: True)
+    with pytest.raises(DeviceError, match="has no TEC"):
+        thermal.open_tec(config, board.model_copy(update={"tec": None}), lambda: True)
+
+
+def test_what_was_opened_is_given_back_when_the_rest_fails(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = FakeKernel(tmp_path / "pwm")
+    device(tmp_path / "iio")
+    pwm = channel(kernel, 1)
+    monkeypatch.setattr(thermal, "KernelPwm", lambda chip, number, clock_hz: pwm)
+    monkeypatch.setattr(thermal, "KernelAdc", lambda name, number: KernelAdc(name, number, tmp_path / "iio"))
+    config, _ = build.accepted(build.prepare(file, {}))
+    board = boards.load("rpi4-codec-zero").model_copy(update={"tec": LINE})
+    with pytest.raises(DeviceError):  # there is no GPIO chip pinctrl-bcm2711 on a machine that is no Pi
+        thermal.open_tec(config, board, lambda: True)
+    with pytest.raises(DeviceError, match="is closed"):
+        pwm.read()
