@@ -20,7 +20,7 @@ from gateway.types import TELL
 from tests.real.gateway import command, gateway
 from tests.servers.authority import Authority
 from tests.servers.https import HttpsServer
-from tests.support.scripted import Bench, bench, run
+from tests.support.scripted import bench, run
 
 LEVELS = ("auto", "C")
 LONGEST_GAP_S = 1.0
@@ -262,41 +262,6 @@ def test_a_new_version_proves_itself_before_the_old_one_goes() -> None:
             assert await b.call() == 3
 
     run(main)
-
-
-def test_two_hundred_saves_lose_no_alert_and_show_no_broken_version() -> None:
-    async def main() -> None:
-        async with bench("VERSION = 0\ndef on_alert(alert): return [VERSION, alert['n']]") as b:
-            await b.call("on_alert", {"n": -1})
-            seen: list[list[int]] = []
-            saving = asyncio.create_task(save(b))
-            while not saving.done() or len(seen) < 200:
-                seen.append(await b.call("on_alert", {"n": len(seen)}))
-                await asyncio.sleep(0.01)
-            last = "VERSION = 1000\ndef on_alert(alert): return [VERSION, alert['n']]"
-            b.write(last)
-            await b.until(lambda found: b.script._source == last.encode(), "last version")
-            assert await b.call("on_alert", {"n": 0}) == [1000, 0]
-            assert [n for _, n in seen] == list(range(len(seen)))
-            assert all(version % 2 == 0 for version, _ in seen)
-            zygote = next(iter(b.scripts._zygotes.values())).pid
-            await b.until(lambda found: children(zygote) == [found["pid"]], "end of the versions before")
-
-    run(main)
-
-
-async def save(b: Bench) -> None:
-    """Save two hundred versions: the even ones are good, the odd ones are broken in one way or another, or cut off."""
-    for version in range(1, 201):
-        good = f"VERSION = {version}\ndef on_alert(alert): return [VERSION, alert['n']]\n"
-        broken = ("import nothing\n", "raise ValueError\n", "def on_alert(\n", "")[version // 2 % 4]
-        if version % 2 == 0:
-            b.write(good)
-        elif version % 3 == 0:
-            b.file.write_text(good[: version % len(good)])
-        else:
-            b.write(good + broken if broken else "")
-        await asyncio.sleep(1.2 if version % 20 < 2 else 0.02)
 
 
 def test_repeated_failures_pause_and_a_reset_ends_the_pause() -> None:
