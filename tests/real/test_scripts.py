@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -16,6 +17,7 @@ from gateway import status
 from gateway.scripts.confine.confine import worker_user
 from gateway.scripts.messages import Functions
 from gateway.scripts.permissions import Grant, Place
+from gateway.scripts.work import Failure
 from gateway.types import TELL
 from tests.real.gateway import command, gateway
 from tests.servers.authority import Authority
@@ -437,11 +439,12 @@ def test_files_are_what_is_listed(level: str, tmp_path: Path) -> None:
             told = await b.failure("on_measurement", {"path": str(secret), "mode": "r"})
             assert "Error" in told
             assert "sesame" not in told
-            for name in "abc":
-                await b.call("on_measurement", {**there, "path": f"{data}/{name}", "text": "x" * 900_000})
+            with contextlib.suppress(Failure):  # it may be ended within the last call
+                for name in "ab":
+                    await b.call("on_measurement", {**there, "path": f"{data}/{name}", "text": "x" * 900_000})
             found = await b.until(lambda found: found["problem"], "end of the quota")
             assert "disk quota exceeded" in found["problem"]
-            for name in "abc":
+            for name in "ab":
                 (data / name).unlink()
             assert await b.call("on_measurement", {**there, "mode": "r"}) == "12 ppm"
 
