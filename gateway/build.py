@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path as File
@@ -367,7 +367,7 @@ def box_id(config: Config) -> str:
     return config.box.id or host.strip("-")[:64] or "box"
 
 
-def parts(config: Config, board: Board, clock: Clock, secrets: frozenset[str] = frozenset()) -> Parts:
+def parts(config: Config, board: Board, clock: Clock, secrets: Collection[str] = ()) -> Parts:
     """Everything, put together. Raises DeviceError, RecordingError or ConfigError.
 
     `secrets` of the configuration, which scripts may be given, are masked in what these say.
@@ -387,7 +387,7 @@ def parts(config: Config, board: Board, clock: Clock, secrets: frozenset[str] = 
     shown = face(config, board)
     inbox = CommandInbox()
     keeping = journal(config, clock)
-    workers = Scripts(clock, config.scripts.level, config.scripts.min_isolation, secrets)
+    workers = Scripts(clock, config.scripts.level, config.scripts.least, secrets)
     told = making.build(actions(config), keeping, clock, inbox, shown.box, np.random.default_rng(), workers)
     doors.append(ActionsOutput(told))
     door = Outputs(doors, interlock)
