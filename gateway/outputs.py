@@ -49,10 +49,7 @@ class Outputs:
                 log.error("the laser is off: %s. Tell it to be on again to go on", self._interlock.why)
                 self._trip()
             results = tuple(self._carry_out(command, t_ns) for command in commands)
-            for output in self._outputs.values():
-                output.step(t_ns)
-            for regulator in self._regulators:
-                self._heed(regulator)
+            self._heed([fault for output in self._outputs.values() if (fault := _step(output, t_ns))])
             states = {target: _state(output) for target, output in self._outputs.items()}
             if not self._lit and states.get(LASER) == "on":
                 log.error("the laser was lit by somebody else; it is made safe")
@@ -130,14 +127,17 @@ class Outputs:
             if target != LASER:
                 _safe(output)
 
-    def _heed(self, regulator: Regulator) -> None:
-        """The laser waits for its temperature. A fault trips it, and what the regulator was told before is void."""
-        if regulator.fault:
-            self._wanted.pop(regulator.target, None)
-            self.lose(Condition.FAULT, regulator.fault)
+    def _heed(self, faults: Sequence[str]) -> None:
+        """The laser waits for its temperature. A fault trips it, and what a regulator was told before is void."""
+        for regulator in self._regulators:
+            if regulator.fault:
+                self._wanted.pop(regulator.target, None)
+        faults = [*faults, *(regulator.fault for regulator in self._regulators if regulator.fault)]
+        if faults:
+            self.lose(Condition.FAULT, faults[0])
         else:
             self.restore(Condition.FAULT)
-        if regulator.ready:
+        if all(regulator.ready for regulator in self._regulators):
             self.restore(Condition.TEMPERATURE)
         else:
             self.lose(Condition.TEMPERATURE, "the laser does not have its temperature")
@@ -246,6 +246,16 @@ class Outputs:
 
 def _is_relay(target: str) -> bool:
     return target.startswith(RELAY)
+
+
+def _step(output: Output, t_ns: int) -> str:
+    """Let an output go on by itself; what is wrong, if that is the laser."""
+    try:
+        output.step(t_ns)
+    except (SpectrophoneError, OSError) as error:
+        log.error("%s: %s", output.target, error)
+        return str(error) if output.target == LASER else ""
+    return ""
 
 
 def _safe(output: Output) -> None:
