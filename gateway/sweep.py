@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from gateway import build, jsonlines
+from gateway import build, hardware, jsonlines
 from gateway.board import Board
 from gateway.check import acquisition
 from gateway.clock import Clock
@@ -198,7 +198,7 @@ def _loopback(config: Config, board: Board) -> int | None:
     """The channel that the laser's modulation comes in on, None where its phase is counted. Raises SpectrophoneError
     where sound and laser do not belong together, or nothing tells the laser's phase.
     """
-    if "laser" not in build.verbs(board):
+    if "laser" not in hardware.verbs(config, board):
         raise SpectrophoneError(
             f"board '{board.name}' has no laser to sweep", "Give it a table [laser] (docs/boards.md)"
         )

@@ -316,13 +316,21 @@ def test_a_box_that_cannot_sweep_says_so(text: str, words: str, tmp_path: Path) 
         ("acquisition: {device: sim}\n", "'sim' does not hear the laser of board 'rpi4-codec-zero'"),
     ],
 )
-def test_a_real_laser_needs_a_loopback(text: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_laser_needs_a_loopback(text: str, words: str, tmp_path: Path) -> None:
     file = tmp_path / "box.yaml"
     file.write_text(f"board: rpi4-codec-zero\n{text}")
     config, board = build.accepted(build.prepare(file, {}))
-    monkeypatch.setattr(build, "verbs", lambda board: {"laser": ("on", "off")})
     with pytest.raises(SpectrophoneError, match=words):
         asyncio.run(sweep(config, board, FakeClock(), Plan(), told=lambda note: None, seen=lambda part: None))
+
+
+def test_a_board_without_a_laser_has_nothing_to_sweep(tmp_path: Path) -> None:
+    file = tmp_path / "box.yaml"
+    file.write_text("board: rpi4-codec-zero\n")
+    config, board = build.accepted(build.prepare(file, {}))
+    bare = board.model_copy(update={"laser": None})
+    with pytest.raises(SpectrophoneError, match="board 'rpi4-codec-zero' has no laser"):
+        asyncio.run(sweep(config, bare, FakeClock(), Plan(), told=lambda note: None, seen=lambda part: None))
 
 
 @pytest.mark.parametrize(
