@@ -6,9 +6,14 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 
+from gateway.errors import DeviceError
+from gateway.interlock import Condition
 from gateway.outputs import Outputs
 from gateway.ports import ClimateSensor, Microphone
 from gateway.types import Flag, Light, SampleBlock
+
+LONGEST_NS = 600_000_000_000
+"""How long the laser may take to reach its temperature where somebody waits for it."""
 
 
 class Inputs:
@@ -47,6 +52,23 @@ class Inputs:
         finally:
             if self.climate is not None:
                 await self.climate.close()
+
+    async def settled(self) -> AsyncGenerator[SampleBlock]:
+        """The blocks from when the laser has its temperature on, for who listens only for a while; the outputs take
+        their step with each. Raises DeviceError where it does not come to that.
+        """
+        begin_ns: int | None = None
+        async with aclosing(self.blocks()) as blocks:
+            async for block in blocks:
+                self._outputs.apply((), block.end_ns)
+                begin_ns = block.t_ns if begin_ns is None else begin_ns
+                if fault := self._outputs.missing(Condition.FAULT):
+                    raise DeviceError(fault, "Mend it and begin again")
+                if not self._outputs.missing(Condition.TEMPERATURE):
+                    yield block
+                elif block.end_ns - begin_ns > LONGEST_NS:
+                    message = f"the laser does not have its temperature after {LONGEST_NS // 60_000_000_000} minutes"
+                    raise DeviceError(message, "docs/tec.md tells how the gains are found")
 
     def _read(self, block: SampleBlock) -> SampleBlock:
         self._heard(block)

@@ -22,7 +22,7 @@ log = logging.getLogger("spectrophone.outputs")
 LASER, RELAY = "laser", "relay/"
 START = "start"
 """The origin of what is told before the first sound, when it is no news that there is none."""
-PASSING = frozenset({"tune", "set", "zero", "span", "cancel", "configure", "reset", "notify"})
+PASSING = frozenset({"tune", "set", "zero", "span", "cancel", "configure", "reset", "notify", "identify"})
 """What an output is told to do once; everything else is what it is told to be."""
 
 
@@ -74,6 +74,11 @@ class Outputs:
         """The laser's state, and why it is dark although it is wanted."""
         with self._lock:
             return self._interlock.state, self._interlock.why
+
+    def missing(self, condition: Condition) -> str:
+        """Why a condition does not hold; "" if it does."""
+        with self._lock:
+            return self._interlock.missing.get(condition, "")
 
     def lose(self, condition: Condition, reason: str) -> None:
         """A condition does not hold. At once the laser is dark, and relays are in their safe states if they depend on
@@ -196,6 +201,7 @@ class Outputs:
                     f"{command.target} cannot be told '{command.verb}'",
                     f"It knows: {', '.join(output.verbs)}",
                 )
+            before = self._wanted.get(command.target)
             if command.verb not in PASSING:
                 self._wanted[command.target] = command
             if command.target == LASER and command.verb not in PASSING:
@@ -205,12 +211,22 @@ class Outputs:
                     f"{command.target} stays safe: {self._interlock.barred}", "It follows when that is over"
                 )
             else:
-                note = output.apply(command)
+                note = self._tell(output, command, before)
         except (SpectrophoneError, OSError) as error:
             level = logging.DEBUG if command.origin == START else logging.WARNING
             log.log(level, "%s %s refused: %s", command.target, command.verb, error)
             return CommandResult(command, False, str(error), _state(output) if output else "")
         return CommandResult(command, True, note or "", _state(output))
+
+    def _tell(self, output: Output, command: Command, before: Command | None) -> str | None:
+        """What an output refuses is not what it comes back to; that is what it was told before."""
+        try:
+            return output.apply(command)
+        except CommandRefused:
+            self._wanted.pop(command.target, None)
+            if before is not None:
+                self._wanted[command.target] = before
+            raise
 
     def _switch(self, laser: Output, command: Command, t_ns: int) -> None:
         """Light or darken the laser, if the interlock lets it."""

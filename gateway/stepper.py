@@ -77,7 +77,7 @@ class Stepper:
         clock drives laser and microphone.
         """
         self._rate_hz, self._outputs, self._loopback = inputs.microphone.rate_hz, outputs, loopback
-        self._blocks: AsyncGenerator[SampleBlock] = inputs.blocks()
+        self._blocks: AsyncGenerator[SampleBlock] = inputs.settled()
         self._sub_block = sub_block_frames(self._rate_hz)
         self._count = max(6, round(seconds * self._rate_hz / self._sub_block))
         self._frequency, self._turns, self._frame = Fraction(0), Fraction(0), 0
@@ -208,7 +208,6 @@ class Stepper:
             words = ", ".join(sorted(spoilt)) or "lost_samples"
             raise SpectrophoneError(f"the sound was not whole ({words}), and its phase is not known", "Sweep again")
         self._frame = block.frame + len(block.samples)
-        self._outputs.apply((), block.end_ns)
         return sound
 
     def _heard(self, samples: Samples) -> Samples:

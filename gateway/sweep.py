@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from gateway import build, jsonlines
+from gateway import build, hardware, jsonlines
 from gateway.board import Board
 from gateway.check import acquisition
 from gateway.clock import Clock
@@ -31,7 +31,7 @@ from gateway.dsp.resonance import FEWEST_WITH_BACKGROUND, NoResonance, Resonance
 from gateway.errors import SpectrophoneError, UsageError
 from gateway.inputs import Inputs
 from gateway.outputs import Outputs
-from gateway.service import guarded, until_told
+from gateway.service import guarded, temper, until_told
 from gateway.stepper import Point, Stepper
 
 EXPECTED_Q = 50.0
@@ -106,6 +106,7 @@ async def sweep(
 
     try:
         with guarded(parts):
+            temper(parts.outputs, config)
             await until_told(take())
     finally:
         parts.outputs.close()
@@ -197,7 +198,7 @@ def _loopback(config: Config, board: Board) -> int | None:
     """The channel that the laser's modulation comes in on, None where its phase is counted. Raises SpectrophoneError
     where sound and laser do not belong together, or nothing tells the laser's phase.
     """
-    if "laser" not in build.verbs(board):
+    if "laser" not in hardware.verbs(config, board):
         raise SpectrophoneError(
             f"board '{board.name}' has no laser to sweep", "Give it a table [laser] (docs/boards.md)"
         )

@@ -90,6 +90,8 @@ class Watch:
             os.eventfd_write(self._wake, 1)
             self._thread.join()
             os.close(self._wake)
+        for _, switch in self._switches:
+            switch.close()
         if self._guardian is not None:
             self._guardian.stop()
 

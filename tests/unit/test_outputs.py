@@ -7,6 +7,9 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from hypothesis.strategies import booleans, integers, sampled_from
 
+from drivers.gpio import SimulatedLine
+from drivers.led import Led
+from drivers.relay import Relay
 from gateway.errors import CommandRefused, DeviceError
 from gateway.interlock import CONDITIONS, Condition, Interlock, Relays, State
 from gateway.outputs import START, Outputs
@@ -192,6 +195,33 @@ def test_max_on_s_takes_the_relays_along() -> None:
     outputs.apply([Command("laser", "on"), Command("relay/fan", "on")], 0)
     assert dict(outputs.apply((), 10 * SECOND).states) == {"laser": "off", "relay/fan": "off"}
     assert outputs.apply([Command("relay/fan", "on")], 11 * SECOND).results[0].done
+
+
+def test_what_a_relay_refused_it_does_not_come_back_to() -> None:
+    heat, cool = Relay("heat", SimulatedLine(False), "off"), Relay("cool", SimulatedLine(False), "off")
+    heat.exclude(cool)
+    outputs = Outputs([heat, cool])
+    outputs.apply([], SECOND)
+    told = [Command("relay/heat", "on"), Command("relay/cool", "on"), Command("relay/heat", "off")]
+    assert [result.done for result in outputs.apply(told, SECOND).results] == [True, False, True]
+    outputs.lose(Condition.LOOP, "no block")
+    outputs.restore(Condition.LOOP)
+    assert dict(outputs.apply([], 9 * SECOND).states) == {"relay/heat": "off", "relay/cool": "off"}
+
+
+def test_an_answer_tells_what_is_still_to_come() -> None:
+    outputs = Outputs([Relay("fan", SimulatedLine(False), "off", 2.0)])
+    (result,) = outputs.apply([Command("relay/fan", "on")], SECOND).results
+    assert (result.done, result.reason, result.state) == (True, "relay/fan goes on in 2.0 s", "off")
+    assert dict(outputs.apply([], 2 * SECOND).states) == {"relay/fan": "on"}
+
+
+def test_an_led_that_identifies_itself_comes_back_to_its_colour() -> None:
+    outputs = Outputs([Led("status", {"red": SimulatedLine(False)}, "off")])
+    outputs.apply([Command("led/status", "red"), Command("led/status", "identify")], SECOND)
+    outputs.lose(Condition.LOOP, "no block")
+    outputs.restore(Condition.LOOP)
+    assert dict(outputs.apply([], 2 * SECOND).states) == {"led/status": "red"}
 
 
 def test_when_the_loop_hangs_everything_is_safe_and_comes_back() -> None:
