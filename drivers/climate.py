@@ -123,7 +123,7 @@ class SensorClimate:
     def _take(self, heard: _Heard, said: Said, asked_ns: int, title: str) -> None:
         """Keep what a sensor said, and tell the owner what is wrong with it."""
         heard.values.update({quantity: (value, asked_ns) for quantity, value in said.values.items()})
-        heard.problem = " ".join(said.faults.values())
+        heard.problem = ". ".join(said.faults.values())
         heard.failures += len(said.faults)
         for what, words in said.faults.items():
             if what not in heard.troubles:

@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import math
+
 from drivers.thermistor import Thermistor
 from gateway.errors import DeviceError
 
@@ -53,7 +55,8 @@ class Sense:
         before, self._why, self._fresh_ns = self.temperature_c, "", t_ns
         if fault := self._thermistor.fault(volts):
             self.temperature_c = None
-            return False, f"the thermistor is {fault}: {volts:.3f} V on a supply of {self._thermistor.supply_v:g} V"
+            found = "beyond the ADC's range" if math.isinf(volts) else f"{volts:.3f} V"
+            return False, f"the thermistor is {fault}: {found} on a supply of {self._thermistor.supply_v:g} V"
         self.temperature_c = celsius = self._thermistor.celsius(volts)
         if before is not None and abs(celsius - before) > JUMP_K + JUMP_K_PER_S * waited_s:
             return False, f"the thermistor jumped from {before:.1f} to {celsius:.1f} C within {waited_s:.1f} s"

@@ -252,6 +252,7 @@ class Tec:
         except (DeviceError, OSError) as error:
             self._silent = False
             self.fault = self.fault or f"the TEC cannot be switched off: {error}"
+            self._move(Event.TRIP)
 
     def _move(self, event: Event) -> None:
         before, self.state = self.state, TABLE.get((self.state, event), self.state)

@@ -114,6 +114,10 @@ class Switch(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Give the hardware back; may be called twice."""
+        ...
+
 
 class Guardian(Protocol):
     """Who makes the outputs safe when this process cannot."""

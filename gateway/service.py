@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gateway import build, loop
+from gateway import build, hardware, loop
 from gateway.board import Board
 from gateway.broker import PrivateBroker
 from gateway.clock import Clock
@@ -54,7 +54,7 @@ async def serve(
     status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, lambda: _about(board, parts))
     place = state_directory(os.environ) / f"{parts.face.box}.warm"
     learnt = WarmFile(place, clock, parts.path, _about_sound(config, board))
-    everybody: list[Sink] = [parts.journal, parts.actions, *sinks, status, learnt]
+    everybody: list[Sink] = [parts.signals, parts.journal, parts.actions, *sinks, status, learnt]
     everybody += [sink for sink in (parts.calibrator, parts.link) if sink is not None]
     helpers: list[asyncio.Task[None]] = []
     try:
@@ -65,11 +65,13 @@ async def serve(
             helpers.append(asyncio.create_task(reloader.watch(clock), name="reload"))
         with guarded(parts):
             light(parts.outputs, config, board)
+            parts.buttons.start()
             parts.systemd.ready()
             started(parts)
             await until_told(loop.run(parts.inputs, parts.path, parts.outputs, everybody, parts.inbox, parts.watch))
     finally:
         parts.systemd.stopping()
+        parts.buttons.close()
         for helper in helpers:
             helper.cancel()
         _tell_the_end(parts, everybody, clock)
@@ -106,11 +108,16 @@ def doubt(outputs: Outputs, why: str) -> None:
         outputs.restore(Condition.CONFIGURATION)
 
 
-def light(outputs: Outputs, config: Config, board: Board) -> None:
-    """Light the laser before the first block, if the configuration says so and there is one; its TEC before it."""
+def temper(outputs: Outputs, config: Config) -> None:
+    """Bring the laser to its temperature, if the configuration says so."""
     if config.tec is not None:
         outputs.apply([Command("tec", "on", origin=START)], 0)
-    if config.laser.start == "on" and LASER in build.verbs(board):
+
+
+def light(outputs: Outputs, config: Config, board: Board) -> None:
+    """Light the laser before the first block, if the configuration says so and there is one; its TEC before it."""
+    temper(outputs, config)
+    if config.laser.start == "on" and LASER in hardware.verbs(config, board):
         outputs.apply([Command(LASER, "on", origin=START)], 0)
 
 

@@ -23,6 +23,8 @@ TOLD = ("on", "off")
 HEAT_PER_LIGHT = 20.0
 """Watts of heat in the simulated laser per watt of light: 5 % of what goes in comes out as light, as in many a DFB
 laser of the middle infrared."""
+COARSE = 7.0
+"""Half the tolerance holds a whole step of the ADC, which is sqrt(12) of its standard uncertainty."""
 SIMULATED = Thermistor(3.3, 10_000.0, 10_000.0, 3950.0)
 SIMULATED_DUTY_MAX = 0.4
 """2 V of the simulated bridge's 5: the module bears 3.75."""
@@ -57,18 +59,14 @@ def open_tec(config: Config, board: Board, lit: Callable[[], bool]) -> Tec | Non
         return Tec(plant, plant, SIMULATED, regulation(config.tec), SIMULATED_DUTY_MAX)
     if board.tec is None:
         raise DeviceError(f"the board '{board.name}' has no TEC", "Take `tec` out of the configuration")
-    return _real(config.tec, board.gpiochip, board.tec)
+    return open_line(config.tec, board.gpiochip, board.tec)
 
 
-def _real(tec: TecSection, gpiochip: str | None, line: TecLine) -> Tec:
+def open_line(tec: TecSection, gpiochip: str | None, line: TecLine) -> Tec:
+    """The TEC that the board file describes, off. Raises DeviceError."""
     thermistor = Thermistor(line.supply_v, line.series_ohm, line.r25_ohm, line.beta_k)
     adc = KernelAdc(line.adc, line.adc_channel)
-    coldest_v = thermistor.volts(tec.min_c)
-    if adc.range_v <= coldest_v:
-        message = f"ADC '{line.adc}' reads up to {adc.range_v:.2f} V, and at min_c the thermistor has {coldest_v:.2f} V"
-        raise DeviceError(
-            message, "Give its input a larger range in config.txt: dtoverlay=ads1115,cha_enable,cha_gain=1"
-        )
+    _judge(tec, line.adc, adc, thermistor)
     with ExitStack() as opened:
         pwm = KernelPwm(line.pwm_chip, line.pwm_channel, line.clock_hz)
         opened.callback(pwm.close)
@@ -77,6 +75,22 @@ def _real(tec: TecSection, gpiochip: str | None, line: TecLine) -> Tec:
         regulated = Tec(PwmBridge(pwm, direction), Asked(adc.read), thermistor, regulation(tec), line.duty_max)
         opened.pop_all()
     return regulated
+
+
+def _judge(tec: TecSection, name: str, adc: KernelAdc, thermistor: Thermistor) -> None:
+    """Raises DeviceError where the ADC does not reach far enough, or its steps are too coarse."""
+    coldest_v = thermistor.volts(tec.min_c)
+    if adc.range_v <= coldest_v:
+        message = f"ADC '{name}' reads up to {adc.range_v:.2f} V, and at min_c the thermistor has {coldest_v:.2f} V"
+        raise DeviceError(
+            message, "Give its input a larger range in config.txt: dtoverlay=ads1115,cha_enable,cha_gain=1"
+        )
+    uncertainty_k = thermistor.uncertainty_k(tec.setpoint_c, adc.step_v)
+    if uncertainty_k > tec.tolerance_k / COARSE:
+        message = (
+            f"a temperature from ADC '{name}' is uncertain by {uncertainty_k:.3f} K, a step of it, at the set-point"
+        )
+        raise DeviceError(message, f"Give tec.tolerance_k at least {COARSE * uncertainty_k:.2f}, or take a finer ADC")
 
 
 def regulation(tec: TecSection) -> Regulation:

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from gateway.log import set_up
     from gateway.readings import JsonReadings, Readings
 
-    checked = build.prepare(args.config)
+    checked = build.prepare(args.config, board="sim" if args.demo else None)
     config, board = build.accepted(checked)
     secrets = Secrets(checked.secrets)
     set_up(secrets)

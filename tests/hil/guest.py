@@ -37,8 +37,10 @@ HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
 BOX = HERE / "box.dts"
 PINS = "/sys/devices/platform/pins/gpiochip0"
+CARD = "/sys/bus/platform/drivers/snd_aloop"
 VENV = "/opt/spectrophone/venv"
 BOOT_S = 120.0
+KEPT_CONSOLES = 100
 
 
 class BenchFailure(Exception):
@@ -57,7 +59,7 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What some lines did: `changes` as (monotonic ns of the guest, levels in the order of `lines`), start and end too."""
+    """What some lines did: `changes` as (the guest's monotonic ns, levels as `lines` has them), start and end too."""
 
     lines: tuple[int, ...]
     changes: list[tuple[int, tuple[int, ...]]]
@@ -104,10 +106,12 @@ class Guest:
     @classmethod
     @contextlib.contextmanager
     def boot(cls, *, tree: Path = BOX, arguments: tuple[str, ...] = (), memory: str = "1G") -> Iterator[Guest]:
-        """A running guest with the device tree `tree` (.dts) and further kernel `arguments`; gone when the block ends."""
+        """A running guest with the device tree `tree` (.dts) and further kernel `arguments`; gone after the block."""
         kernel, root = built()
         logs = root.parent / "log"
-        console = logs / f"boot-{time.strftime('%H%M%S')}-{os.getpid()}-{time.monotonic_ns() % 1000000:06d}.log"
+        console = logs / f"boot-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}-{time.monotonic_ns() % 1000000:06d}.log"
+        for old in sorted(logs.glob("boot-*"))[:-KEPT_CONSOLES]:
+            old.unlink(missing_ok=True)
         start = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="hil-") as directory, contextlib.ExitStack() as stack:
             exchange = Path(directory) / "host"
@@ -142,6 +146,7 @@ class Guest:
                 if state != "running":
                     failed = guest.run("systemctl", "--failed", "--no-legend", "--plain").out
                     raise BenchFailure(f"the guest is {state}, not running: {failed}; its console: {console}")
+                guest.run("insmod", "/host/i2c-stub.ko", "chip_addr=0x76,0x48")
                 guest.boot_s = time.monotonic() - start
                 yield guest
             finally:
@@ -152,13 +157,13 @@ class Guest:
     def run(
         self,
         *argv: str,
-        input: bytes = b"",
+        stdin: bytes = b"",
         env: Mapping[str, str] | None = None,
         check: bool = True,
         timeout_s: float = 30.0,
     ) -> Ran:
         """Run a command as root to its end; BenchFailure if it takes longer, and with `check` if it fails."""
-        ran = self.start(*argv, input=input, env=env).wait(timeout_s)
+        ran = self.start(*argv, stdin=stdin, env=env).wait(timeout_s)
         if check and ran.code != 0:
             raise BenchFailure(f"{' '.join(argv)!r} ended with {ran.code}: {ran.err or ran.out}")
         return ran
@@ -167,9 +172,9 @@ class Guest:
         """Run a script of the shell."""
         return self.run("sh", "-c", script, check=check, timeout_s=timeout_s)
 
-    def start(self, *argv: str, input: bytes = b"", env: Mapping[str, str] | None = None) -> Running:
+    def start(self, *argv: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Running:
         """Start a command as root, in a session of its own."""
-        number = self._ask("start", argv=argv, input=base64.b64encode(input).decode(), env=dict(env or {}))
+        number = self._ask("start", argv=argv, input=base64.b64encode(stdin).decode(), env=dict(env or {}))
         started = self._answer(number, f"start of {argv[0]}", 10.0, last=False)
         return Running(self, number, started["pid"], argv)
 
@@ -213,6 +218,14 @@ class Guest:
     def pull(self, line: int, level: int) -> int:
         """Hold an input at a level, as a button or an interlock does; the guest's monotonic ns."""
         return self.write(f"{PINS}/sim_gpio{line}/pull", "pull-up" if level else "pull-down")
+
+    def unplug(self) -> Running:
+        """Pull the sound card out; what is given back ends once nobody holds the card open any more."""
+        return self.start("sh", "-c", f"echo snd_aloop.0 >{CARD}/unbind")
+
+    def plug(self) -> None:
+        """Put the sound card back."""
+        self.run("sh", "-c", f"echo snd_aloop.0 >{CARD}/bind")
 
     @contextlib.contextmanager
     def trace(self, *lines: int, every_s: float = 0.001) -> Iterator[Trace]:

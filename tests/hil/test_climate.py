@@ -1,8 +1,8 @@
-"""A BME280 as the kernel's own driver reads it: registers that the test writes, values that the gateway tells.
+"""Sensors as the kernel's own drivers read them: registers that the test writes, values that the gateway tells.
 
-What it should tell is the data sheet's formula in double precision (tests/hil/bme280.py). The driver computes in whole
-numbers and cuts temperatures to 0.01 K: at 15 points from -20 to 60 C and 60 to 108 kPa it was off by 0.0099 K, 0.43 Pa
-and 0.004 % at most.
+What a BME280 should tell is the data sheet's formula in double precision (tests/hil/bme280.py). The driver computes in
+whole numbers and cuts temperatures to 0.01 K: at 15 points from -20 to 60 C and 60 to 108 kPa it was off by 0.0099 K,
+0.43 Pa and 0.004 % at most.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from tests.hil.guest import VENV, Guest
 
 BUS = f"/sys/bus/i2c/devices/i2c-{bme280.BUS}"
 READ = """\
-import json
+import json, sys
 from drivers.sensor import KernelSensor
-said = KernelSensor("iio", "bme280").read()
+said = KernelSensor(*sys.argv[1:]).read()
 print(json.dumps([said.values, said.faults]))
 """
 FOLLOW = """\
@@ -43,9 +43,9 @@ asyncio.run(follow())
 """
 
 
-def read(guest: Guest) -> tuple[dict[str, float], dict[str, str]]:
-    """What the gateway's user is told by the sensor."""
-    python = ["setpriv", "--reuid=spectrophone", "--init-groups", f"{VENV}/bin/python", "-c", READ]
+def read(guest: Guest, kind: str = "iio", name: str = "bme280") -> tuple[dict[str, float], dict[str, str]]:
+    """What the gateway's user is told by a sensor."""
+    python = ["setpriv", "--reuid=spectrophone", "--init-groups", f"{VENV}/bin/python", "-c", READ, kind, name]
     values, faults = json.loads(guest.run(*python).out)
     return values, faults
 
@@ -80,6 +80,17 @@ def test_a_measurement_that_the_chip_has_skipped_is_a_fault_of_every_quantity(gu
     assert all("cannot be read: Input/output error" in words for words in faults.values())
     bme280.feel(guest, 20.0, 101_325.0, 40.0)
     assert read(guest)[1] == {}
+
+
+def test_a_thermometer_of_class_hwmon(guest: Guest) -> None:
+    guest.write(f"{BUS}/new_device", "lm75 0x48")
+    try:
+        for word, temperature_c in (("0x0019", 25.0), ("0x80e7", -24.5)):  # the high byte comes first, in 1/256 K
+            guest.run("i2cset", "-f", "-y", str(bme280.BUS), "0x48", "0x00", word, "w")
+            assert read(guest, "hwmon", "lm75") == ({"temperature_c": temperature_c}, {})
+    finally:
+        guest.write(f"{BUS}/delete_device", "0x48")
+    assert read(guest, "hwmon", "lm75")[1][""].startswith("hwmon lm75 is not there. ")
 
 
 def test_a_sensor_that_goes_and_comes_back_is_taken_up_again(guest: Guest) -> None:

@@ -47,11 +47,14 @@ class Script:
         pass
 
 
-def heard(verbs: list[tuple[str, dict[str, float]] | None], **more: FixedClimate) -> list[SampleBlock]:
-    outputs = Outputs([SimulatedLaser(Cell(), 2012.5, 0.5, 0.02)])
+def heard(
+    verbs: list[tuple[str, dict[str, float]] | None], ramp_s: float = 0.0, **more: FixedClimate | float
+) -> list[SampleBlock]:
+    outputs = Outputs([SimulatedLaser(Cell(), 2012.5, 0.5, 0.02, ramp_s)])
 
     async def take() -> list[SampleBlock]:
-        return [block async for block in Inputs(Script(outputs, verbs), outputs, **more).blocks()]
+        inputs = Inputs(Script(outputs, verbs), outputs, **more)  # type: ignore[arg-type]
+        return [block async for block in inputs.blocks()]
 
     return asyncio.run(take())
 
@@ -60,6 +63,16 @@ def test_a_block_is_dark_unless_the_laser_was_lit_all_the_time() -> None:
     dark = frozenset({Flag.LASER_OFF})
     found = heard([None, ("on", {}), None, ("off", {}), None])
     assert [block.flags for block in found] == [dark, dark, NO_FLAGS, dark, dark]
+
+
+def test_for_a_while_after_lighting_the_light_is_not_trusted() -> None:
+    off, warm = frozenset({Flag.LASER_OFF}), frozenset({Flag.WARM_UP})
+    told = [None, ("on", {}), None, None, ("on", {}), None, None, ("off", {}), ("on", {}), None, None]
+    found = heard(told, warm_s=0.025)  # two blocks and a half
+    assert [block.flags for block in found] == [
+        *(off, off | warm, warm, warm, warm, NO_FLAGS, NO_FLAGS),
+        *(off, off | warm, warm, warm),
+    ]
 
 
 def test_light_and_climate_are_those_of_the_moment() -> None:

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from drivers.adc import KernelAdc
 from drivers.gpio import SimulatedLine
+from drivers.peltier import SimulatedPlant
+from drivers.tec import Tec
 from drivers.thermistor import Thermistor
 from gateway import board as boards
 from gateway import build, thermal
 from gateway.board import TecLine
+from gateway.capture import record
 from gateway.config.redact import Secrets
+from gateway.config.sections import TecSection
 from gateway.errors import DeviceError
 from gateway.inbox import CommandInbox
+from gateway.inputs import Inputs
 from gateway.interlock import Condition, State
 from gateway.outputs import Outputs
 from gateway.reload import Reloader
 from gateway.service import light
-from gateway.types import Command
+from gateway.sweep import Plan, sweep
+from gateway.types import Command, SampleBlock
 from tests.support.clock import FakeClock
 from tests.support.pwm import FakeKernel, channel
 from tests.unit.drivers.test_adc import device
@@ -52,12 +62,12 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def opened(file: Path) -> tuple[build.Parts, thermal.Tec]:
+def opened(file: Path) -> tuple[build.Parts, Tec]:
     config, board = build.accepted(build.prepare(file, {}))
     parts = build.parts(config, board, FakeClock())
     light(parts.outputs, config, board)
     tec = parts.outputs._outputs["tec"]
-    assert isinstance(tec, thermal.Tec)
+    assert isinstance(tec, Tec)
     return parts, tec
 
 
@@ -186,6 +196,9 @@ def test_the_real_one_is_put_together_from_the_boards_parts(
         DeviceError, match=r"ADC 'ads1015' reads up to 2\.05 V, and at min_c the thermistor has 2\.38 V"
     ):
         thermal.open_tec(config, board, lambda: True)
+    (place / "in_voltage0_scale").write_text("4.000000000\n")
+    with pytest.raises(DeviceError, match=r"uncertain by 0\.031 K, a step of it, .* tec\.tolerance_k at least 0\.22"):
+        thermal.open_tec(config, board, lambda: True)
     with pytest.raises(DeviceError, match="has no TEC"):
         thermal.open_tec(config, board.model_copy(update={"tec": None}), lambda: True)
 
@@ -204,3 +217,54 @@ def test_what_was_opened_is_given_back_when_the_rest_fails(
         thermal.open_tec(config, board, lambda: True)
     with pytest.raises(DeviceError, match="is closed"):
         pwm.read()
+
+
+def test_a_recording_begins_when_the_laser_has_its_temperature(file: Path, tmp_path: Path) -> None:
+    file.write_text("tec: {setpoint_c: 24, settle_s: 2}\nlaser: {ramp_s: 0.5}\n")
+    config, board = build.accepted(build.prepare(file, {}))
+    made = record(
+        tmp_path / "out.wav", 2.0, config, board, FakeClock(), written={}, overwrite=False, seen=lambda seconds: None
+    )
+    assert asyncio.run(made)["seconds"] == 2.0
+    sound, rate_hz = soundfile.read(tmp_path / "out.wav")
+    lit = [np.std(second) for second in np.split(sound[:, 0], 2)]
+    assert rate_hz == 48_000
+    # 400 ppm sound with an amplitude of about 1e-3 of full scale, in white noise of 5e-5
+    assert lit[1] > 10 * 5e-5
+
+
+def test_a_sweep_waits_for_the_lasers_temperature(file: Path) -> None:
+    file.write_text("tec: {setpoint_c: 24, settle_s: 2}\n")
+    config, board = build.accepted(build.prepare(file, {}))
+    plan = Plan(span=2.0, points=9, seconds=0.3)
+    found = asyncio.run(sweep(config, board, FakeClock(), plan, told=lambda note: None, seen=lambda part: None))
+    assert found is not None
+    assert found.resonance.f0_hz == pytest.approx(2012.5, abs=15.0)
+
+
+class Stalled:
+    """A microphone that gives nothing, once a second."""
+
+    rate_hz, channels = 48_000, 2
+
+    async def blocks(self) -> AsyncGenerator[SampleBlock]:
+        for second in range(700):
+            yield SampleBlock(second, 48_000 * second, 48_000, np.zeros((0, 2), np.float32))
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def test_who_waits_for_the_temperature_is_told_what_is_wrong() -> None:
+    broken = SimulatedPlant(thermal.SIMULATED, range_v=1.0)
+    outputs = Outputs([Tec(broken, broken, thermal.SIMULATED, thermal.regulation(TecSection()), 0.4)])
+
+    async def take() -> None:
+        async for _ in Inputs(Stalled(), outputs).settled():
+            pytest.fail("the laser has no temperature")
+
+    with pytest.raises(DeviceError, match="the laser does not have its temperature after 10 minutes"):
+        asyncio.run(take())
+    outputs.apply([Command("tec", "on")], 0)
+    with pytest.raises(DeviceError, match=r"the thermistor is open: beyond the ADC's range.*Mend it and begin again"):
+        asyncio.run(take())

@@ -257,6 +257,8 @@ def test_without_a_device_tree_the_board_file_is_believed(kernel: FakeKernel) ->
 
 def test_a_chip_is_found_by_its_device(kernel: FakeKernel) -> None:
     assert find_chip("fe20c000.pwm", kernel.root) == 0
+    by_name = KernelPwm("fe20c000.pwm", 1, kernel.clock_hz, root=kernel.root, sysfs=kernel)
+    assert by_name.path == kernel.chip / "pwm1"
     with pytest.raises(DeviceError, match=r"there is no PWM '1f00098000.pwm' in .*; there are: fe20c000.pwm"):
         find_chip("1f00098000.pwm", kernel.root)
     with pytest.raises(DeviceError, match="there are: none"):

@@ -54,6 +54,7 @@ def test_a_ds18b20_by_its_family_or_its_whole_name(name: str, tmp_path: Path) ->
     ds18b20(tmp_path, temperature="19312")
     said = KernelSensor("w1", name, tmp_path).read()
     assert (said.values, said.faults) == ({"temperature_c": 19.312}, {})
+    assert KernelSensor("w1", "28-0316", tmp_path).read().values == {}
 
 
 def test_it_is_found_by_its_name_whatever_its_number(tmp_path: Path) -> None:

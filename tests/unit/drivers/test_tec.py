@@ -335,6 +335,21 @@ def test_a_bridge_that_cannot_be_switched_off_is_told_and_tried_again() -> None:
     assert bench.tec.read() == "fault"
 
 
+def test_a_tec_that_does_not_go_off_when_told_is_a_fault() -> None:
+    bench = Bench(15.0)
+    bench.say("on")
+    bench.run(5)
+    bench.wires.stuck = True
+    with pytest.raises(OSError, match="Input/output error"):
+        bench.tec.make_safe()
+    bench.tick()
+    assert bench.tec.state is State.FAULT
+    assert "the TEC cannot be switched off: [Errno 5]" in bench.tec.fault
+    bench.wires.stuck = False
+    bench.tick()
+    assert (bench.wires.told, bench.tec.read()) == (0.0, "fault")
+
+
 def test_closing_switches_off_and_gives_back() -> None:
     bench = Bench(15.0)
     bench.say("on")
@@ -386,7 +401,7 @@ class Hazards(RuleBasedStateMachine):
             [float("inf"), 0.0, DIVIDER.volts(0.0), DIVIDER.volts(30.0), DeviceError("no bus"), None]
         )
     )
-    def read(self, reading: float | DeviceError | None) -> None:
+    def reads(self, reading: float | DeviceError | None) -> None:
         self.bench.wires.reading = reading
 
     @rule(
