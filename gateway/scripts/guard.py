@@ -203,7 +203,9 @@ class Guard:
             return self._file(_absolute(error.filename), error.errno != errno.ENOENT)
         if unnamed and error.errno == errno.EPERM:  # the filter has EACCES for sockets, EPERM for all else
             return _NO_CODE if "mmap" in _names(error) else _REFUSED
-        return _NO_NETWORK if unnamed and error.errno == errno.EACCES else ""
+        if unnamed and error.errno == errno.EACCES:  # at level C also for what takes a path
+            return _NO_NETWORK if self._level != "C" or _names(error) & {"socket", "_socket"} else _REFUSED
+        return ""
 
     def _file(self, file: str, closed: bool) -> str:
         if not self._covers(file, writing=False):

@@ -24,6 +24,7 @@ from threading import Event
 from typing import NamedTuple
 
 from gateway.scripts.aside import Aside
+from gateway.scripts.messages import escaped
 
 MOST_BYTES, MOST_FILES = 16 << 20, 1000
 MOST_BEFORE = 5000
@@ -32,6 +33,10 @@ FREE_BYTES = 64 << 20
 """What must stay free on the disk."""
 GLANCE_S, GLANCES = 0.1, 20
 """From one glance at what is free to the next, and how many of them from one count to the next."""
+
+
+_LONGEST = 200
+"""Characters of a path in a message: names that a script chose."""
 
 
 class Free(NamedTuple):
@@ -77,7 +82,8 @@ class Quota:
             before = self._before[path]
             now = usage(path, before.files + self._max_files)
             if now.hidden - before.hidden:
-                return f"disk quota cannot be counted: {min(now.hidden - before.hidden)}: {now.reason}"
+                where = escaped(min(now.hidden - before.hidden), _LONGEST)
+                return f"disk quota cannot be counted: {where}: {now.reason}"
             size_bytes, files = size_bytes + now.size_bytes - before.size_bytes, files + now.files - before.files
         where = ", ".join(self._paths)
         if files > self._max_files:

@@ -184,6 +184,14 @@ def test_where_nothing_can_be_loaded_any_more_the_hint_is_another() -> None:
     assert "list it in allowed_imports by its full name" in guard.hint(ModuleNotFoundError("No module named 'wave'"))
 
 
+def test_where_paths_are_refused_too_not_every_refusal_is_the_networks() -> None:
+    guard = Guard(PATH, Plan("C", ("/usr",)), [])
+    assert "no script do this" in guard.hint(PermissionError(errno.EACCES, "no"))
+    script = "def on_alert(alert):\n    import socket\n    raise PermissionError(13, socket.__name__)"
+    with Worker(script, Plan("C", ("/usr",)), checks=False) as worker:
+        assert 'network: ["host:port"]' in worker.fault("on_alert", {}).hint
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.scripts import quota
+from gateway.scripts.messages import escaped
 from gateway.scripts.quota import Free, Quota, Usage, usage
 from tests.support.until import until
 
@@ -81,13 +82,14 @@ def test_too_many_files_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         Quota([str(tmp_path)])
 
 
-def test_directories_too_deep_to_be_listed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["d" * 250, "\x1b[2J\n\u202e\udcff" + "d" * 230])
+def test_directories_too_deep_to_be_listed_are_told_in_one_short_line(name: str, tmp_path: Path) -> None:
     watched = Quota([str(tmp_path)])
     here = os.open(tmp_path, os.O_RDONLY)
     opened = [here]
     for _ in range(20):
-        os.mkdir("d" * 250, dir_fd=here)
-        here = os.open("d" * 250, os.O_RDONLY, dir_fd=here)
+        os.mkdir(name, dir_fd=here)
+        here = os.open(name, os.O_RDONLY, dir_fd=here)
         opened.append(here)
     for each in opened:
         os.close(each)
@@ -95,6 +97,7 @@ def test_directories_too_deep_to_be_listed(tmp_path: Path) -> None:
     assert said is not None
     assert said.startswith("disk quota cannot be counted")
     assert said.endswith("File name too long")
+    assert said == escaped(said, 300)
 
 
 def test_what_could_not_be_listed_before_is_none_of_the_scripts(
