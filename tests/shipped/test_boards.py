@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from gateway import board as boards
-from gateway import build, config_txt, hardware, hardware
+from gateway import build, config_txt, hardware
 from gateway.board import Board
 from gateway.clock import RealClock
 from gateway.config.config import Config
