@@ -71,6 +71,8 @@ class Script:
         self._plan: Plan | None = None
         self._quota: Quota | None = None
         self._source: bytes | None = None
+        self._version: tuple[bytes | None, frozenset[str]] = None, frozenset()
+        self._gone: list[str] = []
         self._seen = self._tried = b""
         self._current: Process | None = None
         self._candidate: Process | None = None
@@ -143,7 +145,7 @@ class Script:
             "memory_mb": round(self._memory_bytes / 2**20, 1),
             **self._counts,
             "functions": {self.work.function(hook): meter.as_object() for hook, meter in self._meters.items()},
-            "warnings": [] if current is None else [str(finding) for finding in current.findings],
+            "warnings": self._gone + ([] if current is None else [str(finding) for finding in current.findings]),
             **self.told.as_object(),
             "script": self._status,
         }
@@ -245,14 +247,23 @@ class Script:
                 self._pauses.reset()
                 self._resume()
                 log.info("%s: %s is loaded anew", self.work.node, self.work.name)
-            if anew or self._counts["loads"] == 1:
-                for finding in process.findings:
-                    log.warning("%s: %s: %s", self.work.node, self.work.name, finding)
+            self._compare(source, process)
             if before is not None:
                 self._do(self._retire(before))
         finally:
             self._candidate = None
             self._news.set()
+
+    def _compare(self, source: bytes | None, process: Process) -> None:
+        """Tell what there is to say of another version: half of a file may be a whole script with fewer functions."""
+        before, hooks = self._version
+        if source == before:
+            return
+        self._version = source, process.hooks
+        self._gone = [f"{self.work.function(hook)} is gone in the new version" for hook in hooks - process.hooks]
+        self._gone.sort()
+        for said in (*self._gone, *process.findings):
+            log.warning("%s: %s: %s", self.work.node, self.work.name, said)
 
     async def _loaded(self, source: bytes | None) -> Process:
         """A fresh worker that has loaded `source` and knows the history. Raises NotLoaded."""
@@ -450,7 +461,7 @@ class Script:
 
     async def _watch_disk(self, quota: Quota) -> None:
         while True:
-            much = await quota.exceeded(self._clock)
+            much = await quota.exceeded()
             for process in (self._current, self._candidate):
                 if process is not None:
                     process.kill(f"was stopped: {much}")

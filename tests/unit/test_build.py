@@ -111,8 +111,8 @@ def test_gas_lines_are_told_apart_by_what_stands_before_them(tmp_path: Path) -> 
             "5 s are too short for slow, which gives a value every 10 s",
         ),
         (
-            "acquisition: {channels: 1}\n",
-            "processing.default_graph.nodes[5].type",
+            "acquisition: {channels: 1}\nprocessing: {default_graph: {nodes: [{id: both, type: differential}]}}\n",
+            "processing.default_graph.nodes[0].type",
             "differential needs two channels",
         ),
         (
@@ -305,6 +305,8 @@ LEVEL = "processing: {default_graph: {nodes: [{id: level, type: level}]}}\n"
 
 def on_a_pwm(directory: Path, monkeypatch: pytest.MonkeyPatch, laser: str, **board: str) -> Checked:
     text = PWM
+    if "by" in board:
+        text = "".join(line for line in text.splitlines(True) if not line.startswith(("pwm_", "clock_")))
     for key, value in board.items():
         text += f"{key} = {value}\n"
     (directory / "pwm.toml").write_text(text)
