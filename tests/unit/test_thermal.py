@@ -124,10 +124,10 @@ def test_the_laser_waits_for_its_temperature_and_is_dark_with_the_first_fault(fi
     states = parts.outputs.apply((), 20 * S).states
     assert (states["laser"], states["tec"]) == ("off", "fault")
     assert parts.outputs.safety()[0] is State.TRIPPED
+    tec._sense._thermistor = thermal.SIMULATED
     parts.outputs.lose(Condition.LOOP, "the loop hangs")
     parts.outputs.restore(Condition.LOOP)
     assert parts.outputs.apply((), 21 * S).states["tec"] == "fault", "what it was told before the fault is void"
-    tec._sense._thermistor = thermal.SIMULATED
     assert parts.outputs.apply([Command("tec", "on")], 22 * S).states["tec"] == "settling"
     run(parts.outputs, 22.1, 30)
     assert parts.outputs.apply((), 60 * S).states["laser"] == "off", "somebody must want it again"
