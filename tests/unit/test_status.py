@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from gateway import status
 from gateway.types import NO_FLAGS, Alert, LockInResult, Measurement, Outcome, Result, Snapshot, Tick
@@ -84,3 +85,15 @@ def test_what_a_crash_left_is_no_gateway(tmp_path: Path) -> None:
 
 def test_the_directory_is_systemds_first() -> None:
     assert status.directory({"RUNTIME_DIRECTORY": "/run/other"}) == Path("/run/other")
+
+
+def test_what_scripts_lack_is_told_once_they_run(tmp_path: Path) -> None:
+    clock = FakeClock()
+    write(tmp_path, clock, os.getpid())
+    (found,) = status.read(tmp_path / "run", clock.utc_ns())
+    scripts: dict[str, Any] = {"isolation": None, "lacking": []}
+    assert "scripts" not in status.described({**found, "scripts": scripts})
+    scripts = {"isolation": "B", "lacking": ["Landlock: not in this kernel", "no memory cgroup: not delegated"]}
+    text = status.described({**found, "scripts": scripts})
+    said = "  scripts: isolation B\n    Landlock: not in this kernel\n    no memory cgroup: not delegated\n"
+    assert said in text
