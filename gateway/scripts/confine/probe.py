@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from gateway.scripts.confine.cgroup import Group
 from gateway.scripts.confine.confine import LEVELS, Plan, Report, Unconfined, confine, worker_user
 from gateway.scripts.confine.limits import Baseline, measure_baseline, only_descriptors
 from gateway.scripts.confine.paths import interpreter_paths
@@ -179,11 +180,12 @@ def _why_no_namespaces() -> str:
     return "in a systemd unit set RestrictNamespaces=user mnt net ipc uts pid and allow @mount; containers forbid it"
 
 
-def verify(pid: int, level: Level) -> list[str]:
+def verify(pid: int, level: Level, group: Group | None = None) -> list[str]:
     """What the kernel says of a worker that reported `level` and that does not fit it, in words; nothing if all fits.
 
-    `pid` is Report.pid. Landlock leaves no trace that others can read. A worker is not dumpable, so an ordinary user
-    may not read the numbers of its namespaces; the mounts and routes that it has are judged in any case.
+    `pid` is Report.pid, `group` the control group that it must be in, if any. Landlock leaves no trace that others can
+    read. A worker is not dumpable, so an ordinary user may not read the numbers of its namespaces; the mounts and
+    routes that it has are judged in any case.
     """
     process = Path("/proc", str(pid))
     try:
@@ -194,6 +196,8 @@ def verify(pid: int, level: Level) -> list[str]:
             wrong += _wrong_world(process)
     except OSError as error:
         return [f"process {pid} cannot be looked at: {error.strerror}"]
+    if group is not None and not group.holds(pid):
+        wrong.append("it is not in its control group")
     return wrong
 
 
