@@ -36,12 +36,17 @@ docs: setup  ## the generated pages anew
 	$(PY)/python -c "from gateway import build as b; from gateway.config import reference as r; print(r.reference(b.SETTINGS), end='')" > docs/configuration.md
 	$(PY)/python -c "from gateway.actions import reference as r; print(r.reference(), end='')" > docs/actions.md
 	$(PY)/python -c "from gateway.scripts import reference as r; print(r.reference(), end='')" > docs/script-api.md
+	$(PY)/python -c "from gateway import signals as s; print(s.reference(), end='')" > docs/leds.md
 
 test-ha: setup  ## the gateway on a real Home Assistant (root; three minutes and 1.6 GB the first time)
 	.ci/need mosquitto debootstrap iproute2
 	tests/ha/run $(PY)/python
 
+test-hil: setup  ## the gateway on a real kernel's devices, in user-mode Linux (eight minutes and 700 MB the first time)
+	.ci/need mmdebstrap device-tree-compiler e2fsprogs
+	SPECTROPHONE_HIL=$${SPECTROPHONE_HIL:-/var/tmp/spectrophone-hil} $(PY)/pytest tests/hil
+
 lock:  ## resolve the tested versions anew (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --group dev pyproject.toml -o requirements.lock
 
-.PHONY: help setup run check test bench docs test-ha lock
+.PHONY: help setup run check test bench docs test-ha test-hil lock

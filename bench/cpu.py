@@ -146,7 +146,7 @@ def main() -> None:
 
         def whole(blocks: list[SampleBlock] = blocks) -> None:
             outputs = Outputs([])
-            watch = Watch(RealClock(), outputs.forbid, outputs.allow)
+            watch = Watch(RealClock(), outputs.lose, outputs.restore)
             path = build.path(config, board, heard)
             sinks = [JsonReadings(Silent())]  # type: ignore[arg-type]
             asyncio.run(loop.run(Inputs(Ready(blocks), outputs), path, outputs, sinks, CommandInbox(), watch))

@@ -372,6 +372,9 @@ class SimulatedCellOutput:
         """The concentration that was set, in ppm: "400.0"."""
         return str(self._cell.ppm)
 
+    def step(self, t_ns: int) -> None:
+        """Nothing goes on by itself."""
+
     def make_safe(self) -> None:
         """Gas in a simulation harms nobody: nothing to do."""
 

@@ -52,6 +52,9 @@ class SimulatedLaser:
         """The light itself: "on" or "off"."""
         return "on" if self._lit else "off"
 
+    def step(self, t_ns: int) -> None:
+        """Nothing goes on by itself."""
+
     def make_safe(self) -> None:
         """Off."""
         self._drive(False)

@@ -137,6 +137,9 @@ class PlaybackLaser:
         with self._lock:
             return "on" if self._lit and self._player.running else "off"
 
+    def step(self, t_ns: int) -> None:
+        """Nothing goes on by itself."""
+
     def make_safe(self) -> None:
         """Off at once: what was not played yet is never played."""
         with self._lock:

@@ -52,6 +52,12 @@ class LaserLine(Settings):
         None, gt=0, description="clock of the PWM, of which the period is a whole number of ticks"
     )
     active_high: bool = Field(True, description="PWM: true: lit on a high level")
+    by: Literal["kernel", "gpiozero"] = Field(
+        "kernel", description="who makes the PWM: the kernel's hardware, or gpiozero's software, which jitters"
+    )
+    enable: Line | None = Field(None, description="a line without which the laser's driver gives no light")
+    enable_high: bool = Field(True, description="true: the driver gives light while `enable` is high")
+    duty_max: float = Field(0.5, gt=0, lt=1, description="the largest duty that laser and driver bear")
     safe: Literal["off"] = Field(description="the laser's safe state: off")
 
     @property
@@ -66,6 +72,31 @@ class RelayLine(Settings):
     line: Line = Field(description="the line that drives it")
     active_high: bool = Field(True, description="true: on with a high level")
     safe: OnOff = Field(description="its state whenever the gateway does not hold it")
+    min_interval_s: float = Field(0.0, ge=0, le=3600, description="shortest time between two switchings")
+    excludes: tuple[Name, ...] = Field((), description="relays that may never be on together with this one")
+    feedback: Line | None = Field(None, description="a line that is high while the relay's own contact is closed")
+
+
+class InputLine(Settings):
+    """A switch that the gateway reads."""
+
+    line: Line = Field(description="the line that it is read from")
+    bias: Literal["pull_up", "pull_down", "none"] = Field(description="the resistor that the Pi puts to the line")
+    debounce_ms: int = Field(5, ge=0, le=1000, description="shorter changes are bounces of the contact")
+
+
+class InterlockLine(InputLine):
+    """The interlock: a loop through lid, key switch and door. Broken wire must mean open."""
+
+    closed: Literal["high", "low"] = Field(description="the line's level while all is closed")
+
+
+class ButtonLine(InputLine):
+    """A push button."""
+
+    pressed: Literal["high", "low"] = Field(description="the line's level while it is pressed")
+    does: Literal["stop", "zero", "identify"] = Field(description="what pressing it asks for")
+    hold_s: float = Field(0.0, ge=0, le=30, description="how long it must be pressed; stop acts at once")
 
 
 class LedLine(Settings):
@@ -77,12 +108,40 @@ class LedLine(Settings):
     blue: Line | None = Field(None, description="the line of the blue part")
     active_high: bool = Field(True, description="true: lit on a high level")
     safe: OnOff = Field(description="its state whenever the gateway does not hold it")
+    shows: Literal["commands", "status", "alert"] = Field(
+        "commands", description="what it shows when nobody commands it: nothing, how the box fares, the worst alert"
+    )
 
     @property
     def lines(self) -> dict[str, int]:
         """The lines it has, by colour; "line" for a LED of one colour."""
         parts = {"line": self.line, "red": self.red, "green": self.green, "blue": self.blue}
         return {name: line for name, line in parts.items() if line is not None}
+
+
+class Sensor(Settings):
+    """A sensor of the gas that a driver of the kernel reads."""
+
+    kind: Literal["iio", "hwmon", "w1"] = Field(description="the kernel's class that it appears in")
+    name: str = Field(min_length=1, description='its name there: "bme280", "sht4x"; for w1 the family, "28"')
+
+
+class TecLine(Settings):
+    """What cools and heats the laser: a PWM for the strength, a line for the direction, an ADC for the thermistor."""
+
+    line: Line = Field(description="the line that carries the PWM")
+    pwm_chip: int = Field(ge=0, description="N of the kernel's pwmchipN")
+    pwm_channel: int = Field(ge=0, description="channel on it")
+    clock_hz: int = Field(gt=0, description="clock of the PWM")
+    direction: Line = Field(description="the line that turns the current round")
+    heats: Literal["high", "low"] = Field(description="the direction line's level that heats")
+    adc: str = Field(min_length=1, description='name of the ADC in the kernel\'s iio class: "ads1015"')
+    adc_channel: int = Field(ge=0, le=7, description="its input that the thermistor's divider hangs on")
+    supply_v: float = Field(gt=0, le=10, description="voltage of the divider")
+    series_ohm: float = Field(gt=0, description="the divider's resistor, between the supply and the thermistor")
+    r25_ohm: float = Field(gt=0, description="the thermistor at 25 degrees Celsius")
+    beta_k: float = Field(gt=1000, lt=10_000, description="the thermistor's B")
+    safe: Literal["off"] = Field(description="its safe state: off")
 
 
 class Pin(Settings):
@@ -110,17 +169,32 @@ class Board(Settings):
     laser: LaserLine | None = Field(None, description="what modulates the laser; none on a simulated board")
     relays: dict[Name, RelayLine] = Field(default_factory=dict, description="relays by name")
     leds: dict[Name, LedLine] = Field(default_factory=dict, description="LEDs by name")
+    interlock: InterlockLine | None = Field(None, description="the interlock; without one the lid is nobody's business")
+    buttons: dict[Name, ButtonLine] = Field(default_factory=dict, description="push buttons by name")
+    climate: tuple[Sensor, ...] = Field((), description="sensors of the gas, the best first")
+    tec: TecLine | None = Field(None, description="what keeps the laser's temperature")
 
     def claims(self) -> Iterator[tuple[int, str, Loc]]:
         """Every line that an output claims: its number, the claimant in words, and where the file says so."""
         if self.laser and self.laser.line is not None:
             yield self.laser.line, "the laser", ("laser", "line")
+        if self.laser and self.laser.enable is not None:
+            yield self.laser.enable, "the laser's enable", ("laser", "enable")
+        if self.tec:
+            yield self.tec.line, "the TEC", ("tec", "line")
+            yield self.tec.direction, "the TEC's direction", ("tec", "direction")
         for name, relay in self.relays.items():
             yield relay.line, f"relay '{name}'", ("relays", name, "line")
+            if relay.feedback is not None:
+                yield relay.feedback, f"relay '{name}' (feedback)", ("relays", name, "feedback")
         for name, led in self.leds.items():
             for part, line in led.lines.items():
                 colour = "" if part == "line" else f" ({part})"
                 yield line, f"LED '{name}'{colour}", ("leds", name, part)
+        if self.interlock:
+            yield self.interlock.line, "the interlock", ("interlock", "line")
+        for name, button in self.buttons.items():
+            yield button.line, f"button '{name}'", ("buttons", name, "line")
 
 
 def directory() -> Path:

@@ -6,21 +6,24 @@ import hashlib
 import math
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path as File
+from types import MappingProxyType
 
 import numpy as np
 
 from drivers.alsa import Playback
 from drivers.cell import Cell, SimulatedCellOutput
 from drivers.climate import FixedClimate, SimulatedClimate
+from drivers.gpio import Input, Line, SimulatedLine
 from drivers.laser import SimulatedLaser
-from drivers.led import GpioLed, SimulatedLed
+from drivers.led import Led, Shown, led_verbs
 from drivers.microphone import AlsaMicrophone, FileMicrophone, SimulatedMicrophone
 from drivers.playback import PlaybackLaser, buffer_frames, period_frames
-from drivers.relay import GpioRelay, SimulatedRelay
+from drivers.pwm import ROOT as PWM
+from drivers.relay import OnOff, Relay
 from gateway import board as boards
 from gateway.actions import making
 from gateway.actions.actions import ACTIONS, Actions, ActionsOutput
@@ -39,8 +42,10 @@ from gateway.config.settings import Settings
 from gateway.dsp.demodulator import exact
 from gateway.errors import ConfigError, Fault
 from gateway.graph import Fitted, Graph, Step, commuted, fit, kinds
+from gateway.guardian import Process
 from gateway.inbox import CommandInbox
 from gateway.inputs import Inputs
+from gateway.interlock import Interlock
 from gateway.journal.journal import Journal
 from gateway.journal.place import journal_file
 from gateway.mqtt.face import Face, GasFace, OutputFace, RuleFace, SignalFace
@@ -52,11 +57,13 @@ from gateway.nodes.curve import ConcentrationSettings
 from gateway.nodes.place import LaserPhase, NodeFault, start
 from gateway.outputs import Outputs
 from gateway.path import Path
+from gateway.places import state_directory
 from gateway.ports import ClimateSensor, Microphone, Output
 from gateway.rules import ParsedRule, RuleFault, parse
+from gateway.safety import Plan, SafeLine, SafePwm
 from gateway.scripts.host import Scripts
 from gateway.simulation import simulated_cell
-from gateway.status import state_directory
+from gateway.systemd import Systemd
 from gateway.types import Climate, Light
 from gateway.watch import Watch
 
@@ -65,7 +72,6 @@ SETTINGS: Mapping[str, type[Settings]] = {**NODES, **DRIVEN}
 """Every kind of node, with its settings."""
 _NODES = ("processing", "default_graph", "nodes")
 _MODEL = File("/proc/device-tree/model")
-_COLOURS = ("red", "green", "blue")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,9 @@ class Parts:
     calibrator: Calibrator | None
     journal: Journal
     actions: Actions
+    systemd: Systemd
+    plan: Plan | None
+    """What is safe, for who comes after the gateway; None on a simulated board."""
 
 
 def prepare(path: File | None, environ: Mapping[str, str] = os.environ, *, scripts: bool = False) -> Checked:
@@ -302,8 +311,8 @@ def verbs(board: Board) -> dict[str, tuple[str, ...]]:
         told["laser"] = tuple(verb for verb in SimulatedLaser.verbs if verb != "tune")
     if board.simulated:
         told["cell"] = SimulatedCellOutput.verbs
-    told.update({f"relay/{name}": SimulatedRelay.verbs for name in board.relays})
-    told.update({f"led/{name}": SimulatedLed(name, _colours(led.lines)).verbs for name, led in board.leds.items()})
+    told.update({f"relay/{name}": Relay.verbs for name in board.relays})
+    told.update({f"led/{name}": led_verbs(led.lines, led.shows != "commands") for name, led in board.leds.items()})
     return told
 
 
@@ -341,16 +350,56 @@ def outputs(config: Config, board: Board, cell: Cell | None) -> list[Output]:
     if board.simulated and cell is not None:
         laser = config.laser
         made += [SimulatedLaser(cell, laser.frequency_hz, laser.duty, laser.power_w), SimulatedCellOutput(cell)]
-        made += [SimulatedRelay(name, safe=relay.safe) for name, relay in board.relays.items()]
-        made += [SimulatedLed(name, _colours(led.lines), safe=led.safe) for name, led in board.leds.items()]
-        return made
-    if board.laser and board.laser.playback:
+    elif board.laser and board.laser.playback:
         made.append(_playback_laser(config, board, board.laser, board.laser.playback))
+    return made + relays(board) + leds(board)
+
+
+def relays(board: Board) -> list[Output]:
+    """The board's relays, opened, in their safe states. Raises DeviceError."""
+    made: dict[str, Relay] = {}
     for name, relay in board.relays.items():
-        made.append(GpioRelay(name, relay.line, active_high=relay.active_high, safe=relay.safe))
+        line = _line(board, relay.line, relay.active_high, relay.safe)
+        contact = None
+        if relay.feedback is not None and not board.simulated:
+            contact = Input(board.gpiochip, relay.feedback, True, "pull_down")
+        made[name] = Relay(name, line, relay.safe, relay.min_interval_s, contact)
+    for name, relay in board.relays.items():
+        for other in relay.excludes:
+            made[name].exclude(made[other])
+    return list(made.values())
+
+
+def leds(board: Board, shows: Mapping[str, Callable[[], Shown]] = MappingProxyType({})) -> list[Output]:
+    """The board's LEDs, opened, in their safe states; what `shows` in the board file may name. Raises DeviceError."""
+    made: list[Output] = []
     for name, led in board.leds.items():
-        made.append(GpioLed(name, led.lines, active_high=led.active_high, safe=led.safe))
+        lines = {part: _line(board, line, led.active_high, led.safe) for part, line in led.lines.items()}
+        made.append(Led(name, lines, led.safe, shows.get(led.shows)))
     return made
+
+
+def _line(board: Board, line: int, active_high: bool, safe: OnOff) -> Line | SimulatedLine:
+    lit = safe == "on"
+    return SimulatedLine(lit) if board.simulated else Line(board.gpiochip, line, active_high, lit)
+
+
+def safe_plan(board: Board) -> Plan:
+    """What of a board goes on when the gateway has died, and how it is safe."""
+    chip, laser, tec = board.gpiochip or "", board.laser, board.tec
+    pwms, lines = [], []
+    if laser and laser.pwm_chip is not None:
+        pwms.append(SafePwm("laser", f"{PWM}/pwmchip{laser.pwm_chip}/pwm{laser.pwm_channel}"))
+    if laser and laser.enable is not None:
+        lines.append(SafeLine("laser enable", chip, laser.enable, not laser.enable_high))
+    if tec:
+        pwms.append(SafePwm("tec", f"{PWM}/pwmchip{tec.pwm_chip}/pwm{tec.pwm_channel}"))
+    for name, relay in board.relays.items():
+        lines.append(SafeLine(f"relay/{name}", chip, relay.line, (relay.safe == "on") == relay.active_high))
+    for name, led in board.leds.items():
+        high = (led.safe == "on") == led.active_high
+        lines += [SafeLine(f"led/{name}", chip, line, high) for line in led.lines.values()]
+    return Plan(tuple(pwms), tuple(lines))
 
 
 def _playback_laser(config: Config, board: Board, line: LaserLine, device: str) -> PlaybackLaser:
@@ -411,13 +460,17 @@ def parts(config: Config, board: Board, clock: Clock, secrets: frozenset[str] = 
     workers = Scripts(clock, config.scripts.level, config.scripts.min_isolation, secrets)
     told = making.build(actions(config), keeping, clock, inbox, shown.box, np.random.default_rng(), workers)
     doors.append(ActionsOutput(told))
-    door = Outputs(doors, config.laser.max_on_s)
+    door = Outputs(doors, Interlock(config.laser.max_on_s))
     link = None
     if config.mqtt is not None:
         link = MqttLink(config.mqtt, shown, inbox, clock, np.random.default_rng())
-    inputs = Inputs(listening, door, climate(config, cell), light(config))
-    watch = Watch(clock, door.forbid, door.allow)
-    return Parts(inputs, computing, door, inbox, watch, link, shown, calibrating, keeping, told)
+    plan = None if board.simulated else safe_plan(board)
+    systemd = Systemd(os.environ, clock)
+    watch = Watch(
+        clock, door.lose, door.restore, guardian=None if plan is None else Process(plan, clock), alive=systemd.alive
+    )
+    inputs = Inputs(listening, door, climate(config, cell), light(config), watch.heard)
+    return Parts(inputs, computing, door, inbox, watch, link, shown, calibrating, keeping, told, systemd, plan)
 
 
 def journal(config: Config, clock: Clock) -> Journal:
@@ -450,7 +503,3 @@ def _without_phase(settings: Settings, named: Mapping[str, str]) -> NodeFault | 
         return None
     message = f"'{settings.source}' is a {kind}, which has no phase, and a calibration file needs one"
     return NodeFault("source", message, "Name a lock_in, or give polynomial_coefficients")
-
-
-def _colours(lines: Mapping[str, int]) -> tuple[str, ...]:
-    return tuple(colour for colour in _COLOURS if colour in lines)

@@ -224,6 +224,9 @@ class CalibrationOutput:
         """See Output."""
         return self._calibrator.state
 
+    def step(self, t_ns: int) -> None:
+        """See gateway.ports.Output."""
+
     def make_safe(self) -> None:
         """See Output: it only listens. In the dark the records carry the flag laser_off, and none is taken."""
 

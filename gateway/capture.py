@@ -17,7 +17,7 @@ from gateway.check import Checked
 from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.config.redact import redact
-from gateway.service import light, until_told
+from gateway.service import guarded, light, until_told
 
 
 def recomputable(checked: Checked) -> dict[str, str]:
@@ -63,7 +63,6 @@ async def record(
     metadata = {"software": f"spectrophone {build.VERSION}", "box": parts.face.box, **written}
     microphone = parts.inputs.microphone
     recorder = Recorder(out, microphone.rate_hz, microphone.channels, metadata=metadata, overwrite=overwrite)
-    light(parts.outputs, config, board)
 
     async def take() -> None:
         frames = round(seconds * microphone.rate_hz)
@@ -74,7 +73,9 @@ async def record(
                 return
 
     try:
-        await until_told(take())
+        with guarded(parts):
+            light(parts.outputs, config, board)
+            await until_told(take())
     finally:
         parts.outputs.close()
         microphone.close()

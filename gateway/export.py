@@ -28,7 +28,7 @@ from gateway.actions.payload import SCHEMA, key
 from gateway.errors import SpectrophoneError, UsageError
 from gateway.journal.entry import Entry
 from gateway.journal.place import SUFFIX, journal_file, only_journal
-from gateway.status import state_directory
+from gateway.places import state_directory
 from gateway.types import iso_utc
 
 ROW_GROUP = 65_536

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -20,10 +20,12 @@ class Inputs:
         outputs: Outputs,
         climate: ClimateSensor | None = None,
         light: Light | None = None,
+        heard: Callable[[SampleBlock], None] = lambda block: None,
     ) -> None:
-        """`light`: how the laser is modulated where nothing tells it."""
+        """`light`: how the laser is modulated where nothing tells it; `heard` is told of every block first."""
         self.microphone = microphone
         self._outputs, self._climate, self._light = outputs, climate, light
+        self._heard = heard
         self._was_lit = False
 
     async def blocks(self) -> AsyncGenerator[SampleBlock]:
@@ -35,6 +37,7 @@ class Inputs:
                 yield self._read(block)
 
     def _read(self, block: SampleBlock) -> SampleBlock:
+        self._heard(block)
         lit = self._outputs.lit()
         dark = lit is not None and not (lit and self._was_lit)
         self._was_lit = bool(lit)

@@ -1,7 +1,8 @@
 """The only door to the hardware: commands in, answers and the states read back out, and the way to safety.
 
-The laser is lit only while somebody wants it, nothing forbids it, and its time is not over. What forbids it (no
-sound, the loop hangs) is set and lifted by `watch`, from its own thread, so every entry takes the lock.
+The laser is lit only while `interlock` says so, and relays go to their safe states when a condition is lost that they
+hang on. Who sees a condition lost (the watch, from a thread of its own; the reloader) says so with lose() and
+restore(), so every entry takes the lock.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from collections.abc import Sequence
 from types import MappingProxyType
 
 from gateway.errors import CommandRefused, SpectrophoneError
+from gateway.interlock import CONDITIONS, Condition, Interlock, State
 from gateway.ports import Laser, Output
 from gateway.types import Command, CommandResult, Light, Outcome
 
 log = logging.getLogger("spectrophone.outputs")
 
-LASER = "laser"
+LASER, RELAY = "laser", "relay/"
+START = "start"
+"""The origin of what is told before the first sound, when it is no news that there is none."""
 PASSING = frozenset({"tune", "zero", "span", "cancel", "configure", "reset", "notify"})
 """What an output is told to do once; everything else is what it is told to be."""
 
@@ -25,13 +29,14 @@ PASSING = frozenset({"tune", "zero", "span", "cancel", "configure", "reset", "no
 class Outputs:
     """Every output of the box."""
 
-    def __init__(self, outputs: Sequence[Output], max_on_s: float | None = None) -> None:
-        """`max_on_s`: the longest time the laser may be lit without a new command."""
+    def __init__(self, outputs: Sequence[Output], interlock: Interlock | None = None) -> None:
+        """`interlock` decides about the light; one without a limit if absent."""
         self._outputs = {output.target: output for output in outputs}
-        self._max_on_ns = None if max_on_s is None else round(max_on_s * 1e9)
-        self._lit_since_ns: int | None = None
-        self._forbidden = ""
+        self._interlock = interlock or Interlock()
         self._wanted: dict[str, Command] = {}
+        self._lit = False
+        self._relays_safe = False
+        self._felt: set[Condition] = set()
         self._lock = threading.RLock()
 
     def apply(self, commands: Sequence[Command], t_ns: int) -> Outcome:
@@ -39,12 +44,18 @@ class Outputs:
         other.
         """
         with self._lock:
-            self._limit_laser(t_ns)
+            if self._interlock.overdue(t_ns):
+                log.error("the laser is off: %s. Tell it to be on again to go on", self._interlock.why)
+                self._trip()
             results = tuple(self._carry_out(command, t_ns) for command in commands)
-            return Outcome(
-                results,
-                MappingProxyType({target: _state(output) for target, output in self._outputs.items()}),
-            )
+            for output in self._outputs.values():
+                output.step(t_ns)
+            states = {target: _state(output) for target, output in self._outputs.items()}
+            if not self._lit and states.get(LASER) == "on":
+                log.error("the laser was lit by somebody else; it is made safe")
+                self._darken()
+                states[LASER] = _state(self._outputs[LASER])
+            return Outcome(results, MappingProxyType(states))
 
     def lit(self) -> bool | None:
         """Whether the laser is lit, read back; None where there is no laser."""
@@ -56,34 +67,46 @@ class Outputs:
         laser = self._outputs.get(LASER)
         return laser.light if isinstance(laser, Laser) else None
 
-    def forbid(self, reason: str) -> None:
-        """Make everything safe, and refuse to light the laser until allow()."""
+    def safety(self) -> tuple[State, str]:
+        """The laser's state, and why it is dark although it is wanted."""
         with self._lock:
-            self._forbidden = reason
-            self.make_safe()
-        log.error("outputs made safe: %s", reason)
+            return self._interlock.state, self._interlock.why
 
-    def allow(self) -> None:
-        """Lift what forbid() set; every output goes back to what it was last told."""
+    def lose(self, condition: Condition, reason: str) -> None:
+        """A condition does not hold. At once the laser is dark, and relays are in their safe states if they depend on
+        it; when the loop hangs, which else looks after them, all outputs are.
+        """
         with self._lock:
-            if not self._forbidden:
-                return
-            log.warning("outputs allowed again after: %s", self._forbidden)
-            self._forbidden = ""
-            for command in self._wanted.values():
-                try:
-                    self._outputs[command.target].apply(command)
-                except (SpectrophoneError, OSError) as error:
-                    log.warning("%s does not go back to '%s': %s", command.target, command.verb, error)
+            felt = self._lit or condition is Condition.LOOP or any(map(_is_relay, self._wanted))
+            news = self._interlock.lose(condition, reason)
+            if news and CONDITIONS[condition].trips:
+                self._trip()
+            self._follow()
+            if news and condition is Condition.LOOP:
+                self._all_safe()
+        if news and felt:
+            self._felt.add(condition)
+        if news:
+            log.log(logging.ERROR if felt else logging.DEBUG, "made safe: %s", reason)
+
+    def restore(self, condition: Condition) -> None:
+        """A condition holds again. What waited for it goes back to what it was last told."""
+        with self._lock:
+            news = self._interlock.restore(condition)
+            self._follow()
+            if news and condition is Condition.LOOP:
+                self._resume([target for target in self._wanted if target != LASER and not _is_relay(target)])
+        if news:
+            log.log(logging.WARNING if condition in self._felt else logging.DEBUG, "%s: all is well again", condition)
+            self._felt.discard(condition)
 
     def make_safe(self) -> None:
-        """Put every output in its safe state, the laser first, whatever any of them says."""
+        """Put every output in its safe state, the laser first, whatever any of them says; the laser is not lit again
+        before it is told to be.
+        """
         with self._lock:
-            for target in sorted(self._outputs, key=lambda target: target != LASER):
-                try:
-                    self._outputs[target].make_safe()
-                except Exception:
-                    log.exception("output %s could not be made safe", target)
+            self._interlock.off()
+            self._all_safe()
 
     def close(self) -> None:
         """Make everything safe and give the hardware back."""
@@ -93,16 +116,63 @@ class Outputs:
                 output.close()
             self._outputs = {}
 
-    def _limit_laser(self, t_ns: int) -> None:
-        if self._max_on_ns is None or self._lit_since_ns is None or t_ns - self._lit_since_ns < self._max_on_ns:
+    def _all_safe(self) -> None:
+        self._darken()
+        for target, output in self._outputs.items():
+            if target != LASER:
+                _safe(output)
+
+    def _follow(self) -> None:
+        """Make the hardware what the interlock says."""
+        if self._lit and not self._interlock.lit:
+            self._darken()
+        was, self._relays_safe = self._relays_safe, self._interlock.relays_safe
+        if self._relays_safe and not was:
+            self._relays_go_safe()
+        elif was and not self._relays_safe:
+            self._resume([target for target in self._wanted if _is_relay(target)])
+        if self._interlock.lit and not self._lit:
+            self._relight()
+
+    def _trip(self) -> None:
+        """Something happened that somebody has to look at: what relays were told before is void."""
+        self._darken()
+        self._wanted = {target: told for target, told in self._wanted.items() if not _is_relay(target)}
+        self._relays_go_safe()
+
+    def _relays_go_safe(self) -> None:
+        for target, output in self._outputs.items():
+            if _is_relay(target):
+                _safe(output)
+
+    def _darken(self) -> None:
+        self._lit = False
+        if laser := self._outputs.get(LASER):
+            _safe(laser)
+
+    def _relight(self) -> None:
+        """The light that was waited for."""
+        command = self._wanted.get(LASER)
+        if command is None or LASER not in self._outputs:
+            self._interlock.off()
             return
-        log.warning("laser off: lit for max_on_s, %g s. Send it 'on' again to go on", self._max_on_ns / 1e9)
-        self._wanted.pop(LASER)
-        self._lit_since_ns = None
-        self._outputs[LASER].make_safe()
+        try:
+            self._outputs[LASER].apply(command)
+            self._lit = True
+        except (SpectrophoneError, OSError) as error:
+            self._interlock.off()
+            self._darken()
+            log.error("the laser stays dark: %s", error)
+
+    def _resume(self, targets: Sequence[str]) -> None:
+        for target in targets:
+            try:
+                self._outputs[target].apply(self._wanted[target])
+            except (SpectrophoneError, OSError) as error:
+                log.warning("%s does not go back to '%s': %s", target, self._wanted[target].verb, error)
 
     def _carry_out(self, command: Command, t_ns: int) -> CommandResult:
-        output = self._outputs.get(command.target)
+        output, note = self._outputs.get(command.target), None
         try:
             if output is None:
                 raise CommandRefused(f"there is no output '{command.target}'", f"There are: {', '.join(self._outputs)}")
@@ -112,20 +182,46 @@ class Outputs:
                     f"It knows: {', '.join(output.verbs)}",
                 )
             if command.verb not in PASSING:
-                self._want(command, t_ns)
-            output.apply(command)
+                self._wanted[command.target] = command
+            if command.target == LASER and command.verb not in PASSING:
+                self._switch(output, command, t_ns)
+            elif _is_relay(command.target) and self._interlock.barred and command.verb != _state(output):
+                raise CommandRefused(
+                    f"{command.target} stays safe: {self._interlock.barred}", "It follows when that is over"
+                )
+            else:
+                note = output.apply(command)
         except (SpectrophoneError, OSError) as error:
-            log.warning("%s %s refused: %s", command.target, command.verb, error)
+            level = logging.DEBUG if command.origin == START else logging.WARNING
+            log.log(level, "%s %s refused: %s", command.target, command.verb, error)
             return CommandResult(command, False, str(error), _state(output) if output else "")
-        return CommandResult(command, True, "", _state(output))
+        return CommandResult(command, True, note or "", _state(output))
 
-    def _want(self, command: Command, t_ns: int) -> None:
-        """Remember what the output was told to be: it comes back to that after what forbids it is over."""
-        self._wanted[command.target] = command
-        if command.target == LASER:
-            self._lit_since_ns = t_ns if command.verb == "on" else None
-            if self._forbidden and command.verb == "on":
-                raise CommandRefused(f"the laser stays off: {self._forbidden}", "It is lit when that is over")
+    def _switch(self, laser: Output, command: Command, t_ns: int) -> None:
+        """Light or darken the laser, if the interlock lets it."""
+        if command.verb == "on":
+            self._interlock.on(t_ns)
+        else:
+            self._interlock.off()
+            self._lit = False
+        try:
+            laser.apply(command)
+        except (SpectrophoneError, OSError):
+            self._interlock.off()
+            self._darken()
+            raise
+        self._lit = command.verb == "on"
+
+
+def _is_relay(target: str) -> bool:
+    return target.startswith(RELAY)
+
+
+def _safe(output: Output) -> None:
+    try:
+        output.make_safe()
+    except Exception:
+        log.exception("output %s could not be made safe", output.target)
 
 
 def _state(output: Output) -> str:

@@ -11,7 +11,7 @@ from gateway.board import Board
 from gateway.calibrating import Gas, GasLine, Mean, choose, point
 from gateway.clock import Clock
 from gateway.config.config import Config
-from gateway.service import light, until_told
+from gateway.service import guarded, light, until_told
 from gateway.tables import Conditions, Reading
 from gateway.types import LockInResult
 
@@ -38,8 +38,9 @@ async def take(
     parts = build.parts(config.model_copy(update={"mqtt": None}), board, clock)
     mean = Mean()
     try:
-        light(parts.outputs, config, board)
-        await until_told(_listen(parts, line, gas, mean, seen))
+        with guarded(parts):
+            light(parts.outputs, config, board)
+            await until_told(_listen(parts, line, gas, mean, seen))
     finally:
         parts.outputs.close()
         parts.inputs.microphone.close()

@@ -35,8 +35,14 @@ class Output(Protocol):
     verbs: tuple[str, ...]
     """What it can be told."""
 
-    def apply(self, command: Command) -> None:
-        """Do it now, without waiting. Raises CommandRefused."""
+    def apply(self, command: Command) -> str | None:
+        """Do it now, or begin to, without waiting for it; what is still to come, in words, if people should know of it.
+        Raises CommandRefused.
+        """
+        ...
+
+    def step(self, t_ns: int) -> None:
+        """Once a tick, at stream time `t_ns`: what goes on by itself (a ramp, a pattern) goes on, without waiting."""
         ...
 
     def read(self) -> str:
@@ -65,6 +71,36 @@ class ClimateSensor(Protocol):
 
     def newest(self) -> Climate | None:
         """The newest reading, without waiting; None where it is too old."""
+        ...
+
+
+class Switch(Protocol):
+    """Something that forbids light: the interlock, a stop button, a part of the box with a fault."""
+
+    def fileno(self) -> int:
+        """A descriptor that becomes readable when the switch has changed; -1 where there is none to wait for."""
+        ...
+
+    def opened(self) -> str:
+        """Why it forbids light, nothing while it does not; clears what made the descriptor readable. Never raises: a
+        switch that cannot be read forbids light.
+        """
+        ...
+
+
+class Guardian(Protocol):
+    """Who makes the outputs safe when this process cannot."""
+
+    def start(self) -> None:
+        """Take up the post."""
+        ...
+
+    def beat(self) -> str:
+        """This process lives. Says what is wrong with the guardian, nothing if all is well; never waits."""
+        ...
+
+    def stop(self) -> None:
+        """The outputs are safe: the guardian may go."""
         ...
 
 

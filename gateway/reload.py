@@ -2,6 +2,9 @@
 
 Nodes and rules are exchanged in the running path; the simulated cell's ppm is set. A file with a fault changes
 nothing and its faults are told. What cannot change while running is named, and waits for a restart.
+
+While the file does not say how the laser is to be driven (it cannot be read, or has a fault in a section that the
+laser hangs on) there is no light: docs/decisions/0017-safety.md.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from gateway import build
@@ -21,26 +25,35 @@ from gateway.types import Command
 log = logging.getLogger("spectrophone.reload")
 
 _EVERY_NS = 1_000_000_000
+_DRIVING = ("board", "laser", "acquisition", "tec")
+"""The sections that the laser hangs on."""
 _FIXED = ("box", "board", "gas", "acquisition", "laser", "mqtt", "journal", "scripts")
 
 
 class Reloader:
     """Looks at a configuration file, and at the calibrations that it names, once a second."""
 
-    def __init__(self, file: Path, config: Config, board: Board, inbox: Inbox) -> None:
-        self._file = file
+    def __init__(
+        self, file: Path, config: Config, board: Board, inbox: Inbox, doubted: Callable[[str], None] = lambda why: None
+    ) -> None:
+        """`doubted` is told why the file does not say how to drive the laser, or nothing when it does."""
+        self._file, self._doubted = file, doubted
         self._config = config
         self._board = board
         self._inbox = inbox
         self._steps = build.steps(config)
         self._calibrates = any(line.kind == "lock_in" for line in build.gas_lines(config))
         self._seen = self._digest()
+        self._missed = False
 
     async def watch(self, clock: Clock) -> None:
         """Look for ever. Reading and checking happen in another thread, so that no block waits for them."""
         while True:
             await clock.sleep_until(clock.monotonic_ns() + _EVERY_NS)
             digest = await asyncio.to_thread(self._digest)
+            if digest is None and self._missed:
+                self._doubted(f"the configuration cannot be read: {self._file}")
+            self._missed = digest is None
             if digest is None or digest == self._seen:
                 continue
             self._seen = digest
@@ -54,7 +67,10 @@ class Reloader:
             for fault in checked.faults:
                 log.error("%s", fault)
             log.error("%s has %d faults; the gateway goes on as it was", self._file, len(checked.faults))
+            driving = [str(fault) for fault in checked.faults if not fault.loc or fault.loc[0] in _DRIVING]
+            self._doubted(f"the configuration has a fault: {driving[0]}" if driving else "")
             return ()
+        self._doubted("")
         old, new = self._config, checked.config
         waiting = [name for name in _FIXED if getattr(old, name) != getattr(new, name)]
         if build.shape(old) != build.shape(new):

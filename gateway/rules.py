@@ -3,7 +3,7 @@
 `when`: "NODE above VALUE [for 10s]", "NODE below VALUE [for 10s]", "NODE frequency off by HZ [for 10s]", "NODE silent
 for 30s". `do`: "relay NAME on", "led NAME red", "laser off". When the alarm clears, the opposite is done, unless
 `on_clear` says something else; the opposite of "laser off" is nothing: a rule does not light the laser behind
-people's backs.
+people's backs. An LED that shows something by itself does so again.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def parse(rule: Rule, kinds: Mapping[str, str], verbs: Mapping[str, Sequence[str
     origin = f"rule:{name}"
     raised = tuple(_command("do", text, verbs, origin) for text in rule.do)
     if rule.on_clear is None:
-        cleared = tuple(opposite for command in raised if (opposite := _opposite(command)))
+        cleared = tuple(opposite for command in raised if (opposite := _opposite(command, verbs)))
     else:
         cleared = tuple(_command("on_clear", text, verbs, origin) for text in rule.on_clear)
     return ParsedRule(alarm, raised, cleared)
@@ -139,10 +139,11 @@ def _command(option: str, text: str, verbs: Mapping[str, Sequence[str]], origin:
     return Command(target, verb, origin=origin)
 
 
-def _opposite(command: Command) -> Command | None:
-    if command.target == "laser" and command.verb == "off":
+def _opposite(command: Command, verbs: Mapping[str, Sequence[str]]) -> Command | None:
+    if command.verb in ("identify", "auto") or (command.target, command.verb) == ("laser", "off"):
         return None
-    return Command(command.target, "on" if command.verb == "off" else "off", origin=command.origin)
+    back = "on" if command.verb == "off" else "off"
+    return Command(command.target, "auto" if "auto" in verbs[command.target] else back, origin=command.origin)
 
 
 def _nearest(word: str, known: Sequence[str]) -> str:

@@ -9,7 +9,8 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ from gateway.board import Board
 from gateway.broker import PrivateBroker
 from gateway.clock import Clock
 from gateway.config.config import Config
-from gateway.outputs import Outputs
+from gateway.interlock import Condition
+from gateway.outputs import LASER, START, Outputs
+from gateway.places import directory, state_directory
 from gateway.ports import Sink
 from gateway.reload import Reloader
-from gateway.status import StatusFile, directory, state_directory
+from gateway.safety import SUFFIX
+from gateway.status import StatusFile
 from gateway.types import Command, Tick
 from gateway.warm import WarmFile
 
@@ -53,16 +57,16 @@ async def serve(
     try:
         for sink in everybody:
             await sink.start()
-        light(parts.outputs, config, board)
         if file is not None:
-            reloader = Reloader(file, config, board, parts.inbox)
+            reloader = Reloader(file, config, board, parts.inbox, partial(doubt, parts.outputs))
             helpers.append(asyncio.create_task(reloader.watch(clock), name="reload"))
-        parts.watch.start()
-        started(parts)
-        await until_told(loop.run(parts.inputs, parts.path, parts.outputs, everybody, parts.inbox, parts.watch))
+        with guarded(parts):
+            light(parts.outputs, config, board)
+            parts.systemd.ready()
+            started(parts)
+            await until_told(loop.run(parts.inputs, parts.path, parts.outputs, everybody, parts.inbox, parts.watch))
     finally:
-        parts.watch.stop()
-        parts.outputs.make_safe()
+        parts.systemd.stopping()
         for helper in helpers:
             helper.cancel()
         _tell_the_end(parts, everybody, clock)
@@ -73,10 +77,36 @@ async def serve(
         parts.outputs.close()
 
 
+@contextlib.contextmanager
+def guarded(parts: build.Parts) -> Iterator[None]:
+    """The watch looks, the guardian stands by, and what is safe is written down for who comes after both. Every way out
+    makes the outputs safe first.
+    """
+    file = directory(os.environ) / f"{parts.face.box}{SUFFIX}"
+    if parts.plan is not None:
+        file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        file.write_text(parts.plan.text(), "utf-8")
+    try:
+        parts.watch.start()
+        yield
+    finally:
+        parts.outputs.make_safe()
+        parts.watch.stop()
+        file.unlink(missing_ok=True)
+
+
+def doubt(outputs: Outputs, why: str) -> None:
+    """The configuration file does not say how to drive the laser, for that reason; or, with none, it does."""
+    if why:
+        outputs.lose(Condition.CONFIGURATION, why)
+    else:
+        outputs.restore(Condition.CONFIGURATION)
+
+
 def light(outputs: Outputs, config: Config, board: Board) -> None:
     """Light the laser before the first block, if the configuration says so and there is one."""
-    if config.laser.start == "on" and "laser" in build.verbs(board):
-        outputs.apply([Command("laser", "on", origin="start")], 0)
+    if config.laser.start == "on" and LASER in build.verbs(board):
+        outputs.apply([Command(LASER, "on", origin=START)], 0)
 
 
 async def with_broker(run: Callable[[PrivateBroker], Any]) -> None:
@@ -120,12 +150,15 @@ def _about_sound(config: Config, board: Board) -> str:
 
 def _about(board: Board, parts: build.Parts) -> Mapping[str, Any]:
     statistics = parts.watch.statistics
+    laser, why = parts.outputs.safety()
     return {
         "kind": "status",
         "box": parts.face.box,
         "board": board.name,
         "version": build.VERSION,
         "pid": os.getpid(),
+        "laser": laser,
+        "laser_dark_because": why,
         "blocks": statistics.blocks,
         "overruns": statistics.overruns,
         "lost_frames": statistics.lost_frames,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,26 +19,6 @@ from gateway.types import Outcome, Tick
 _EVERY_NS = 1_000_000_000
 STALE_S = 5.0
 """A status older than this is that of a gateway that hangs or is gone."""
-
-
-def directory(environ: Mapping[str, str]) -> Path:
-    """Where status files are: systemd's runtime directory, /run as root, else the user's own."""
-    if given := environ.get("RUNTIME_DIRECTORY"):
-        return Path(given)
-    if os.geteuid() == 0:
-        return Path("/run/spectrophone")
-    user = environ.get("XDG_RUNTIME_DIR")
-    return Path(user) / "spectrophone" if user else Path(tempfile.gettempdir()) / f"spectrophone-{os.geteuid()}"
-
-
-def state_directory(environ: Mapping[str, str]) -> Path:
-    """Where is kept what outlasts a restart: systemd's state directory, /var/lib as root, else the user's own."""
-    if given := environ.get("STATE_DIRECTORY"):
-        return Path(given)
-    if os.geteuid() == 0:
-        return Path("/var/lib/spectrophone")
-    home = environ.get("XDG_STATE_HOME")
-    return Path(home or Path.home() / ".local" / "state") / "spectrophone"
 
 
 class StatusFile:
@@ -122,6 +101,8 @@ def described(status: Mapping[str, Any]) -> str:
         lines += [f"    {lacking}" for lacking in scripts["lacking"]]
     if problem := status.get("journal", {}).get("problem"):
         lines.append(f"  journal: {problem}")
+    if why := status.get("laser_dark_because"):
+        lines.append(f"  LASER {status['laser'].upper()}: {why}")
     lines.append("  " + ", ".join(f"{target} {state}" for target, state in status["outputs"].items()))
     lines.append(
         f"  {status['blocks']} blocks, {status['overruns']} overruns, {status['lost_frames']} frames lost, "

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import cmath
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -67,17 +67,30 @@ class Point:
 class Stepper:
     """Steps the laser and listens; keeps account of frames, and of the laser's phase in exact turns."""
 
-    def __init__(self, microphone: Microphone, outputs: Outputs, seconds: float, loopback: int | None = None) -> None:
+    def __init__(
+        self,
+        microphone: Microphone,
+        outputs: Outputs,
+        seconds: float,
+        loopback: int | None = None,
+        heard: Callable[[SampleBlock], None] = lambda block: None,
+    ) -> None:
         """`seconds` of sound at each frequency; `loopback`: the channel, 0 or 1, that carries the modulation; None: one
-        clock drives laser and microphone.
+        clock drives laser and microphone; `heard` is told of every block.
         """
         self._rate_hz, self._outputs, self._loopback = microphone.rate_hz, outputs, loopback
-        self._blocks: AsyncGenerator[SampleBlock] = Inputs(microphone, outputs).blocks()
+        self._blocks: AsyncGenerator[SampleBlock] = Inputs(microphone, outputs, heard=heard).blocks()
         self._sub_block = sub_block_frames(self._rate_hz)
         self._count = max(6, round(seconds * self._rate_hz / self._sub_block))
         self._frequency, self._turns, self._frame = Fraction(0), Fraction(0), 0
         self._loudest, self._offset = 0.0, (0.0, 0.0)
         self._just_lit = False
+
+    async def begin(self) -> None:
+        """Listen to a block in the dark: there is no light before there is sound."""
+        light, self._just_lit = self._outputs.light(), True
+        self._frequency = Fraction(0) if light is None else light.frequency
+        await self._next()
 
     async def point(self, frequency_hz: float) -> Point:
         """The phasor where the laser is told `frequency_hz`; the point has the frequency that the laser made of it.
@@ -180,7 +193,9 @@ class Stepper:
             raise DeviceError("the sound ended before the sweep did", "Sweep with a microphone") from None
         just_lit, self._just_lit = self._just_lit, False
         if Flag.LASER_OFF in block.flags and not just_lit:
-            raise SpectrophoneError("the laser went dark during the sweep", "Is laser.max_on_s shorter than a point?")
+            raise SpectrophoneError(
+                f"the laser went dark during the sweep: {self._outputs.safety()[1] or 'told to be off'}"
+            )
         if not len(block.samples):
             raise DeviceError("the microphone is silent", "Look after it and sweep again")
         sound = self._heard(block.samples)

@@ -31,8 +31,9 @@ from gateway.dsp.resonance import FEWEST_WITH_BACKGROUND, NoResonance, Resonance
 from gateway.errors import SpectrophoneError, UsageError
 from gateway.outputs import Outputs
 from gateway.ports import Microphone
-from gateway.service import until_told
+from gateway.service import guarded, until_told
 from gateway.stepper import Point, Stepper
+from gateway.types import SampleBlock
 
 EXPECTED_Q = 50.0
 """Sets the half-width f / (2 Q) that spans are counted in."""
@@ -102,11 +103,12 @@ async def sweep(
     made: list[Sweep] = []
 
     async def take() -> None:
-        heard, doors, hertz = parts.inputs.microphone, parts.outputs, config.laser.frequency_hz
-        made.append(await measure(heard, doors, hertz, plan, told, seen, loopback))
+        microphone, doors, hertz = parts.inputs.microphone, parts.outputs, config.laser.frequency_hz
+        made.append(await measure(microphone, doors, hertz, plan, told, seen, loopback, parts.watch.heard))
 
     try:
-        await until_told(take())
+        with guarded(parts):
+            await until_told(take())
     finally:
         parts.outputs.close()
         parts.inputs.microphone.close()
@@ -121,15 +123,17 @@ async def measure(
     told: Callable[[str], None] = lambda note: None,
     seen: Callable[[float], None] = lambda part: None,
     loopback: int | None = None,
+    heard: Callable[[SampleBlock], None] = lambda block: None,
 ) -> Sweep:
     """Find the resonance near `frequency_hz`; the outputs are safe afterwards, whatever happens.
 
     `told` is called with what the user should know, in sentences; `seen` with the part of a pass that is done;
-    `loopback` is the channel that the modulation comes in on, None for one clock. Raises SpectrophoneError where no
-    resonance is found, sound or modulation is lost, or the laser goes dark.
+    `loopback` is the channel that the modulation comes in on, None for one clock; `heard` is told of every block.
+    Raises SpectrophoneError where no resonance is found, sound or modulation is lost, or the laser goes dark.
     """
-    stepper = Stepper(microphone, outputs, plan.seconds, loopback)
+    stepper = Stepper(microphone, outputs, plan.seconds, loopback, heard)
     try:
+        await stepper.begin()
         made = await _search(stepper, frequency_hz, plan, told, seen)
     except NoResonance as reason:
         remedy = "Let in gas that the laser is absorbed by, take longer --seconds, or set laser.frequency_hz nearer"

@@ -305,7 +305,9 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What became of a command: `done`, or refused with the `reason`; `state` is the target's state afterwards."""
+    """What became of a command: `done`, and then `reason` says what is still to come, or refused with the `reason`;
+    `state` is the target's state afterwards.
+    """
 
     command: Command
     done: bool

@@ -1,23 +1,32 @@
-"""Keeps an eye on the loop: how long each stage took, which was too slow, and whether there is sound at all.
+"""Keeps an eye on the loop: how long each stage took, which was too slow, and whether all is well for light.
 
-A block that takes longer than it lasts is an overrun; the log names the slowest stage. A thread of its own looks at
-the time of the last sound; when that is too long ago (the microphone is gone, the loop hangs) it makes the outputs
-safe without waiting for the loop, and lifts that when sound is back.
+A block that takes longer than it lasts is an overrun; the log names the slowest stage.
+
+A thread of its own waits for the switches that forbid light (interlock, stop buttons), looks ten times a second at the
+time of the last sound and of the last block, and tells what it finds: it needs neither the loop nor a block for that.
+While the loop is alive it says so to those who are next in line: systemd, and the guardian, which acts when this thread
+does not run either.
 """
 
 from __future__ import annotations
 
 import itertools
 import logging
+import os
+import select
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gateway.clock import Clock
+from gateway.interlock import Condition
+from gateway.ports import Guardian, Switch
 from gateway.types import SampleBlock
 
 log = logging.getLogger("spectrophone.watch")
+
+_BEAT_MS = 100
 
 
 @dataclass(slots=True)
@@ -37,47 +46,66 @@ class BlockStatistics:
 
 
 class Watch:
-    """Times the stages of each block, and has a deadline of its own."""
+    """Times the stages of each block, and has deadlines of its own."""
 
     def __init__(
-        self, clock: Clock, forbid: Callable[[str], None], allow: Callable[[], None], deadline_s: float = 2.0
+        self,
+        clock: Clock,
+        lose: Callable[[Condition, str], None],
+        restore: Callable[[Condition], None],
+        deadline_s: float = 2.0,
+        *,
+        switches: Sequence[tuple[Condition, Switch]] = (),
+        guardian: Guardian | None = None,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
-        """`forbid(reason)` is called, from another thread, when no sound came for `deadline_s`; `allow()` when it is
-        back.
+        """`lose` and `restore` are told of conditions, from another thread as well. No block, or no sound, for
+        `deadline_s` is too long. `alive` is called ten times a second while the loop is alive.
         """
         self.statistics = BlockStatistics()
         self._clock = clock
-        self._forbid = forbid
-        self._allow = allow
+        self._lose, self._restore = lose, restore
         self._deadline_ns = round(deadline_s * 1e9)
-        self._sound_ns = clock.monotonic_ns()
+        self._switches, self._guardian, self._alive = switches, guardian, alive
+        self._sound_ns = self._block_ns = clock.monotonic_ns()
         self._stage = "the microphone"
-        self._late = False
-        self._lock = threading.Lock()
-        self._ended = threading.Event()
+        self._lost: set[Condition] = set()
+        self._lock = threading.RLock()
+        self._wake = -1
         self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
 
     def start(self) -> None:
-        """Begin to look at the time."""
-        self._sound_ns = self._clock.monotonic_ns()
+        """Begin to look: there is no sound yet."""
+        self._sound_ns = self._block_ns = self._clock.monotonic_ns()
+        self._find(Condition.SOUND, "no sound has come yet")
+        if self._guardian is not None:
+            self._guardian.start()
+        self.check()
+        self._wake = os.eventfd(0)
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread."""
-        self._ended.set()
+        """End the thread. The outputs are safe before: nobody is next in line after it."""
         if self._thread.is_alive():
+            os.eventfd_write(self._wake, 1)
             self._thread.join()
+            os.close(self._wake)
+        if self._guardian is not None:
+            self._guardian.stop()
+
+    def heard(self, block: SampleBlock) -> None:
+        """A block has come; one of zero frames says that the loop lives and the microphone does not."""
+        with self._lock:
+            self._block_ns = self._clock.monotonic_ns()
+            self._find(Condition.LOOP, "")
+            if len(block.samples):
+                self._sound_ns = self._block_ns
+                self._find(Condition.SOUND, "")
 
     @contextmanager
     def block(self, block: SampleBlock) -> Iterator[Callable[[str], None]]:
         """Times one block. Call what it gives with each stage's name as the stage begins."""
         begin_ns = self._clock.monotonic_ns()
-        if len(block.samples):
-            with self._lock:
-                self._sound_ns = begin_ns
-                if self._late:
-                    self._late = False
-                    self._allow()
         laps: list[tuple[str, int]] = []
 
         def stage(name: str) -> None:
@@ -107,13 +135,39 @@ class Watch:
             )  # fmt: skip
 
     def check(self) -> None:
-        """Forbid the outputs if the last sound is too long ago. The thread calls this four times per deadline."""
+        """Look once at everything that light depends on and that nobody else tells. The thread calls this."""
         with self._lock:
-            silent_ns = self._clock.monotonic_ns() - self._sound_ns
-            if silent_ns > self._deadline_ns and not self._late:
-                self._late = True
-                self._forbid(f"no sound for {silent_ns * 1e-9:.1f} s; the loop is in {self._stage}")
+            now_ns = self._clock.monotonic_ns()
+            hangs_ns, silent_ns = now_ns - self._block_ns, now_ns - self._sound_ns
+            if hangs_ns > self._deadline_ns:
+                self._find(Condition.LOOP, f"no block for {hangs_ns * 1e-9:.1f} s; the loop is in {self._stage}")
+            if silent_ns > self._deadline_ns and Condition.SOUND not in self._lost:
+                self._find(Condition.SOUND, f"no sound for {silent_ns * 1e-9:.1f} s; the loop is in {self._stage}")
+        open_ = dict.fromkeys((condition for condition, _ in self._switches), "")
+        for condition, switch in self._switches:
+            open_[condition] = open_[condition] or switch.opened()
+        for condition, reason in open_.items():
+            self._find(condition, reason)
+        if self._guardian is not None:
+            self._find(Condition.GUARDIAN, self._guardian.beat())
+        if Condition.LOOP not in self._lost:
+            self._alive()
+
+    def _find(self, condition: Condition, reason: str) -> None:
+        """A condition is missing for that reason, or holds; only what changes is told."""
+        with self._lock:
+            if reason and condition not in self._lost:
+                self._lost.add(condition)
+                self._lose(condition, reason)
+            elif not reason and condition in self._lost:
+                self._lost.discard(condition)
+                self._restore(condition)
 
     def _look(self) -> None:
-        while not self._ended.wait(self._deadline_ns * 0.25e-9):
+        waiting = select.poll()
+        waiting.register(self._wake, select.POLLIN)
+        for _, switch in self._switches:
+            if switch.fileno() >= 0:
+                waiting.register(switch.fileno(), select.POLLIN)
+        while not any(descriptor == self._wake for descriptor, _ in waiting.poll(_BEAT_MS)):
             self.check()

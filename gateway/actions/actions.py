@@ -137,6 +137,9 @@ class ActionsOutput:
         """See Output."""
         return self._actions.summary()
 
+    def step(self, t_ns: int) -> None:
+        """See gateway.ports.Output."""
+
     def make_safe(self) -> None:
         """See Output: what they tell others does no harm."""
 

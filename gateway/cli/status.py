@@ -35,11 +35,12 @@ def run(args: argparse.Namespace) -> int:
 
     from gateway import jsonlines, status
     from gateway.clock import RealClock
+    from gateway.places import directory
 
     clock = RealClock()
 
     def show() -> int:
-        found = status.read(status.directory(os.environ), clock.utc_ns())
+        found = status.read(directory(os.environ), clock.utc_ns())
         for each in found:
             print(jsonlines.line(each) if args.json else status.described(each), flush=True)
         if not found:

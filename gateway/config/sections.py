@@ -53,6 +53,10 @@ class Laser(Settings):
         gt=0,
         description="longest time the laser may stay lit without a new command; no limit if absent",
     )
+    ramp_s: float = Field(0.0, ge=0, le=60, description="time in which the duty rises to its value when it is lit")
+    warm_up_s: float = Field(
+        0.0, ge=0, le=3600, description="time after lighting in which its power is not trusted: no value is valid"
+    )
     start: Literal["on", "off"] = Field("on", description="what the laser does when the gateway has started")
     reference: Literal["same_codec", "loopback", "free"] = Field(
         "same_codec",

@@ -23,6 +23,7 @@ from gateway import build
 from gateway.dsp.demodulator import exact
 from gateway.dsp.resonance import Resonance
 from gateway.errors import DeviceError, SpectrophoneError, UsageError
+from gateway.interlock import Interlock
 from gateway.outputs import Outputs
 from gateway.sweep import Plan, Sweep, check_out, frequencies, lines, measure, sweep, write
 from gateway.types import Command, Flag, SampleBlock
@@ -40,7 +41,7 @@ class Bench:
     ) -> None:
         self.laser = SimulatedLaser(cell, 2012.5, 0.5, 0.02)
         self.loopback = loopback
-        self.outputs = Outputs([self.laser], max_on_s)
+        self.outputs = Outputs([self.laser], Interlock(max_on_s))
         self.microphone = SimulatedMicrophone(cell, block_frames, realtime=False, clock=FakeClock())
         self.told: list[str] = []
 

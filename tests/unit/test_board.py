@@ -77,7 +77,7 @@ def test_a_good_file(tmp_path: Path) -> None:
         ("line = 17", "line = 24", "box.toml:15:1: leds.status.red: line 24 is claimed by both relay 'fan' and LED 'status' (red). Give one of them another line"),
         ("line = 17", "line = 18", "box.toml:11:1: relays.fan.line: line 18 is claimed by relay 'fan', but Some HAT (I2S clock) occupies it. Take another line"),
         ("line = 17", "line = 54", "box.toml:11:1: relays.fan.line: 54 is too high. Give at least 0 and at most 53"),
-        ("line = 17", "line = 17\nsave = 1", "box.toml:12:1: relays.fan.save: unknown option 'save'. Did you mean 'safe'? Known: active_high, line, safe"),
+        ("line = 17", "line = 17\nsave = 1", "box.toml:12:1: relays.fan.save: unknown option 'save'. Did you mean 'safe'? Known: active_high, excludes, feedback, line, min_interval_s, safe"),
         ('red = 24\nsafe = "off"', 'safe = "off"', "box.toml:14:1: leds.status: LED 'status' has no clear lines. Give either `line`, or some of `red`, `green` and `blue`"),
         ("red = 24", "red = 24\nline = 5", "box.toml:14:1: leds.status: LED 'status' has no clear lines. Give either `line`, or some of `red`, `green` and `blue`"),
         ('formats = ["S32_LE"]', 'formats = ["S16_LE"]', "box.toml:6:1: microphone.format: S32_LE is not among the codec's formats. Take one of S16_LE"),

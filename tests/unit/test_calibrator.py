@@ -14,6 +14,7 @@ import pytest
 from gateway import calibration
 from gateway.calibrating import MOST, GasLine, session
 from gateway.calibrator import IDLE, CalibrationOutput, Calibrator
+from gateway.interlock import Condition
 from gateway.outputs import Outputs
 from gateway.types import (
     NO_FLAGS,
@@ -282,8 +283,8 @@ def test_a_gas_is_not_read_again_when_the_outputs_are_allowed_again() -> None:
     async def scene() -> None:
         box = Box()
         await box.read("zero", 0.0, seconds=1.0)
-        box.outputs.forbid("no sound")
-        box.outputs.allow()
+        box.outputs.lose(Condition.SOUND, "no sound")
+        box.outputs.restore(Condition.SOUND)
         assert box.state.startswith("done")
 
     play(scene)

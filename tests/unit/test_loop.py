@@ -72,13 +72,13 @@ class Box:
         self.clock = FakeClock()
         self.outputs = Outputs([Switch("laser", self.log), Switch("relay/fan", self.log)])
         self.inbox = CommandInbox()
-        self.watch = Watch(self.clock, self.outputs.forbid, self.outputs.allow)
+        self.watch = Watch(self.clock, self.outputs.lose, self.outputs.restore)
         self.sink = Sink()
         self.microphone = Script(steps)
         self.path = Path(Graph([]), rules)
 
     def run(self, *sinks: Sink) -> None:
-        inputs = Inputs(self.microphone, self.outputs)
+        inputs = Inputs(self.microphone, self.outputs, heard=self.watch.heard)
         asyncio.run(loop.run(inputs, self.path, self.outputs, [*sinks, self.sink], self.inbox, self.watch))
 
 
@@ -137,7 +137,7 @@ def test_a_hanging_loop_is_made_safe_by_the_thread() -> None:
     from gateway.clock import RealClock
 
     box = Box([4800])
-    box.watch = Watch(RealClock(), box.outputs.forbid, box.outputs.allow, deadline_s=0.05)
+    box.watch = Watch(RealClock(), box.outputs.lose, box.outputs.restore, deadline_s=0.05)
     dark = threading.Event()
 
     class Hanging(Sink):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.strategies import booleans, integers, sampled_from
 
 from gateway.errors import CommandRefused, DeviceError
-from gateway.outputs import Outputs
+from gateway.interlock import CONDITIONS, Condition, Interlock, Relays, State
+from gateway.outputs import START, Outputs
 from gateway.types import Command
 
 SECOND = 1_000_000_000
@@ -28,6 +32,9 @@ class Switch:
     def read(self) -> str:
         return self._state
 
+    def step(self, t_ns: int) -> None:
+        pass
+
     def make_safe(self) -> None:
         self._state = "off"
         self._log.append(f"{self.target} safe")
@@ -40,7 +47,7 @@ class Switch:
 
 def door(broken: bool = False, max_on_s: float | None = None) -> tuple[Outputs, list[str]]:
     log: list[str] = []
-    return Outputs([Switch("relay/fan", log, broken), Switch("laser", log)], max_on_s), log
+    return Outputs([Switch("relay/fan", log, broken), Switch("laser", log)], Interlock(max_on_s)), log
 
 
 def test_commands_are_carried_out_and_read_back() -> None:
@@ -82,21 +89,21 @@ def test_make_safe_takes_the_laser_first_and_nothing_stops_it() -> None:
 def test_what_is_forbidden_stays_off_until_allowed() -> None:
     outputs, _ = door()
     outputs.apply([Command("laser", "on"), Command("relay/fan", "on")], 0)
-    outputs.forbid("no sound for 2.0 s")
+    outputs.lose(Condition.SOUND, "no sound for 2.0 s")
     outcome = outputs.apply([Command("laser", "on")], SECOND)
     assert not outcome.results[0].done
     assert "no sound for 2.0 s" in outcome.results[0].reason
     assert dict(outcome.states) == {"laser": "off", "relay/fan": "off"}
-    outputs.allow()
+    outputs.restore(Condition.SOUND)
     assert dict(outputs.apply((), 2 * SECOND).states) == {"laser": "on", "relay/fan": "on"}
 
 
 def test_a_laser_switched_off_while_forbidden_stays_off() -> None:
     outputs, _ = door()
     outputs.apply([Command("laser", "on")], 0)
-    outputs.forbid("no sound")
+    outputs.lose(Condition.SOUND, "no sound")
     outputs.apply([Command("laser", "off")], SECOND)
-    outputs.allow()
+    outputs.restore(Condition.SOUND)
     assert outputs.apply((), SECOND).states["laser"] == "off"
 
 
@@ -131,8 +138,8 @@ def test_a_refusal_is_an_answer_even_for_a_full_inbox() -> None:
 def test_an_output_that_fails_on_coming_back_stops_nobody() -> None:
     outputs, _ = door(broken=True)
     outputs.apply([Command("relay/fan", "on"), Command("laser", "on")], 0)
-    outputs.forbid("no sound")
-    outputs.allow()
+    outputs.lose(Condition.SOUND, "no sound")
+    outputs.restore(Condition.SOUND)
     assert outputs.apply((), 0).states["laser"] == "on"
 
 
@@ -147,12 +154,145 @@ class Tuned(Switch):
 
 
 def test_tuning_neither_renews_nor_ends_the_light_and_is_no_wish_for_it() -> None:
-    outputs = Outputs([Tuned("laser", [])], max_on_s=10.0)
+    outputs = Outputs([Tuned("laser", [])], Interlock(10.0))
     tune = Command("laser", "tune", {"frequency_hz": 2000.0})
     outputs.apply([Command("laser", "on")], 0)
     assert outputs.apply([tune], 9 * SECOND).states["laser"] == "on"
-    outputs.forbid("no sound")
+    outputs.lose(Condition.SOUND, "no sound")
     assert outputs.apply([tune], 9 * SECOND).states["laser"] == "off"
-    outputs.allow()
+    outputs.restore(Condition.SOUND)
     assert outputs.apply((), 9 * SECOND).states["laser"] == "on"
     assert outputs.apply((), 10 * SECOND).states["laser"] == "off"
+
+
+def test_what_trips_voids_what_relays_were_told() -> None:
+    outputs, _ = door()
+    outputs.apply([Command("laser", "on"), Command("relay/fan", "on")], 0)
+    outputs.lose(Condition.STOP, "button stop is pressed")
+    fan, off = outputs.apply([Command("relay/fan", "on"), Command("relay/fan", "off")], 0).results
+    assert fan.reason == "relay/fan stays safe: button stop is pressed. It follows when that is over"
+    assert off.done
+    outputs.restore(Condition.STOP)
+    assert dict(outputs.apply((), 0).states) == {"laser": "off", "relay/fan": "off"}
+    assert outputs.safety() == (State.TRIPPED, "button stop is pressed")
+    outputs.apply([Command("laser", "on"), Command("relay/fan", "on")], 0)
+    assert dict(outputs.apply((), 0).states) == {"laser": "on", "relay/fan": "on"}
+
+
+def test_a_relay_may_act_on_missing_sound() -> None:
+    outputs, _ = door()
+    outputs.apply([Command("relay/fan", "on")], 0)
+    outputs.lose(Condition.SOUND, "no sound")
+    assert outputs.apply((), 0).states["relay/fan"] == "off"
+    assert outputs.apply([Command("relay/fan", "on")], 0).results[0].done
+
+
+def test_max_on_s_takes_the_relays_along() -> None:
+    outputs, _ = door(max_on_s=10.0)
+    outputs.apply([Command("laser", "on"), Command("relay/fan", "on")], 0)
+    assert dict(outputs.apply((), 10 * SECOND).states) == {"laser": "off", "relay/fan": "off"}
+    assert outputs.apply([Command("relay/fan", "on")], 11 * SECOND).results[0].done
+
+
+def test_when_the_loop_hangs_everything_is_safe_and_comes_back() -> None:
+    log: list[str] = []
+    outputs = Outputs([Switch("laser", log), Switch("led/status", log), Switch("relay/fan", log)])
+    outputs.apply([Command(target, "on") for target in ("laser", "led/status", "relay/fan")], 0)
+    outputs.lose(Condition.LOOP, "no block")
+    assert set(outputs.apply((), 0).states.values()) == {"off"}
+    outputs.restore(Condition.LOOP)
+    assert set(outputs.apply((), 0).states.values()) == {"on"}
+
+
+def test_a_laser_that_somebody_else_has_lit_is_darkened(caplog: pytest.LogCaptureFixture) -> None:
+    laser = Switch("laser", [])
+    outputs = Outputs([laser])
+    laser.apply(Command("laser", "on"))
+    assert outputs.apply((), 0).states["laser"] == "off"
+    assert "the laser was lit by somebody else" in caplog.text
+
+
+def test_a_laser_that_cannot_be_lit_is_no_longer_wanted() -> None:
+    log: list[str] = []
+    outputs = Outputs([Switch("laser", log, broken=True)])
+    assert not outputs.apply([Command("laser", "on")], 0).results[0].done
+    assert outputs.safety() == (State.DARK, "")
+    assert log == ["laser safe"]
+
+
+def test_at_the_start_it_is_no_warning_that_there_is_no_sound_yet(caplog: pytest.LogCaptureFixture) -> None:
+    outputs, _ = door()
+    outputs.lose(Condition.SOUND, "no sound has come yet")
+    caplog.clear()
+    with caplog.at_level("WARNING"):
+        outputs.apply([Command("laser", "on", origin=START)], 0)
+    assert caplog.text == ""
+    outputs.restore(Condition.SOUND)
+    assert outputs.lit()
+
+
+class Anything(RuleBasedStateMachine):
+    """Any sequence of commands, losses, ticks, and of a laser that fails, is lit by others, or is made safe."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.laser, self.fan = Switch("laser", []), Switch("relay/fan", [])
+        self.outputs = Outputs([self.fan, self.laser], Interlock(10.0))
+        self.missing: set[Condition] = set()
+        self.wanted, self.now = False, 0
+
+    @rule(name=sampled_from(["laser", "relay/fan"]), verb=sampled_from(["on", "off"]), broken=booleans())
+    def tell(self, name: str, verb: str, broken: bool) -> None:
+        (self.laser if name == "laser" else self.fan)._broken = broken
+        (result,) = self.outputs.apply([Command(name, verb)], self.now).results
+        self.laser._broken = self.fan._broken = False
+        if name == "laser":
+            barred = any(CONDITIONS[condition].trips for condition in self.missing)
+            self.wanted = verb == "on" and not barred and (result.done or bool(self.missing))
+
+    @rule(condition=sampled_from(list(Condition)))
+    def lose(self, condition: Condition) -> None:
+        self.wanted &= condition in self.missing or not CONDITIONS[condition].trips
+        if condition not in self.missing and CONDITIONS[condition].relays is not Relays.UNTOUCHED:
+            self.outputs.lose(condition, str(condition))
+            if not any(CONDITIONS[each].relays is not Relays.UNTOUCHED for each in self.missing):
+                assert self.fan.read() == "off"
+        else:
+            self.outputs.lose(condition, str(condition))
+        self.missing.add(condition)
+
+    @rule(condition=sampled_from(list(Condition)))
+    def restore(self, condition: Condition) -> None:
+        self.missing.discard(condition)
+        self.outputs.restore(condition)
+
+    @rule(seconds=integers(0, 15))
+    def tick(self, seconds: int) -> None:
+        self.now += seconds * SECOND
+        self.outputs.apply((), self.now)
+
+    @rule()
+    def somebody_else_lights_it(self) -> None:
+        self.laser._state = "on"
+        self.outputs.apply((), self.now)
+
+    @rule()
+    def make_safe(self) -> None:
+        self.wanted = False
+        self.outputs.make_safe()
+        assert (self.laser.read(), self.fan.read()) == ("off", "off")
+
+    @invariant()
+    def the_laser_is_lit_only_if_wanted_and_everything_holds(self) -> None:
+        if self.laser.read() == "on":
+            assert self.wanted
+            assert not self.missing
+
+    @invariant()
+    def a_barred_relay_is_safe(self) -> None:
+        if any(CONDITIONS[condition].relays is Relays.BARRED for condition in self.missing):
+            assert self.fan.read() == "off"
+
+
+Anything.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestAnything = Anything.TestCase

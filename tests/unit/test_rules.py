@@ -45,6 +45,13 @@ def test_commands_and_their_opposites() -> None:
     assert all(command.origin == "rule:co2_above_1000" for command in rule.raised)
 
 
+def test_an_led_goes_back_to_what_it_shows_by_itself() -> None:
+    told = {"led/box": ("on", "off", "red", "blink_red", "identify", "auto"), "led/plain": ("on", "off", "identify")}
+    do = ["led box blink_red", "led box off", "led box auto", "led plain on", "led plain identify"]
+    rule = parse(Rule.model_validate({"when": "co2 above 1000", "do": do}), KINDS, told, 2012.5)
+    assert words(rule.cleared) == [("led/box", "auto"), ("led/box", "auto"), ("led/plain", "off")]
+
+
 def test_what_to_do_on_clearing_can_be_said() -> None:
     rule = parsed("co2 above 1000", ("led status red",), on_clear=["led status green"])
     assert words(rule.cleared) == [("led/status", "green")]

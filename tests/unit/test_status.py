@@ -83,10 +83,6 @@ def test_what_a_crash_left_is_no_gateway(tmp_path: Path) -> None:
     assert status.read(tmp_path / "nowhere", clock.utc_ns()) == []
 
 
-def test_the_directory_is_systemds_first() -> None:
-    assert status.directory({"RUNTIME_DIRECTORY": "/run/other"}) == Path("/run/other")
-
-
 def test_what_scripts_lack_is_told_once_they_run(tmp_path: Path) -> None:
     clock = FakeClock()
     write(tmp_path, clock, os.getpid())

@@ -17,8 +17,8 @@ from drivers.cell import Cell
 from drivers.laser import SimulatedLaser
 from gateway import build
 from gateway.path import Path as Computation
+from gateway.places import state_directory
 from gateway.state import lasting
-from gateway.status import state_directory
 from gateway.types import Climate, Command, Light, LockInResult, Measurement, Outcome, SampleBlock, Tick
 from gateway.warm import WarmFile
 from tests.support.clock import FakeClock

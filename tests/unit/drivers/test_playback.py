@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from drivers.alsa import Playback, Sound
 from drivers.playback import PlaybackLaser, Sine, buffer_frames, period_frames
 from gateway.errors import CommandRefused, DeviceError
+from gateway.interlock import Condition, Interlock
 from gateway.outputs import Outputs
 from gateway.types import Command, Light
 
@@ -186,14 +187,14 @@ def test_safe_from_another_thread_stops_what_the_loop_would_write() -> None:
 
 def test_the_door_darkens_it_when_its_time_is_over_and_when_the_watch_says_so() -> None:
     async def do(laser: PlaybackLaser, device: Device) -> None:
-        door = Outputs([laser], max_on_s=10.0)
+        door = Outputs([laser], Interlock(10.0))
         assert door.apply([ON], 0).states["laser"] == "on"
         assert door.apply((), 10_000_000_000).states["laser"] == "off"
         assert device.state == "setup"
         assert door.apply([ON], 11_000_000_000).states["laser"] == "on"
-        await asyncio.to_thread(door.forbid, "no sound")
+        await asyncio.to_thread(door.lose, Condition.SOUND, "no sound")
         assert (door.lit(), device.state) == (False, "setup")
-        door.allow()
+        door.restore(Condition.SOUND)
         assert door.lit()
 
     run(do)

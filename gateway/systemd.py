@@ -1,0 +1,53 @@
+"""What systemd is told: that the gateway is ready, what it does, that it lives.
+
+The protocol is sd_notify(3): datagrams of `NAME=value` lines to the socket named by NOTIFY_SOCKET, "@" standing for the
+abstract namespace. Without systemd there is no such socket, and nothing is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Mapping
+
+from gateway.clock import Clock
+
+
+class Systemd:
+    """The unit's own line to systemd. Never waits, never raises: systemd that does not listen is no fault of ours."""
+
+    def __init__(self, environ: Mapping[str, str], clock: Clock) -> None:
+        """`environ`: NOTIFY_SOCKET, and WATCHDOG_USEC, the time after which systemd ends a gateway that does not say
+        that it lives.
+        """
+        address = environ.get("NOTIFY_SOCKET", "")
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        watchdog = environ.get("WATCHDOG_USEC", "")
+        self._every_ns = int(watchdog) * 1000 // 4 if watchdog.isdecimal() else None
+        self._clock, self._next_ns = clock, 0
+
+    def ready(self) -> None:
+        """The loop begins."""
+        self._tell("READY=1")
+
+    def stopping(self) -> None:
+        """The gateway ends."""
+        self._tell("STOPPING=1")
+
+    def status(self, words: str) -> None:
+        """What `systemctl status` shows."""
+        self._tell(f"STATUS={words}")
+
+    def alive(self) -> None:
+        """All is well; told as often as systemd's watchdog wants it, four times in its time."""
+        now_ns = self._clock.monotonic_ns()
+        if self._every_ns is not None and now_ns >= self._next_ns:
+            self._next_ns = now_ns + self._every_ns
+            self._tell("WATCHDOG=1")
+
+    def _tell(self, message: str) -> None:
+        if not self._address:
+            return
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+            line.setblocking(False)
+            line.sendto(message.encode(), self._address)
