@@ -36,7 +36,7 @@ SCRIPTS_WEIGHT = 10
 """cpu.weight of all scripts together; the gateway has the usual 100."""
 
 _MARKS = ("user.delegate", "trusted.delegate")
-_DELEGATE = f"not delegated (Delegate={' '.join(CONTROLLERS)} in the unit)"
+_DELEGATE = f"not delegated (Delegate={' '.join(CONTROLLERS)} and ProtectControlGroups=no in the unit)"
 _TRIES, _PATIENCE_MS = 10, 100
 
 
@@ -123,11 +123,12 @@ def take(process: Path = Path("/proc/self")) -> Groups:
     `process` is the gateway in /proc. Blocks; never raises.
     """
     try:
-        mount, own = placed((process / "mountinfo").read_text(), (process / "cgroup").read_text())
-        there = set((mount / "cgroup.controllers").read_text().split())
+        groups = (process / "cgroup").read_text()
+        mount, own = placed((process / "mountinfo").read_text(), groups)
+        there = (mount / "cgroup.controllers").read_text().split()
     except (OSError, LookupError):
         return Groups(None, notes=_lacking((), "this machine has no control groups of version 2"))
-    if "cpu" not in there:
+    if {"cpu", "memory"} & {name for line in groups.splitlines() for name in line.split(":")[1].split(",")}:
         why = "they are of version 1 here (systemd.unified_cgroup_hierarchy=1 on the kernel's command line)"
         return Groups(None, notes=_lacking((), why))
     unit = next((group for group in (own, own.parent) if _delegated(group)), None)
@@ -136,8 +137,8 @@ def take(process: Path = Path("/proc/self")) -> Groups:
     try:
         controllers = _prepare(unit, own)
     except OSError as error:
-        remedy = ": ProtectControlGroups=no in the unit" if error.errno == errno.EROFS else ""
-        return Groups(None, notes=_lacking((), f"{unit}: {error.strerror}{remedy}"))
+        why = _DELEGATE if error.errno == errno.EROFS else f"{unit}: {error.strerror}"
+        return Groups(None, notes=_lacking((), why))
     switched_off = "memory is switched off in this kernel (cgroup_enable=memory on its command line)"
     why = _DELEGATE if "memory" in there else switched_off
     return Groups(unit / "scripts" if controllers else None, controllers, _lacking(controllers, why))

@@ -21,6 +21,7 @@ FILES = {
 }
 ALL = "cpuset cpu io memory pids"
 NOTHING = "no CPU weight, no memory cgroup, no process count: "
+NOT_DELEGATED = f"{NOTHING}not delegated (Delegate=cpu memory pids and ProtectControlGroups=no in the unit)"
 
 
 class Tree:
@@ -187,7 +188,7 @@ def test_a_gateway_that_was_started_in_a_group_of_its_own_stays_there(tree: Tree
 def test_what_is_not_delegated_is_not_touched(tree: Tree) -> None:
     before = sorted(tree.root.rglob("*"))
     groups = cgroup.take(tree.process(tree.unit))
-    assert groups.notes == (f"{NOTHING}not delegated (Delegate=cpu memory pids in the unit)",)
+    assert groups.notes == (NOT_DELEGATED,)
     assert (groups.controllers, groups.make()) == ((), None)
     groups.clear()
     assert sorted(tree.root.rglob("*")) == before
@@ -197,7 +198,10 @@ def test_what_is_not_delegated_is_not_touched(tree: Tree) -> None:
 def test_groups_of_version_1_are_named_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     tree = grown(monkeypatch, tmp_path, "hugetlb")
     tree.marked.add(tree.unit)
-    (note,) = cgroup.take(tree.process(tree.unit)).notes
+    process = tree.process(tree.unit)
+    with (process / "cgroup").open("a") as file:
+        file.write("9:name=systemd:/\n4:cpu,cpuacct:/a\n")
+    (note,) = cgroup.take(process).notes
     assert note.startswith(f"{NOTHING}they are of version 1 here")
     assert tree.of(tree.unit) == [GATEWAY]
 
@@ -221,13 +225,20 @@ def test_a_kernel_with_memory_switched_off_gives_the_rest(monkeypatch: pytest.Mo
     assert group.holds(os.getpid())
 
 
-def test_a_tree_that_is_read_only_is_told_of_with_the_remedy(tree: Tree) -> None:
+def test_a_tree_that_is_read_only_is_not_delegated(tree: Tree) -> None:
     tree.marked.add(tree.unit)
     process = tree.process(tree.unit)
     tree.read_only = True
     groups = cgroup.take(process)
-    said = f"{NOTHING}{tree.unit}: Read-only file system: ProtectControlGroups=no in the unit"
-    assert (groups.notes, groups.make()) == ((said,), None)
+    assert (groups.notes, groups.make()) == ((NOT_DELEGATED,), None)
+
+
+def test_a_tree_that_somebody_else_uses_is_told_of(tree: Tree) -> None:
+    tree.marked.add(tree.unit)
+    own = tree.unit / "main"
+    tree.mkdir(own)
+    (note,) = cgroup.take(tree.process(own)).notes
+    assert note == f"{NOTHING}{tree.unit}: Device or resource busy"
 
 
 def test_what_an_earlier_gateway_has_left_is_ended_and_removed(tree: Tree, groups: Groups) -> None:
