@@ -37,8 +37,10 @@ HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
 BOX = HERE / "box.dts"
 PINS = "/sys/devices/platform/pins/gpiochip0"
+CARD = "/sys/bus/platform/drivers/snd_aloop"
 VENV = "/opt/spectrophone/venv"
 BOOT_S = 120.0
+KEPT_CONSOLES = 100
 
 
 class BenchFailure(Exception):
@@ -107,7 +109,9 @@ class Guest:
         """A running guest with the device tree `tree` (.dts) and further kernel `arguments`; gone after the block."""
         kernel, root = built()
         logs = root.parent / "log"
-        console = logs / f"boot-{time.strftime('%H%M%S')}-{os.getpid()}-{time.monotonic_ns() % 1000000:06d}.log"
+        console = logs / f"boot-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}-{time.monotonic_ns() % 1000000:06d}.log"
+        for old in sorted(logs.glob("boot-*"))[:-KEPT_CONSOLES]:
+            old.unlink(missing_ok=True)
         start = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="hil-") as directory, contextlib.ExitStack() as stack:
             exchange = Path(directory) / "host"
@@ -214,6 +218,14 @@ class Guest:
     def pull(self, line: int, level: int) -> int:
         """Hold an input at a level, as a button or an interlock does; the guest's monotonic ns."""
         return self.write(f"{PINS}/sim_gpio{line}/pull", "pull-up" if level else "pull-down")
+
+    def unplug(self) -> Running:
+        """Pull the sound card out; what is given back ends once nobody holds the card open any more."""
+        return self.start("sh", "-c", f"echo snd_aloop.0 >{CARD}/unbind")
+
+    def plug(self) -> None:
+        """Put the sound card back."""
+        self.run("sh", "-c", f"echo snd_aloop.0 >{CARD}/bind")
 
     @contextlib.contextmanager
     def trace(self, *lines: int, every_s: float = 0.001) -> Iterator[Trace]:
