@@ -1,4 +1,4 @@
-"""Customers' scripts in the gateway as a service, on a kernel with all that fences them in: which walls and which control
+"""Customers' scripts in the gateway as a service, on a kernel with all that fences them in: which walls and control
 groups each setting of the unit leaves, and that the groups hold.
 """
 
