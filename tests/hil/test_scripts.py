@@ -230,7 +230,7 @@ def test_scripts_that_burn_have_a_tenth_of_the_gateways_weight(service: Service)
     service.told(lambda found: all(action(found, number)["state"] == "calling" for number in range(4)), "calls")
     begin = service.told(lambda found: found["blocks"] > 20, "blocks")
     end = service.told(lambda found: found["blocks"] > begin["blocks"] + 40, "more blocks")
-    assert end["overruns"] - begin["overruns"] <= 1  # this machine's own
+    assert end["overruns"] - begin["overruns"] <= 1  # one may be the host's
     assert end["lost_frames"] == begin["lost_frames"]
     join = f"echo $$ >{GROUP}/gateway/cgroup.procs; exec python3 -c 'while True: pass'"
     rival = service.guest.start("sh", "-c", join)
@@ -239,7 +239,7 @@ def test_scripts_that_burn_have_a_tenth_of_the_gateways_weight(service: Service)
     gateway, scripts = service.used_us("gateway") - before[0], service.used_us("scripts") - before[1]
     rival.signal(9)
     rival.wait()
-    assert 7 * scripts < gateway < 13 * scripts
+    assert 5 * scripts < gateway < 20 * scripts  # 10 by weight, some 45 ticks +- 3 sigma; by priority alone it is 2.2
 
 
 def test_no_group_outlives_its_worker_or_the_gateway(service: Service) -> None:
