@@ -18,7 +18,7 @@ class Spawn(_Control, frozen=True):
     """Fork a worker behind these walls. Three descriptors come along: its channel, the broker's, and its output.
 
     `modules` of the standard library are imported first; `paths` are put in front of its sys.path; `group` is the
-    directory of its control group, empty where it has none.
+    directory of its control group, empty where it has none; a worker of two processes (Plan.processes) can have none.
     """
 
     id: int

@@ -132,9 +132,13 @@ class Zygote:
 
 
 def admitted(request: Spawn, child: int) -> str:
-    """Put a worker into its control group, while it walls itself in; if that fails it is ended, and this says why."""
+    """Put a worker into its control group, while it walls itself in; if that fails it is ended, and this says why.
+
+    One that has ended by itself has more to say than that.
+    """
     try:
-        Group(Path(request.group)).admit(child, request.plan.memory_bytes + request.plan.scratch_bytes)
+        with suppress(ProcessLookupError):
+            Group(Path(request.group)).admit(child, request.plan.memory_bytes + request.plan.scratch_bytes)
     except OSError as error:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)

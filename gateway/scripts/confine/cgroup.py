@@ -132,7 +132,7 @@ def take(process: Path = Path("/proc/self")) -> Groups:
         why = "they are of version 1 here (systemd.unified_cgroup_hierarchy=1 on the kernel's command line)"
         return Groups(None, notes=_lacking((), why))
     unit = next((group for group in (own, own.parent) if _delegated(group)), None)
-    if unit is None:
+    if unit is None or own.name == ".control":  # what systemd starts beside a gateway that runs
         return Groups(None, notes=_lacking((), _DELEGATE))
     try:
         controllers = _prepare(unit, own)

@@ -8,6 +8,7 @@ the tmpfs bound them.
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from collections.abc import Sequence
@@ -42,8 +43,10 @@ def resident_bytes(pid: int) -> int:
 
 
 def _sizes(process: str, *names: str) -> list[int]:
-    """What the kernel says of a process, in bytes."""
+    """What the kernel says of a process, in bytes. Raises ProcessLookupError for one that has ended."""
     sizes = dict(line.split(":", 1) for line in Path("/proc", process, "status").read_text().splitlines())
+    if not sizes.keys() >= set(names):
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
     return [int(sizes[name].split()[0]) << 10 for name in names]
 
 

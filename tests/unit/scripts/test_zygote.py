@@ -64,6 +64,16 @@ def test_a_worker_that_its_control_group_does_not_take_in_is_ended(found: Zygote
         os.waitpid(child, 0)
 
 
+def test_a_worker_that_has_ended_by_itself_is_not_said_to_be_refused(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("max")
+    child = os.fork()
+    if child == 0:
+        os._exit(7)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    assert zygote.admitted(Spawn(1, Plan("C", ()), [], [], str(tmp_path)), child) == ""
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
 def test_it_ends_when_the_gateway_hangs_up() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:

@@ -185,6 +185,15 @@ def test_a_gateway_that_was_started_in_a_group_of_its_own_stays_there(tree: Tree
     assert not (tree.unit / "gateway").exists()
 
 
+def test_a_command_beside_a_running_gateway_leaves_its_groups_alone(tree: Tree, groups: Groups) -> None:
+    assert groups.make() is not None
+    own = tree.unit / ".control"
+    tree.mkdir(own)
+    (tree.root.parent / "process").rename(tree.root.parent / "gateway's")
+    assert cgroup.take(tree.process(own)).notes == (NOT_DELEGATED,)
+    assert (tree.unit / "scripts" / "1").is_dir()
+
+
 def test_what_is_not_delegated_is_not_touched(tree: Tree) -> None:
     before = sorted(tree.root.rglob("*"))
     groups = cgroup.take(tree.process(tree.unit))
