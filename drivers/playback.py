@@ -9,6 +9,8 @@ The phase is counted in integers, as in gateway.dsp.demodulator: with f = p/q th
 q fs, so it does not drift; a table over one buffer makes the sine of it with one complex rotation. A retune goes on
 from the phase of the next frame to be written, at most BUFFER_S ahead of what sounds.
 
+When it is lit the amplitude rises over the ramp, and with it the light's power.
+
 Between playback and capture the phase is constant as long as the device runs, and anew at each start, that is whenever
 the laser is lit (docs/decisions/0007-playback.md).
 
@@ -34,7 +36,7 @@ import numpy as np
 import numpy.typing as npt
 
 from drivers.alsa import Playback
-from drivers.laser import tunable
+from drivers.laser import Ramp, tunable
 from gateway.errors import CommandRefused, DeviceError
 from gateway.types import Command, Light
 
@@ -96,7 +98,15 @@ class PlaybackLaser:
     target = "laser"
     verbs: tuple[str, ...] = ("on", "off", "tune")
 
-    def __init__(self, player: Playback, rate_hz: int, gains: Sequence[float], light: Light, dark_s: float) -> None:
+    def __init__(
+        self,
+        player: Playback,
+        rate_hz: int,
+        gains: Sequence[float],
+        light: Light,
+        dark_s: float,
+        ramp_s: float = 0.0,
+    ) -> None:
         """`gains`: the sine's amplitude on each channel, full scale 1. `light` as the configuration has it. `dark_s`:
         how long the laser stays dark after an underrun; more than a block of sound.
         """
@@ -104,7 +114,7 @@ class PlaybackLaser:
         self._player, self._light = player, light
         self._rate_hz, self._most = rate_hz, buffer_frames(rate_hz)
         self._sine = Sine(rate_hz, light.frequency, self._most, gains)
-        self._dark_s = dark_s
+        self._dark_s, self._ramp = dark_s, Ramp(ramp_s)
         self._lit = self._held = self._fed = False
         self._lock = threading.Lock()
         self._loop = asyncio.get_running_loop()
@@ -130,7 +140,7 @@ class PlaybackLaser:
     @property
     def light(self) -> Light:
         """How the laser is modulated, whether lit or not; a new frequency sounds after BUFFER_S at most."""
-        return self._light
+        return replace(self._light, power_w=self._light.power_w * self._ramp.reached)
 
     def read(self) -> str:
         """What is played: "on" or "off"."""
@@ -138,12 +148,15 @@ class PlaybackLaser:
             return "on" if self._lit and self._player.running else "off"
 
     def step(self, t_ns: int) -> None:
-        """Nothing goes on by itself."""
+        """Go on with the ramp; it sounds after BUFFER_S at most."""
+        with self._lock:
+            self._ramp.step(t_ns)
 
     def make_safe(self) -> None:
         """Off at once: what was not played yet is never played."""
         with self._lock:
             self._lit = False
+            self._ramp.end()
             self._player.drop()
         self._soon(self._settle)
 
@@ -164,15 +177,18 @@ class PlaybackLaser:
     def _begin(self) -> None:
         """Start the device with a full buffer. The lock is held."""
         self._sine.restart()
+        self._ramp.begin()
         try:
             self._write(self._most)
         except DeviceError:
             self._lit = False
+            self._ramp.end()
             raise
         self._soon(self._settle)
 
     def _write(self, frames: int) -> None:
-        self._sine.advance(self._player.write(self._sine.next(min(frames, self._most))))
+        sound = self._ramp.reached * self._sine.next(min(frames, self._most))
+        self._sine.advance(self._player.write(sound))
 
     def _ready(self) -> None:
         """The device asks for more, or has run dry, or is to be left alone."""

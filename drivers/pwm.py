@@ -96,7 +96,7 @@ class KernelPwm:
 
     def __init__(
         self,
-        chip: int,
+        chip: int | str,
         channel: int,
         clock_hz: int,
         active_high: bool = True,
@@ -104,11 +104,13 @@ class KernelPwm:
         sysfs: Sysfs | None = None,
         pause: Callable[[float], object] | None = None,
     ) -> None:
-        """Channel `channel` of pwmchip`chip`, which counts `clock_hz`; `active_high` False turns its level round."""
+        """Channel `channel` of a chip, by number or by its device's name, which counts `clock_hz`; `active_high` False
+        turns its level round.
+        """
         self._sysfs = sysfs or Sysfs()
         self._clock_hz = clock_hz
         self._files: dict[str, int] = {}
-        chip_path = root / f"pwmchip{chip}"
+        chip_path = root / f"pwmchip{chip if isinstance(chip, int) else find_chip(chip, root)}"
         self.path = chip_path / f"pwm{channel}"
         if not chip_path.is_dir():
             raise DeviceError(f"there is no PWM chip {chip}: {chip_path} is missing", _OVERLAY)
@@ -132,6 +134,10 @@ class KernelPwm:
         """The frequency of a period of that many ticks, in hertz, exactly."""
         return Fraction(self._clock_hz, ticks)
 
+    def duty(self, ticks: int, lit: int) -> float:
+        """The lit part of such a period."""
+        return lit / ticks
+
     def drive(self, ticks: int, lit: int) -> None:
         """Run with a period of `ticks`, of which `lit` are lit; on the way the lit part is never larger than before or
         after.
@@ -146,8 +152,8 @@ class KernelPwm:
             self._write(name, str(value))
 
     def off(self) -> None:
-        """Dark, whatever it does now; does not wait."""
-        if int(self._read("period")) == 0:
+        """Dark, whatever it does now; does not wait. A closed channel is."""
+        if not self._files or int(self._read("period")) == 0:
             return
         try:
             self._write("duty_cycle", "0")
@@ -161,11 +167,10 @@ class KernelPwm:
 
     def close(self) -> None:
         """Dark, and given back; may be called twice."""
-        if self._files:
-            try:
-                self.off()
-            finally:
-                self._release()
+        try:
+            self.off()
+        finally:
+            self._release()
 
     def _nanoseconds(self, ticks: int) -> int:
         return -(-ticks * SECOND_NS // self._clock_hz)

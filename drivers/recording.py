@@ -29,7 +29,7 @@ FORMATS = ("WAV", "WAVEX", "RF64", "FLAC")
 SECONDS = "%Y-%m-%dT%H:%M:%S"
 INPUTS_CHUNK = b"sphn"
 """Our chunk in a WAV file."""
-READ_BESIDE: Flags = frozenset({Flag.LASER_OFF})
+READ_BESIDE: Flags = frozenset({Flag.LASER_OFF, Flag.WARM_UP})
 """The flags that cannot be told from the sound itself."""
 UNKNOWN = 1 << 62
 """libsndfile says more frames than this where a file does not say how many it has."""

@@ -1,8 +1,8 @@
 """What a board is: boards/NAME.toml, checked, with every line handed out once.
 
 A board file is data only: which line switches which relay, which codec listens, which overlays make the
-kernel see them. A line that two parts claim, or that a HAT occupies, is a fault that names both. No output is
-without `safe`, the state it takes whenever the gateway does not hold it.
+kernel see them. What it may not say is in gateway/wiring.py. No output is without `safe`, the state it takes
+whenever the gateway does not hold it; what the firmware does before Linux runs follows from it (config_txt.py).
 """
 
 from __future__ import annotations
@@ -14,15 +14,20 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from gateway import wiring
 from gateway.config import toml
-from gateway.config.document import Document, Loc, by_place, nearest
+from gateway.config.document import Loc, by_place, nearest
 from gateway.config.sections import Name
 from gateway.config.settings import Settings
 from gateway.config.validate import validate
 from gateway.errors import ConfigError, Fault
+from gateway.raspberry import LAST_LINE
 
-Line = Annotated[int, Field(ge=0, le=53)]
-"""Offset of a line on the board's GPIO chip; on a Raspberry Pi the GPIO number."""
+Line = Annotated[int, Field(ge=0, le=LAST_LINE)]
+"""A line of the 40-pin header by its GPIO number, which is its offset on the GPIO chip."""
+Text = Annotated[str, Field(min_length=1)]
+PwmChip = Annotated[int, Field(ge=0)] | Text
+PWM_CHIP = 'name of the PWM\'s device ("fe20c000.pwm"), or N of pwmchipN, which differs between kernels'
 Format = Literal["S16_LE", "S24_3LE", "S32_LE", "FLOAT_LE"]
 OnOff = Literal["on", "off"]
 
@@ -31,7 +36,9 @@ class MicrophoneLine(Settings):
     """The codec that listens, and what is asked of it where the configuration says nothing."""
 
     device: str = Field(min_length=1, description='ALSA device, or "sim"')
-    card: str | None = Field(None, description="id of the ALSA card")
+    card: str | None = Field(None, min_length=1, description="id of the ALSA card, of which several cards may have one")
+    card_name: str | None = Field(None, min_length=1, description="the card's name, where its id does not tell it")
+    usb: tuple[Text, ...] = Field((), description='USB ids (vendor:product) of the card; "any" for every USB card')
     format: Format = Field("S32_LE", description="ALSA sample format")
     formats: tuple[Format, ...] = Field(min_length=1, description="the formats that the codec has")
     channels: int = Field(2, ge=1, le=2, description="channels: 1 or 2")
@@ -46,7 +53,7 @@ class LaserLine(Settings):
     channel: Literal["A", "B"] = Field("A", description="playback: the channel that the laser hangs on")
     amplitude: float = Field(1.0, gt=0, le=1, description="playback: amplitude of the sine, full scale 1")
     line: Line | None = Field(None, description="the line that carries the PWM")
-    pwm_chip: int | None = Field(None, ge=0, description="N of the kernel's pwmchipN")
+    pwm_chip: PwmChip | None = Field(None, description=PWM_CHIP)
     pwm_channel: int | None = Field(None, ge=0, description="channel on it")
     clock_hz: int | None = Field(
         None, gt=0, description="clock of the PWM, of which the period is a whole number of ticks"
@@ -61,7 +68,7 @@ class LaserLine(Settings):
     safe: Literal["off"] = Field(description="the laser's safe state: off")
 
     @property
-    def pwm(self) -> tuple[int | None, ...]:
+    def pwm(self) -> tuple[int | str | None, ...]:
         """What a PWM needs: line, chip, channel and clock."""
         return self.line, self.pwm_chip, self.pwm_channel, self.clock_hz
 
@@ -130,7 +137,7 @@ class TecLine(Settings):
     """What cools and heats the laser: a PWM for the strength, a line for the direction, an ADC for the thermistor."""
 
     line: Line = Field(description="the line that carries the PWM")
-    pwm_chip: int = Field(ge=0, description="N of the kernel's pwmchipN")
+    pwm_chip: PwmChip = Field(description=PWM_CHIP)
     pwm_channel: int = Field(ge=0, description="channel on it")
     clock_hz: int = Field(gt=0, description="clock of the PWM")
     direction: Line = Field(description="the line that turns the current round")
@@ -141,6 +148,7 @@ class TecLine(Settings):
     series_ohm: float = Field(gt=0, description="the divider's resistor, between the supply and the thermistor")
     r25_ohm: float = Field(gt=0, description="the thermistor at 25 degrees Celsius")
     beta_k: float = Field(gt=1000, lt=10_000, description="the thermistor's B")
+    duty_max: float = Field(0.5, gt=0, lt=1, description="the largest part of the bridge's supply that the TEC bears")
     safe: Literal["off"] = Field(description="its safe state: off")
 
 
@@ -158,12 +166,13 @@ class Board(Settings):
     name: Name = Field(description="the file's name")
     title: str = Field(min_length=1, max_length=80, description="what people call it")
     simulated: bool = Field(False, description="true: there is no hardware behind it")
-    models: tuple[str, ...] = Field((), description="how the device tree's model may begin")
+    models: tuple[Text, ...] = Field((), description="how the device tree's model may begin")
     gpiochip: str | None = Field(None, description="label of the GPIO chip; its number differs between kernels")
     hat: str | None = Field(None, description="what is plugged on")
-    overlays: tuple[str, ...] = Field((), description="dtoverlay= lines of config.txt")
-    parameters: tuple[str, ...] = Field((), description="dtparam= lines of config.txt")
-    boot_gpio: tuple[str, ...] = Field((), description="gpio= lines of config.txt: levels held before Linux runs")
+    hat_products: tuple[Text, ...] = Field((), description="how the product in the HAT's EEPROM may begin")
+    i2c: Literal[1] | None = Field(None, description="the I2C bus that sensors hang on: 1, on lines 2 and 3")
+    overlays: tuple[str, ...] = Field((), description="dtoverlay= lines of config.txt, but those of the PWM")
+    parameters: tuple[str, ...] = Field((), description="further dtparam= lines of config.txt")
     pins: tuple[Pin, ...] = Field((), description="what the HAT occupies")
     microphone: MicrophoneLine = Field(description="the codec that listens")
     laser: LaserLine | None = Field(None, description="what modulates the laser; none on a simulated board")
@@ -175,26 +184,38 @@ class Board(Settings):
     tec: TecLine | None = Field(None, description="what keeps the laser's temperature")
 
     def claims(self) -> Iterator[tuple[int, str, Loc]]:
-        """Every line that an output claims: its number, the claimant in words, and where the file says so."""
-        if self.laser and self.laser.line is not None:
-            yield self.laser.line, "the laser", ("laser", "line")
-        if self.laser and self.laser.enable is not None:
-            yield self.laser.enable, "the laser's enable", ("laser", "enable")
-        if self.tec:
-            yield self.tec.line, "the TEC", ("tec", "line")
-            yield self.tec.direction, "the TEC's direction", ("tec", "direction")
+        """Every line that a part claims: its number, the claimant in words, and where the file says so."""
+        for line, _, claimant, loc in self.outputs():
+            yield line, claimant, loc
         for name, relay in self.relays.items():
-            yield relay.line, f"relay '{name}'", ("relays", name, "line")
             if relay.feedback is not None:
                 yield relay.feedback, f"relay '{name}' (feedback)", ("relays", name, "feedback")
-        for name, led in self.leds.items():
-            for part, line in led.lines.items():
-                colour = "" if part == "line" else f" ({part})"
-                yield line, f"LED '{name}'{colour}", ("leds", name, part)
         if self.interlock:
             yield self.interlock.line, "the interlock", ("interlock", "line")
         for name, button in self.buttons.items():
             yield button.line, f"button '{name}'", ("buttons", name, "line")
+        for index, overlay in enumerate(self.overlays):
+            if (bus := wiring.one_wire(overlay)) is not None:
+                yield bus, "the 1-Wire bus", ("overlays", index)
+
+    def outputs(self) -> Iterator[tuple[int, bool, str, Loc]]:
+        """Every line that is driven: its number, its level in the safe state (True: high), claimant and place."""
+        laser = self.laser
+        if laser and laser.line is not None:
+            yield laser.line, not laser.active_high, "the laser", ("laser", "line")
+        if laser and laser.enable is not None:
+            yield laser.enable, not laser.enable_high, "the laser's enable", ("laser", "enable")
+        if self.tec:
+            yield self.tec.line, False, "the TEC", ("tec", "line")
+            yield self.tec.direction, False, "the TEC's direction", ("tec", "direction")
+        for name, relay in self.relays.items():
+            level = (relay.safe == "on") == relay.active_high
+            yield relay.line, level, f"relay '{name}'", ("relays", name, "line")
+        for name, led in self.leds.items():
+            for part, line in led.lines.items():
+                colour = "" if part == "line" else f" ({part})"
+                level = (led.safe == "on") == led.active_high
+                yield line, level, f"LED '{name}'{colour}", ("leds", name, part)
 
 
 def directory() -> Path:
@@ -218,50 +239,7 @@ def load(name: str, root: Path | None = None) -> Board:
     document = replace(document, data={**document.data, "name": name})
     board, faults = validate(document, Board)
     if board is not None:
-        faults = by_place(_faults(board, document))
+        faults = by_place(wiring.faults(board, document))
     if board is None or faults:
-        raise ConfigError(faults)
+        raise ConfigError(tuple(wiring.explained(fault) for fault in faults))
     return board
-
-
-def detect(model: str, root: Path | None = None) -> str | None:
-    """The board that the text of /proc/device-tree/model belongs to; None if it is none of ours."""
-    model = model.strip("\0 \n")
-    fits = [
-        (len(prefix), name) for name in names(root) for prefix in load(name, root).models if model.startswith(prefix)
-    ]
-    return max(fits, key=lambda fit: (fit[0], fit[1]))[1] if fits else None
-
-
-def _faults(board: Board, document: Document) -> Iterator[Fault]:
-    occupied = {pin.line: f"{board.hat or 'the HAT'} ({pin.use})" for pin in board.pins if not pin.free}
-    claimed: dict[int, str] = {}
-    for line, claimant, loc in board.claims():
-        if line in occupied:
-            message = f"line {line} is claimed by {claimant}, but {occupied[line]} occupies it"
-            yield document.fault(loc, message, "Take another line")
-        elif line in claimed:
-            message = f"line {line} is claimed by both {claimed[line]} and {claimant}"
-            yield document.fault(loc, message, "Give one of them another line")
-        claimed.setdefault(line, claimant)
-    for name, led in board.leds.items():
-        if not led.lines or ("line" in led.lines and len(led.lines) > 1):
-            remedy = "Give either `line`, or some of `red`, `green` and `blue`"
-            yield document.fault(("leds", name), f"LED '{name}' has no clear lines", remedy)
-    if board.laser and not _one_way(board.laser):
-        remedy = "Give either `playback`, or all of `line`, `pwm_chip`, `pwm_channel` and `clock_hz`"
-        yield document.fault(("laser",), "it is not clear what modulates the laser", remedy)
-    if board.microphone.format not in board.microphone.formats:
-        message = f"{board.microphone.format} is not among the codec's formats"
-        yield document.fault(("microphone", "format"), message, f"Take one of {', '.join(board.microphone.formats)}")
-    if board.microphone.rate_hz > board.microphone.rate_max_hz:
-        message = f"{board.microphone.rate_hz} Hz is more than the codec does"
-        remedy = f"Give at most {board.microphone.rate_max_hz} Hz"
-        yield document.fault(("microphone", "rate_hz"), message, remedy)
-
-
-def _one_way(laser: LaserLine) -> bool:
-    """Whether the laser is modulated in one way, and that is all there."""
-    if laser.playback is None:
-        return None not in laser.pwm
-    return laser.pwm == (None,) * len(laser.pwm)

@@ -6,32 +6,24 @@ import hashlib
 import math
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path as File
-from types import MappingProxyType
 
 import numpy as np
 
-from drivers.alsa import Playback
-from drivers.cell import Cell, SimulatedCellOutput
-from drivers.climate import FixedClimate, SimulatedClimate
-from drivers.gpio import Input, Line, SimulatedLine
-from drivers.laser import SimulatedLaser
-from drivers.led import Led, Shown, led_verbs
-from drivers.microphone import AlsaMicrophone, FileMicrophone, SimulatedMicrophone
-from drivers.playback import PlaybackLaser, buffer_frames, period_frames
-from drivers.pwm import ROOT as PWM
-from drivers.relay import OnOff, Relay
-from gateway import board as boards
+from drivers.button import Buttons
+from drivers.laser import LEAST_TICKS
+from drivers.software_pwm import SECOND_US
+from gateway import hardware
 from gateway.actions import making
 from gateway.actions.actions import ACTIONS, Actions, ActionsOutput
 from gateway.actions.actions import ASKED as TOLD
 from gateway.actions.drivers import SETTINGS as DRIVEN
 from gateway.actions.settings import ActionSettings
 from gateway.alarms import Alarm
-from gateway.board import Board, LaserLine
+from gateway.board import Board
 from gateway.calibrating import GasLine
 from gateway.calibrator import ASKED, CALIBRATION, CalibrationOutput, Calibrator
 from gateway.check import Checked, acquisition, check
@@ -39,6 +31,8 @@ from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.config.graph import feeders, order
 from gateway.config.settings import Settings
+from gateway.detect import detect
+from gateway.dsp.air import water_fraction
 from gateway.dsp.demodulator import exact
 from gateway.errors import ConfigError, Fault
 from gateway.graph import Fitted, Graph, Step, commuted, fit, kinds
@@ -58,20 +52,19 @@ from gateway.nodes.place import LaserPhase, NodeFault, start
 from gateway.outputs import Outputs
 from gateway.path import Path
 from gateway.places import state_directory
-from gateway.ports import ClimateSensor, Microphone, Output
 from gateway.rules import ParsedRule, RuleFault, parse
-from gateway.safety import Plan, SafeLine, SafePwm
+from gateway.safety import Plan
 from gateway.scripts.host import Scripts
+from gateway.signals import Signals
 from gateway.simulation import simulated_cell
 from gateway.systemd import Systemd
-from gateway.types import Climate, Light
+from gateway.thermal import tec_faults
 from gateway.watch import Watch
 
 VERSION = version("spectrophone")
 SETTINGS: Mapping[str, type[Settings]] = {**NODES, **DRIVEN}
 """Every kind of node, with its settings."""
 _NODES = ("processing", "default_graph", "nodes")
-_MODEL = File("/proc/device-tree/model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +92,23 @@ class Parts:
     systemd: Systemd
     plan: Plan | None
     """What is safe, for who comes after the gateway; None on a simulated board."""
+    signals: Signals
+    buttons: Buttons
 
 
-def prepare(path: File | None, environ: Mapping[str, str] = os.environ, *, scripts: bool = False) -> Checked:
+def prepare(
+    path: File | None, environ: Mapping[str, str] = os.environ, *, scripts: bool = False, board: str | None = None
+) -> Checked:
     """The configuration in `path` (None: the built-in one) and all its faults. Touches no hardware and no network.
+    `board` is taken where the configuration names none; the one that this machine is if absent.
 
     With `scripts`, customers' scripts are read and checked, too, which takes a while; a worker does it in any case.
     """
-    looks = (graph_faults, rule_faults, action_faults, expiry_faults, track_faults, playback_faults)
-    return check(path, SETTINGS, environ, (*looks, script_faults) if scripts else looks, default_board())
+    looks = (
+        *(graph_faults, rule_faults, action_faults, expiry_faults),
+        *(track_faults, playback_faults, pwm_faults, climate_faults, tec_faults),
+    )
+    return check(path, SETTINGS, environ, (*looks, script_faults) if scripts else looks, board or default_board())
 
 
 def accepted(checked: Checked) -> tuple[Config, Board]:
@@ -118,11 +119,11 @@ def accepted(checked: Checked) -> tuple[Config, Board]:
 
 
 def default_board() -> str:
-    """The board that this machine is, or the simulated one."""
-    try:
-        return boards.detect(_MODEL.read_text("utf-8")) or "sim"
-    except OSError:
-        return "sim"
+    """The board that this machine is; on a Raspberry Pi that is not certainly one, the likeliest, which then says what
+    it lacks, rather than simulated values; elsewhere the simulated one.
+    """
+    detected = detect()
+    return detected.board or next(iter(detected.likely), "sim")
 
 
 def sound(config: Config, board: Board) -> Sound:
@@ -238,6 +239,35 @@ def playback_faults(config: Config, board: Board) -> Iterator[Fault]:
         yield Fault(("acquisition", "channels"), message, "Write 2")
 
 
+def climate_faults(config: Config, board: Board) -> Iterator[Fault]:
+    """Sensors whose values are too old before the next come, and air that cannot be."""
+    section = config.climate
+    if section.stale_s < 2 * section.every_s:
+        message = f"{section.stale_s:g} s are too short for sensors that are asked every {section.every_s:g} s"
+        yield Fault(("climate", "stale_s"), message, f"Give at least {2 * section.every_s:g}, or a shorter every_s")
+    t, h, p = section.temperature_c, section.humidity_percent, section.pressure_pa
+    if t is not None and h is not None and p is not None and (water := water_fraction(t, h, p)) >= 1.0:
+        message = f"at {t:g} degrees Celsius and {p:g} Pa this much humidity would be {water:.1f} times all of the gas"
+        yield Fault(("climate", "humidity_percent"), message, f"Give less than {h / water:.1f}")
+
+
+def pwm_faults(config: Config, board: Board) -> Iterator[Fault]:
+    """A laser that the board's PWM cannot modulate so, or that would not bear it."""
+    laser, line = config.laser, board.laser
+    if line is None or line.playback:
+        return
+    if laser.duty > line.duty_max:
+        message = f"{laser.duty:g} is more than the laser of board '{board.name}' bears"
+        yield Fault(("laser", "duty"), message, f"Give at most {line.duty_max:g}")
+    clock_hz = SECOND_US if line.by == "gpiozero" else line.clock_hz or 0
+    if laser.frequency_hz * LEAST_TICKS > clock_hz:
+        message = f"{laser.frequency_hz:g} Hz is too fast for the PWM of board '{board.name}': it counts {clock_hz} Hz"
+        yield Fault(("laser", "frequency_hz"), message, f"Give at most {clock_hz / LEAST_TICKS:g} Hz")
+    if line.by == "gpiozero" and not line.active_high:
+        message = f"the laser of board '{board.name}' is lit on a low level, and gpiozero's PWM is low when it ends"
+        yield Fault(("board",), message, "Take a line with a hardware PWM, or a driver that is lit on a high level")
+
+
 def expiry_faults(config: Config, board: Board) -> Iterator[Fault]:
     """Values over MQTT that would expire before the next one comes."""
     if config.mqtt is None:
@@ -255,7 +285,7 @@ def rule_faults(config: Config, board: Board) -> Iterator[Fault]:
     """Rules that name what is not there, or do not say what they mean."""
     for index, rule in enumerate(config.rules):
         try:
-            parse(rule, kinds(steps(config)), verbs(board), config.laser.frequency_hz)
+            parse(rule, kinds(steps(config)), hardware.verbs(config, board), config.laser.frequency_hz)
         except RuleFault as fault:
             yield Fault(("rules", index, fault.option), fault.message, fault.remedy)
 
@@ -274,7 +304,9 @@ def action_alarms(config: Config) -> tuple[Alarm, ...]:
 def action_faults(config: Config, board: Board) -> Iterator[Fault]:
     """Action nodes whose triggers cannot be, or whose drivers want something installed."""
     index = {node.id: i for i, node in enumerate(config.processing.default_graph.nodes)}
-    for name, fault in making.faults(actions(config), kinds(steps(config)), config.laser.frequency_hz, verbs(board)):
+    for name, fault in making.faults(
+        actions(config), kinds(steps(config)), config.laser.frequency_hz, hardware.verbs(config, board)
+    ):
         yield replace(fault, loc=(*_NODES, index[name], "parameters", *fault.loc))
 
 
@@ -299,116 +331,7 @@ def path(config: Config, board: Board, heard: Sound) -> Path:
 def rules(config: Config, board: Board) -> tuple[ParsedRule, ...]:
     """The configured rules, ready to run."""
     named = kinds(steps(config))
-    return tuple(parse(rule, named, verbs(board), config.laser.frequency_hz) for rule in config.rules)
-
-
-def verbs(board: Board) -> dict[str, tuple[str, ...]]:
-    """What each output of the board can be told by rules and over MQTT, without opening any. The laser's "tune" is for
-    sweeps and for following the resonance, and is not among it.
-    """
-    told: dict[str, tuple[str, ...]] = {}
-    if board.simulated or (board.laser and board.laser.playback):
-        told["laser"] = tuple(verb for verb in SimulatedLaser.verbs if verb != "tune")
-    if board.simulated:
-        told["cell"] = SimulatedCellOutput.verbs
-    told.update({f"relay/{name}": Relay.verbs for name in board.relays})
-    told.update({f"led/{name}": led_verbs(led.lines, led.shows != "commands") for name, led in board.leds.items()})
-    return told
-
-
-def microphone(config: Config, board: Board, clock: Clock, cell: Cell | None) -> Microphone:
-    """The configured microphone, opened. Raises DeviceError or RecordingError."""
-    listening = acquisition(config, board)
-    frames = listening.rate_hz * listening.block_ms // 1000
-    device = listening.device or "default"
-    if device == "sim" and cell is not None:
-        return SimulatedMicrophone(cell, frames, realtime=True, clock=clock)
-    if device.startswith("file:"):
-        return FileMicrophone(File(device.removeprefix("file:")), frames, realtime=True, clock=clock)
-    return AlsaMicrophone(device, listening.rate_hz, listening.format, listening.channels, frames, clock)
-
-
-def climate(config: Config, cell: Cell | None) -> ClimateSensor | None:
-    """What tells the gas's temperature, humidity and pressure: the configuration's fixed values, else the simulated
-    cell, else nothing.
-    """
-    given = config.climate
-    if given.model_fields_set:
-        return FixedClimate(Climate(given.temperature_c, given.humidity_percent, given.pressure_pa))
-    return None if cell is None else SimulatedClimate(cell)
-
-
-def light(config: Config) -> Light:
-    """How the laser is modulated, as the configuration says."""
-    laser = config.laser
-    return Light(exact(laser.frequency_hz), laser.duty, laser.power_w)
-
-
-def outputs(config: Config, board: Board, cell: Cell | None) -> list[Output]:
-    """Every output of the board, opened, in its safe state. Raises DeviceError."""
-    made: list[Output] = []
-    if board.simulated and cell is not None:
-        laser = config.laser
-        made += [SimulatedLaser(cell, laser.frequency_hz, laser.duty, laser.power_w), SimulatedCellOutput(cell)]
-    elif board.laser and board.laser.playback:
-        made.append(_playback_laser(config, board, board.laser, board.laser.playback))
-    return made + relays(board) + leds(board)
-
-
-def relays(board: Board) -> list[Output]:
-    """The board's relays, opened, in their safe states. Raises DeviceError."""
-    made: dict[str, Relay] = {}
-    for name, relay in board.relays.items():
-        line = _line(board, relay.line, relay.active_high, relay.safe)
-        contact = None
-        if relay.feedback is not None and not board.simulated:
-            contact = Input(board.gpiochip, relay.feedback, True, "pull_down")
-        made[name] = Relay(name, line, relay.safe, relay.min_interval_s, contact)
-    for name, relay in board.relays.items():
-        for other in relay.excludes:
-            made[name].exclude(made[other])
-    return list(made.values())
-
-
-def leds(board: Board, shows: Mapping[str, Callable[[], Shown]] = MappingProxyType({})) -> list[Output]:
-    """The board's LEDs, opened, in their safe states; what `shows` in the board file may name. Raises DeviceError."""
-    made: list[Output] = []
-    for name, led in board.leds.items():
-        lines = {part: _line(board, line, led.active_high, led.safe) for part, line in led.lines.items()}
-        made.append(Led(name, lines, led.safe, shows.get(led.shows)))
-    return made
-
-
-def _line(board: Board, line: int, active_high: bool, safe: OnOff) -> Line | SimulatedLine:
-    lit = safe == "on"
-    return SimulatedLine(lit) if board.simulated else Line(board.gpiochip, line, active_high, lit)
-
-
-def safe_plan(board: Board) -> Plan:
-    """What of a board goes on when the gateway has died, and how it is safe."""
-    chip, laser, tec = board.gpiochip or "", board.laser, board.tec
-    pwms, lines = [], []
-    if laser and laser.pwm_chip is not None:
-        pwms.append(SafePwm("laser", f"{PWM}/pwmchip{laser.pwm_chip}/pwm{laser.pwm_channel}"))
-    if laser and laser.enable is not None:
-        lines.append(SafeLine("laser enable", chip, laser.enable, not laser.enable_high))
-    if tec:
-        pwms.append(SafePwm("tec", f"{PWM}/pwmchip{tec.pwm_chip}/pwm{tec.pwm_channel}"))
-    for name, relay in board.relays.items():
-        lines.append(SafeLine(f"relay/{name}", chip, relay.line, (relay.safe == "on") == relay.active_high))
-    for name, led in board.leds.items():
-        high = (led.safe == "on") == led.active_high
-        lines += [SafeLine(f"led/{name}", chip, line, high) for line in led.lines.values()]
-    return Plan(tuple(pwms), tuple(lines))
-
-
-def _playback_laser(config: Config, board: Board, line: LaserLine, device: str) -> PlaybackLaser:
-    """The laser on the codec's output, which has one frame clock, format and number of channels with its input."""
-    heard = acquisition(config, board)
-    rate_hz, channels = heard.rate_hz, heard.channels
-    gains = [line.amplitude if channel == line.channel else 0.0 for channel in "AB"[:channels]]
-    player = Playback(device, rate_hz, heard.format, channels, period_frames(rate_hz), buffer_frames(rate_hz))
-    return PlaybackLaser(player, rate_hz, gains, light(config), 2e-3 * heard.block_ms)
+    return tuple(parse(rule, named, hardware.verbs(config, board), config.laser.frequency_hz) for rule in config.rules)
 
 
 def face(config: Config, board: Board) -> Face:
@@ -421,7 +344,10 @@ def face(config: Config, board: Board) -> Face:
         for step in placed
         if step.kind in ("lock_in", "peak_finder")
     ]
-    told = {**verbs(board), **({CALIBRATION: ASKED} if any(line.kind == "lock_in" for line in lines) else {})}
+    told = {
+        **hardware.verbs(config, board),
+        **({CALIBRATION: ASKED} if any(line.kind == "lock_in" for line in lines) else {}),
+    }
     told |= {ACTIONS: TOLD} if actions(config) else {}
     return Face(
         box,
@@ -441,36 +367,56 @@ def box_id(config: Config) -> str:
     return config.box.id or host.strip("-")[:64] or "box"
 
 
-def parts(config: Config, board: Board, clock: Clock, secrets: frozenset[str] = frozenset()) -> Parts:
+def parts(config: Config, board: Board, clock: Clock, secrets: Collection[str] = ()) -> Parts:
     """Everything, put together. Raises DeviceError, RecordingError or ConfigError.
 
     `secrets` of the configuration, which scripts may be given, are masked in what these say.
     """
     heard = sound(config, board)
     cell = simulated_cell(config, heard.rate_hz, heard.channels) if board.simulated else None
-    listening = microphone(config, board, clock, cell)
+    listening = hardware.microphone(config, board, clock, cell)
     computing = path(config, board, Sound(listening.rate_hz, listening.channels))
     calibrating = calibrator(config, clock)
-    doors = outputs(config, board, cell)
+    interlock = Interlock(config.laser.max_on_s)
+    signals = Signals([line.node for line in gas_lines(config)], interlock)
+    hands = hardware.hands(board)
+    shows = {"status": signals.status, "alert": signals.alert}
+    doors = [*hardware.outputs(config, board, cell, shows), *hands.movers]
     if calibrating is not None:
         doors.append(CalibrationOutput(calibrating))
     shown = face(config, board)
     inbox = CommandInbox()
     keeping = journal(config, clock)
-    workers = Scripts(clock, config.scripts.level, config.scripts.min_isolation, secrets)
+    workers = Scripts(clock, config.scripts.level, config.scripts.least, secrets)
     told = making.build(actions(config), keeping, clock, inbox, shown.box, np.random.default_rng(), workers)
     doors.append(ActionsOutput(told))
-    door = Outputs(doors, Interlock(config.laser.max_on_s))
+    door = Outputs(doors, interlock)
     link = None
     if config.mqtt is not None:
         link = MqttLink(config.mqtt, shown, inbox, clock, np.random.default_rng())
-    plan = None if board.simulated else safe_plan(board)
+    plan = None if board.simulated else hardware.safe_plan(board)
     systemd = Systemd(os.environ, clock)
-    watch = Watch(
-        clock, door.lose, door.restore, guardian=None if plan is None else Process(plan, clock), alive=systemd.alive
+    guardian = None if plan is None else Process(plan, clock)
+    watch = Watch(clock, door.lose, door.restore, switches=hands.switches, guardian=guardian, alive=systemd.alive)
+    air = hardware.climate(config, hardware.climate_sensor(config, board, clock, cell))
+    warm_s = config.laser.ramp_s + config.laser.warm_up_s
+    inputs = Inputs(listening, door, air, hardware.light(config), watch.heard, warm_s)
+    return Parts(
+        inputs,
+        computing,
+        door,
+        inbox,
+        watch,
+        link,
+        shown,
+        calibrating,
+        keeping,
+        told,
+        systemd,
+        plan,
+        signals,
+        Buttons(hands.buttons, inbox, clock),
     )
-    inputs = Inputs(listening, door, climate(config, cell), light(config), watch.heard)
-    return Parts(inputs, computing, door, inbox, watch, link, shown, calibrating, keeping, told, systemd, plan)
 
 
 def journal(config: Config, clock: Clock) -> Journal:
@@ -483,8 +429,8 @@ def journal(config: Config, clock: Clock) -> Journal:
 def _fitted(config: Config, board: Board, heard: Sound) -> Iterator[Fitted | tuple[Step, NodeFault]]:
     laser = config.laser
     known = laser.reference
-    if known == "same_codec" and board.laser and board.laser.playback:
-        known = "free"  # one clock, but another phase each time the laser is lit: docs/decisions/0007-playback.md
+    if known == "same_codec" and board.laser:
+        known = "free"  # playback: another phase each time it is lit (decision 0007); PWM: another clock, too (0019)
     phase = LaserPhase(known, laser.reference_channel, laser.track)
     place = start(heard.rate_hz, heard.channels, exact(laser.frequency_hz), phase)
     placed = steps(config)

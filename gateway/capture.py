@@ -66,7 +66,7 @@ async def record(
 
     async def take() -> None:
         frames = round(seconds * microphone.rate_hz)
-        async for block in parts.inputs.blocks():
+        async for block in parts.inputs.settled():
             recorder.write(block.first_frames(frames - recorder.frames))
             seen(recorder.seconds)
             if recorder.frames >= frames:

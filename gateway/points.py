@@ -49,14 +49,15 @@ async def take(
 
 async def _listen(parts: build.Parts, line: GasLine, gas: Gas, mean: Mean, seen: Callable[[float], None]) -> None:
     """Fill `mean` until it is finished, the sound ends, or too much of it is over."""
-    async for block in parts.inputs.blocks():
+    begin_ns: int | None = None
+    async for block in parts.inputs.settled():
+        begin_ns = block.t_ns if begin_ns is None else begin_ns
         tick = parts.path.tick(block, ())
-        parts.outputs.apply((), tick.t_ns)
         for result in tick.results:
             if isinstance(result, LockInResult) and result.node == line.source:
                 mean.add(result)
         done = mean.done(gas)
         mean.finished = done >= 1.0
         seen(min(1.0, done))
-        if mean.finished or tick.t_ns / 1e9 > gas.longest_s(line.integration_s):
+        if mean.finished or (tick.t_ns - begin_ns) / 1e9 > gas.longest_s(line.integration_s):
             return

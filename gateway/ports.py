@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import Protocol, runtime_checkable
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 from gateway.types import Climate, Command, Light, Outcome, Result, SampleBlock, Tick
 
@@ -66,11 +66,38 @@ class Laser(Output, Protocol):
     """As achieved, whether lit or not; the frequency counts from the next block on."""
 
 
+@runtime_checkable
+class Regulator(Output, Protocol):
+    """The output that gives the laser its temperature. Asked once a tick, after its step."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the laser may be lit, as far as this goes."""
+        ...
+
+    @property
+    def fault(self) -> str:
+        """What has gone wrong, in a sentence, until it is told to be on again; "" if nothing."""
+        ...
+
+
 class ClimateSensor(Protocol):
     """Temperature, humidity and pressure of the gas."""
 
+    async def start(self) -> None:
+        """Begin to ask, without waiting for an answer; may be called again after close()."""
+        ...
+
+    async def close(self) -> None:
+        """End asking; may be called twice."""
+        ...
+
     def newest(self) -> Climate | None:
-        """The newest reading, without waiting; None where it is too old."""
+        """What holds now, without waiting; None where nothing does, or it is too old."""
+        ...
+
+    def status(self) -> Mapping[str, Any]:
+        """The same for people: for each quantity that is known {"value", "from", "age_s"}, and what else there is."""
         ...
 
 
@@ -85,6 +112,10 @@ class Switch(Protocol):
         """Why it forbids light, nothing while it does not; clears what made the descriptor readable. Never raises: a
         switch that cannot be read forbids light.
         """
+        ...
+
+    def close(self) -> None:
+        """Give the hardware back; may be called twice."""
         ...
 
 

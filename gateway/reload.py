@@ -1,7 +1,8 @@
 """A changed configuration or calibration file, applied between two blocks where that is safe.
 
-Nodes and rules are exchanged in the running path; the simulated cell's ppm is set. A file with a fault changes
-nothing and its faults are told. What cannot change while running is named, and waits for a restart.
+Nodes and rules are exchanged in the running path; the simulated cell's ppm and the laser's temperature are set. A file
+with a fault changes nothing and its faults are told. What cannot change while running is named, and waits for a
+restart.
 
 While the file does not say how the laser is to be driven (it cannot be read, or has a fault in a section that the
 laser hangs on) there is no light: docs/decisions/0017-safety.md.
@@ -19,6 +20,7 @@ from gateway import build
 from gateway.board import Board
 from gateway.clock import Clock
 from gateway.config.config import Config
+from gateway.config.redact import Secrets
 from gateway.ports import Inbox
 from gateway.types import Command
 
@@ -27,20 +29,29 @@ log = logging.getLogger("spectrophone.reload")
 _EVERY_NS = 1_000_000_000
 _DRIVING = ("board", "laser", "acquisition", "tec")
 """The sections that the laser hangs on."""
-_FIXED = ("box", "board", "gas", "acquisition", "laser", "mqtt", "journal", "scripts")
+_FIXED = ("box", "board", "gas", "acquisition", "laser", "climate", "mqtt", "journal", "scripts")
 
 
 class Reloader:
     """Looks at a configuration file, and at the calibrations that it names, once a second."""
 
     def __init__(
-        self, file: Path, config: Config, board: Board, inbox: Inbox, doubted: Callable[[str], None] = lambda why: None
+        self,
+        file: Path,
+        config: Config,
+        board: Board,
+        inbox: Inbox,
+        secrets: Secrets,
+        doubted: Callable[[str], None] = lambda why: None,
     ) -> None:
-        """`doubted` is told why the file does not say how to drive the laser, or nothing when it does."""
+        """`secrets` are those of the configuration; those of the changed one are put to them. `doubted` is told why the
+        file does not say how to drive the laser, or nothing when it does.
+        """
         self._file, self._doubted = file, doubted
         self._config = config
         self._board = board
         self._inbox = inbox
+        self._secrets = secrets
         self._steps = build.steps(config)
         self._calibrates = any(line.kind == "lock_in" for line in build.gas_lines(config))
         self._seen = self._digest()
@@ -63,6 +74,7 @@ class Reloader:
     def changed(self) -> tuple[Command, ...]:
         """The commands that make the running gateway follow the file as it is now."""
         checked = build.prepare(self._file)
+        self._secrets.add(checked.secrets)
         if checked.config is None:
             for fault in checked.faults:
                 log.error("%s", fault)
@@ -92,6 +104,7 @@ class Reloader:
             commands.append(Command("cell", "set", {"value": new.cell.ppm}, "configuration"))
         if old.cell.model_copy(update={"ppm": new.cell.ppm}) != new.cell:
             waiting.append("cell")
+        commands += _tec(old, new, waiting)
         if waiting:
             log.warning("%s: changes of %s wait for a restart", self._file, ", ".join(waiting))
         log.info("%s applied", self._file)
@@ -105,3 +118,15 @@ class Reloader:
             return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).digest()
         except OSError:
             return None
+
+
+def _tec(old: Config, new: Config, waiting: list[str]) -> list[Command]:
+    """What the TEC is told; anything but its set-point is `waiting`."""
+    if old.tec is None or new.tec is None:
+        waiting += ["tec"] if old.tec != new.tec else []
+        return []
+    if old.tec.model_copy(update={"setpoint_c": new.tec.setpoint_c}) != new.tec:
+        waiting.append("tec")
+    if old.tec.setpoint_c == new.tec.setpoint_c:
+        return []
+    return [Command("tec", "set", {"value": new.tec.setpoint_c}, "configuration")]

@@ -12,7 +12,7 @@ import yaml
 
 from drivers.microphone import FileMicrophone
 from drivers.recording import Recording, read_metadata
-from gateway import build
+from gateway import build, hardware
 from gateway.board import Board
 from gateway.calibration import load
 from gateway.check import acquisition
@@ -75,7 +75,7 @@ def _prepared(
     path = build.path(config, board, heard)
     frames = max(1, heard.rate_hz * listening.block_ms // 1000)
     microphone = FileMicrophone(file, frames, realtime=False, clock=RealClock())
-    inputs = Inputs(microphone, Outputs([]), build.climate(config, None), build.light(config))
+    inputs = Inputs(microphone, Outputs([]), hardware.climate(config, None), hardware.light(config))
     return Replay(inputs, path, seconds, tuple(notes), config)
 
 

@@ -14,11 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gateway import build, loop
+from gateway import build, hardware, loop
 from gateway.board import Board
 from gateway.broker import PrivateBroker
 from gateway.clock import Clock
 from gateway.config.config import Config
+from gateway.config.redact import Secrets
 from gateway.interlock import Condition
 from gateway.outputs import LASER, START, Outputs
 from gateway.places import directory, state_directory
@@ -39,34 +40,38 @@ async def serve(
     sinks: Sequence[Sink],
     *,
     file: Path | None = None,
-    secrets: frozenset[str] = frozenset(),
+    secrets: Secrets | None = None,
     started: Callable[[build.Parts], None] = lambda parts: None,
 ) -> None:
     """Run the gateway until it is told to stop (SIGINT, SIGTERM) or the recording ends.
 
-    `file` is the configuration that is looked at for changes, `secrets` are those in it; `started` is called when the
-    loop begins. Raises what makes running impossible: DeviceError, LinkError, RecordingError.
+    `file` is the configuration that is looked at for changes, `secrets` are those in it, more when it changes;
+    `started` is called when the loop begins. Raises what makes running impossible: DeviceError, LinkError,
+    RecordingError.
     """
+    secrets = Secrets() if secrets is None else secrets
     parts = build.parts(config, board, clock, secrets)
     status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, lambda: _about(board, parts))
     place = state_directory(os.environ) / f"{parts.face.box}.warm"
     learnt = WarmFile(place, clock, parts.path, _about_sound(config, board))
-    everybody: list[Sink] = [parts.journal, parts.actions, *sinks, status, learnt]
+    everybody: list[Sink] = [parts.signals, parts.journal, parts.actions, *sinks, status, learnt]
     everybody += [sink for sink in (parts.calibrator, parts.link) if sink is not None]
     helpers: list[asyncio.Task[None]] = []
     try:
         for sink in everybody:
             await sink.start()
         if file is not None:
-            reloader = Reloader(file, config, board, parts.inbox, partial(doubt, parts.outputs))
+            reloader = Reloader(file, config, board, parts.inbox, secrets, partial(doubt, parts.outputs))
             helpers.append(asyncio.create_task(reloader.watch(clock), name="reload"))
         with guarded(parts):
             light(parts.outputs, config, board)
+            parts.buttons.start()
             parts.systemd.ready()
             started(parts)
             await until_told(loop.run(parts.inputs, parts.path, parts.outputs, everybody, parts.inbox, parts.watch))
     finally:
         parts.systemd.stopping()
+        parts.buttons.close()
         for helper in helpers:
             helper.cancel()
         _tell_the_end(parts, everybody, clock)
@@ -103,9 +108,16 @@ def doubt(outputs: Outputs, why: str) -> None:
         outputs.restore(Condition.CONFIGURATION)
 
 
+def temper(outputs: Outputs, config: Config) -> None:
+    """Bring the laser to its temperature, if the configuration says so."""
+    if config.tec is not None:
+        outputs.apply([Command("tec", "on", origin=START)], 0)
+
+
 def light(outputs: Outputs, config: Config, board: Board) -> None:
-    """Light the laser before the first block, if the configuration says so and there is one."""
-    if config.laser.start == "on" and LASER in build.verbs(board):
+    """Light the laser before the first block, if the configuration says so and there is one; its TEC before it."""
+    temper(outputs, config)
+    if config.laser.start == "on" and LASER in hardware.verbs(config, board):
         outputs.apply([Command(LASER, "on", origin=START)], 0)
 
 
@@ -165,6 +177,7 @@ def _about(board: Board, parts: build.Parts) -> Mapping[str, Any]:
         "block_mean_ms": statistics.mean_s * 1e3,
         "block_longest_ms": statistics.longest_s * 1e3,
         "mqtt": "not configured" if parts.link is None else parts.link.problem or "connected",
+        "climate": {} if parts.inputs.climate is None else dict(parts.inputs.climate.status()),
         "journal": parts.journal.status(),
         "actions": parts.actions.status(),
         "scripts": dict(parts.actions.isolation()),

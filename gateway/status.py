@@ -93,6 +93,8 @@ def described(status: Mapping[str, Any]) -> str:
             tone = "no tone" if result["frequency_hz"] is None else f"{result['frequency_hz']:.3f} Hz"
             lines.append(f"  {result['node']}: {tone}")
     lines += [f"  {alert['severity'].upper()} {alert['rule']} since {alert['t_s']:.0f} s" for alert in status["alerts"]]
+    if words := _climate(status.get("climate", {})):
+        lines.append(f"  climate: {words}")
     for action in status.get("actions", ()):
         lines.append(f"  {_action(action)}")
         lines += [f"    | {line}" for line in action.get("driver", {}).get("shows", {}).get("lines", ())]
@@ -109,6 +111,19 @@ def described(status: Mapping[str, Any]) -> str:
         f"{status['block_mean_ms']:.2f} ms a block (longest {status['block_longest_ms']:.1f}); MQTT {status['mqtt']}"
     )
     return "\n".join(lines)
+
+
+def _climate(climate: Mapping[str, Any]) -> str:
+    """What is known of the gas, from where and how old it is, and which sensor fails."""
+    shapes = {"temperature_c": "{:.2f} °C", "humidity_percent": "{:.1f} %", "pressure_pa": "{:.0f} Pa"}
+    known = []
+    for name, shape in shapes.items():
+        if name in climate:
+            told = climate[name]
+            age = f", {told['age_s']:.0f} s old" if told["age_s"] >= 1.0 else ""
+            known.append(f"{shape.format(told['value'])} ({told['from']}{age})")
+    problems = [sensor["problem"] for sensor in climate.get("sensors", ()) if sensor["problem"]]
+    return ". ".join([", ".join(known) or "not known", *problems]) if climate else ""
 
 
 def _action(action: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import cmath
 import math
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -32,7 +32,6 @@ from gateway.dsp.tracker import fit_line
 from gateway.errors import DeviceError, SpectrophoneError
 from gateway.inputs import Inputs
 from gateway.outputs import Outputs
-from gateway.ports import Microphone
 from gateway.types import FULL_SCALE, INVALIDATING, Command, Flag, SampleBlock, Samples
 
 LARGEST_Q = 200.0
@@ -69,28 +68,28 @@ class Stepper:
 
     def __init__(
         self,
-        microphone: Microphone,
+        inputs: Inputs,
         outputs: Outputs,
         seconds: float,
         loopback: int | None = None,
-        heard: Callable[[SampleBlock], None] = lambda block: None,
     ) -> None:
         """`seconds` of sound at each frequency; `loopback`: the channel, 0 or 1, that carries the modulation; None: one
-        clock drives laser and microphone; `heard` is told of every block.
+        clock drives laser and microphone.
         """
-        self._rate_hz, self._outputs, self._loopback = microphone.rate_hz, outputs, loopback
-        self._blocks: AsyncGenerator[SampleBlock] = Inputs(microphone, outputs, heard=heard).blocks()
+        self._rate_hz, self._outputs, self._loopback = inputs.microphone.rate_hz, outputs, loopback
+        self._blocks: AsyncGenerator[SampleBlock] = inputs.settled()
         self._sub_block = sub_block_frames(self._rate_hz)
         self._count = max(6, round(seconds * self._rate_hz / self._sub_block))
         self._frequency, self._turns, self._frame = Fraction(0), Fraction(0), 0
         self._loudest, self._offset = 0.0, (0.0, 0.0)
-        self._just_lit = False
+        self._just_lit = self._warm = False
 
     async def begin(self) -> None:
         """Listen to a block in the dark: there is no light before there is sound."""
         light, self._just_lit = self._outputs.light(), True
         self._frequency = Fraction(0) if light is None else light.frequency
         await self._next()
+        self._warm = False
 
     async def point(self, frequency_hz: float) -> Point:
         """The phasor where the laser is told `frequency_hz`; the point has the frequency that the laser made of it.
@@ -98,6 +97,8 @@ class Stepper:
         Raises SpectrophoneError where the laser refuses or goes dark, or sound or modulation is missing.
         """
         ahead = self._tune(exact(frequency_hz))
+        while not self._warm:
+            await self._next()
         wait_s = max(LEAST_WAIT_S, RING_UPS * LARGEST_Q / (math.pi * frequency_hz))
         wait_s += 0.0 if self._loopback is None else LATE_S
         first = math.ceil((self._frame + wait_s * self._rate_hz) / self._sub_block)
@@ -199,14 +200,14 @@ class Stepper:
         if not len(block.samples):
             raise DeviceError("the microphone is silent", "Look after it and sweep again")
         sound = self._heard(block.samples)
-        spoilt = block.flags & INVALIDATING - {Flag.LASER_OFF}
+        self._warm = Flag.WARM_UP not in block.flags
+        spoilt = block.flags & INVALIDATING - {Flag.LASER_OFF, Flag.WARM_UP}
         if self._loopback is not None and float(np.abs(sound[:, 0]).max()) < FULL_SCALE:
             spoilt -= {Flag.OVERLOAD}
         if block.lost_frames or spoilt:
             words = ", ".join(sorted(spoilt)) or "lost_samples"
             raise SpectrophoneError(f"the sound was not whole ({words}), and its phase is not known", "Sweep again")
         self._frame = block.frame + len(block.samples)
-        self._outputs.apply((), block.end_ns)
         return sound
 
     def _heard(self, samples: Samples) -> Samples:

@@ -22,18 +22,17 @@ from typing import Any
 
 import numpy as np
 
-from gateway import build, jsonlines
+from gateway import build, hardware, jsonlines
 from gateway.board import Board
 from gateway.check import acquisition
 from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.dsp.resonance import FEWEST_WITH_BACKGROUND, NoResonance, Resonance, fit_resonance
 from gateway.errors import SpectrophoneError, UsageError
+from gateway.inputs import Inputs
 from gateway.outputs import Outputs
-from gateway.ports import Microphone
-from gateway.service import guarded, until_told
+from gateway.service import guarded, temper, until_told
 from gateway.stepper import Point, Stepper
-from gateway.types import SampleBlock
 
 EXPECTED_Q = 50.0
 """Sets the half-width f / (2 Q) that spans are counted in."""
@@ -103,11 +102,11 @@ async def sweep(
     made: list[Sweep] = []
 
     async def take() -> None:
-        microphone, doors, hertz = parts.inputs.microphone, parts.outputs, config.laser.frequency_hz
-        made.append(await measure(microphone, doors, hertz, plan, told, seen, loopback, parts.watch.heard))
+        made.append(await measure(parts.inputs, parts.outputs, config.laser.frequency_hz, plan, told, seen, loopback))
 
     try:
         with guarded(parts):
+            temper(parts.outputs, config)
             await until_told(take())
     finally:
         parts.outputs.close()
@@ -116,22 +115,21 @@ async def sweep(
 
 
 async def measure(
-    microphone: Microphone,
+    inputs: Inputs,
     outputs: Outputs,
     frequency_hz: float,
     plan: Plan,
     told: Callable[[str], None] = lambda note: None,
     seen: Callable[[float], None] = lambda part: None,
     loopback: int | None = None,
-    heard: Callable[[SampleBlock], None] = lambda block: None,
 ) -> Sweep:
     """Find the resonance near `frequency_hz`; the outputs are safe afterwards, whatever happens.
 
     `told` is called with what the user should know, in sentences; `seen` with the part of a pass that is done;
-    `loopback` is the channel that the modulation comes in on, None for one clock; `heard` is told of every block.
-    Raises SpectrophoneError where no resonance is found, sound or modulation is lost, or the laser goes dark.
+    `loopback` is the channel that the modulation comes in on, None for one clock. Raises SpectrophoneError where no
+    resonance is found, sound or modulation is lost, or the laser goes dark.
     """
-    stepper = Stepper(microphone, outputs, plan.seconds, loopback, heard)
+    stepper = Stepper(inputs, outputs, plan.seconds, loopback)
     try:
         await stepper.begin()
         made = await _search(stepper, frequency_hz, plan, told, seen)
@@ -200,9 +198,10 @@ def _loopback(config: Config, board: Board) -> int | None:
     """The channel that the laser's modulation comes in on, None where its phase is counted. Raises SpectrophoneError
     where sound and laser do not belong together, or nothing tells the laser's phase.
     """
-    if "laser" not in build.verbs(board):
-        message = f"this version does not drive the laser of board '{board.name}', so it cannot sweep it"
-        raise SpectrophoneError(message, "Take board: sim")
+    if "laser" not in hardware.verbs(config, board):
+        raise SpectrophoneError(
+            f"board '{board.name}' has no laser to sweep", "Give it a table [laser] (docs/boards.md)"
+        )
     heard, laser = acquisition(config, board), config.laser
     device = heard.device or "default"
     if (device == "sim") != board.simulated or device.startswith("file:"):

@@ -33,6 +33,7 @@ class Flag(StrEnum):
     OFF_RESONANCE = "off_resonance"
     UNLOCKED = "unlocked"  # no phase reference
     LASER_OFF = "laser_off"
+    WARM_UP = "warm_up"  # the laser was lit so short a time ago that its light is not trusted
     LOST_SAMPLES = "lost_samples"  # sound is missing inside the record
     EXTRAPOLATED = "extrapolated"  # outside the calibrated range
     CAL_EXPIRED = "cal_expired"  # the calibration file's valid_until is over
@@ -50,7 +51,16 @@ class Flag(StrEnum):
 Flags = frozenset[Flag]
 NO_FLAGS: Flags = frozenset()
 INVALIDATING: Flags = frozenset(
-    {Flag.OVERLOAD, Flag.UNLOCKED, Flag.LASER_OFF, Flag.LOST_SAMPLES, Flag.STALE, Flag.NOT_FINITE, Flag.PHASE}
+    {
+        Flag.OVERLOAD,
+        Flag.UNLOCKED,
+        Flag.LASER_OFF,
+        Flag.WARM_UP,
+        Flag.LOST_SAMPLES,
+        Flag.STALE,
+        Flag.NOT_FINITE,
+        Flag.PHASE,
+    }
 )
 """With one of these a value is never published as valid."""
 

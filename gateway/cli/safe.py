@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 def _of_board(config: Path | None) -> Plan:
     """What is safe on the board that a configuration names, whatever else is wrong with it, or on this machine's."""
     from gateway import board as boards
-    from gateway import build
+    from gateway import build, hardware
     from gateway.errors import ConfigError
 
     document = build.prepare(config).document
@@ -64,4 +64,4 @@ def _of_board(config: Path | None) -> Plan:
         board = boards.load(name if isinstance(name, str) else build.default_board())
     except ConfigError:
         board = boards.load(build.default_board())
-    return build.safe_plan(board)
+    return hardware.safe_plan(board)

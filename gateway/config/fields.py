@@ -21,6 +21,7 @@ _SUFFIXES = {
     "ppm": "ppm",
     "w": "W",
     "c": "degrees Celsius",
+    "k": "K",
     "pa": "Pa",
     "percent": "%",
 }

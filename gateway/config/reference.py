@@ -10,7 +10,20 @@ from pydantic.fields import FieldInfo
 
 from gateway.config.config import Config
 from gateway.config.fields import bounds, unit, words
-from gateway.config.sections import Acquisition, Box, Cell, ClimateSection, Gas, JournalSection, Laser, Mqtt, Rule, Tls
+from gateway.config.sections import (
+    Acquisition,
+    Box,
+    Cell,
+    ClimateSection,
+    Gas,
+    JournalSection,
+    Laser,
+    Mqtt,
+    Rule,
+    ScriptsSection,
+    TecSection,
+    Tls,
+)
 from gateway.config.settings import Settings
 
 _SECTIONS: Mapping[str, type[Settings]] = {
@@ -19,11 +32,13 @@ _SECTIONS: Mapping[str, type[Settings]] = {
     "acquisition": Acquisition,
     "laser": Laser,
     "climate": ClimateSection,
+    "tec": TecSection,
     "cell": Cell,
     "rules (a list)": Rule,
     "mqtt": Mqtt,
     "mqtt.tls": Tls,
     "journal": JournalSection,
+    "scripts": ScriptsSection,
 }
 
 _INTRODUCTION = """\

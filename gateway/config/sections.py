@@ -1,4 +1,4 @@
-"""The sections of a configuration that are not nodes: box, gas, acquisition, laser, climate, cell, mqtt, rules."""
+"""The sections of a configuration that are not nodes: box, gas, acquisition, laser, climate, tec, cell, mqtt, rules."""
 
 from __future__ import annotations
 
@@ -72,11 +72,31 @@ class Laser(Settings):
 
 
 class ClimateSection(Settings):
-    """The gas, where no sensor tells it: fixed values."""
+    """The gas's temperature, humidity and pressure: what is given here holds, sensors tell the rest."""
 
+    sensor: Literal["auto", "off"] = Field(
+        "auto", description="auto: the board's sensors are asked, on board sim the simulated cell; off: none is"
+    )
+    every_s: float = Field(5.0, ge=1, le=3600, description="how often they are asked")
+    stale_s: float = Field(60.0, ge=2, le=86_400, description="beyond this age nothing they said is used")
     temperature_c: float | None = Field(None, ge=-40, le=125, description="temperature of the gas")
     humidity_percent: float | None = Field(None, ge=0, le=100, description="relative humidity")
     pressure_pa: float | None = Field(None, ge=30_000, le=200_000, description="pressure of the gas")
+
+
+class TecSection(Settings):
+    """The laser's temperature, regulated by the board's TEC. docs/tec.md tells how to find the gains."""
+
+    setpoint_c: float = Field(25.0, ge=-20, le=80, description="the temperature that the laser is to have")
+    tolerance_k: float = Field(
+        0.2, gt=0, le=5, description="no farther from it is the laser lit; it settles within half of that first"
+    )
+    settle_s: float = Field(10.0, ge=0, le=600, description="time that it must have settled before the laser is lit")
+    min_c: float = Field(5.0, ge=-30, le=80, description="colder than this the TEC goes off, and the laser with it")
+    max_c: float = Field(45.0, ge=-20, le=100, description="warmer than this they go off")
+    kp: float = Field(0.3, gt=0, le=100, description="drive (1: the bridge's whole supply) per kelvin")
+    ki: float = Field(0.02, ge=0, le=100, description="drive per kelvin and second")
+    kd: float = Field(0.4, ge=0, le=100, description="drive per kelvin a second")
 
 
 class Cell(Settings):
@@ -249,3 +269,11 @@ class ScriptsSection(Settings):
     min_isolation: Literal["A", "B", "L", "C"] = Field(
         "C", description="below this level no script runs, and its node says why"
     )
+    isolation: Literal["required"] | None = Field(
+        None, description="required: scripts run in namespaces of the kernel or not at all, as with min_isolation: B"
+    )
+
+    @property
+    def least(self) -> Literal["A", "B", "L", "C"]:
+        """The level below which no script runs: the higher one of what both options ask for."""
+        return "B" if self.isolation and self.min_isolation in ("L", "C") else self.min_isolation

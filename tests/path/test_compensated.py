@@ -4,6 +4,7 @@ calibration, and the concentration is right within its uncertainty.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,13 +16,18 @@ import pytest
 
 from drivers.air import Air
 from drivers.cell import AMPLITUDE_PER_PPM, Cell
+from drivers.climate import FixedClimate
 from drivers.laser import SimulatedLaser
+from drivers.microphone import SimulatedMicrophone
 from gateway import build, calibration
 from gateway.calibrating import Mean
 from gateway.carried import alone
 from gateway.dsp.calibrate import fit
+from gateway.inputs import Inputs
+from gateway.outputs import Outputs
 from gateway.tables import Reading
 from gateway.types import Climate, Command, Flag, Light, LockInResult, Measurement, ResonanceResult, Result, SampleBlock
+from tests.support.clock import FakeClock
 
 PPM = 400.0
 GRAPH = """
@@ -280,3 +286,37 @@ def test_a_value_that_its_phase_makes_wrong_is_not_valid(tmp_path: Path, cell: d
     assert len(wrong) >= 3
     assert not any(m.valid for m in wrong)
     assert all(m.flags & {Flag.PHASE, Flag.UNLOCKED} for m in wrong)
+
+
+@pytest.mark.parametrize("track", ["off", "pll"])
+def test_a_ramp_is_flagged_and_leaves_nothing_behind(tmp_path: Path, track: str) -> None:
+    config, board = build.accepted(build.prepare(box(tmp_path, LIGHT + RESONANCE, track), {}))
+    air = Air(temperature_c=20.5)
+    cell = Cell(ppm=PPM, seed=3, air=air, background=BACKGROUND)
+    outputs = Outputs([SimulatedLaser(cell, 2012.5, 0.5, 0.02, ramp_s=2.0)])
+    path, found = build.path(config, board, build.sound(config, board)), []
+
+    async def go() -> None:
+        microphone = SimulatedMicrophone(cell, 4800, realtime=False, clock=FakeClock())
+        inputs = Inputs(microphone, outputs, FixedClimate(Climate(20.5, 40.0, 101_325.0)), warm_s=3.0)
+        outputs.apply([Command("laser", "on")], 0)
+        async for block in inputs.blocks():
+            tick = path.tick(block, ())
+            outputs.apply(tick.commands, tick.t_ns)
+            found.extend(r for r in tick.results if isinstance(r, Measurement))
+            if tick.t_ns >= 9_000_000_000:
+                return
+
+    asyncio.run(go())
+    for m in found:
+        warm = m.t_ns >= 4_100_000_000  # lit in the first block, 3 s, and the record that began in them
+        assert (Flag.WARM_UP in m.flags) is not warm
+        assert m.valid is warm
+        assert m.smoothed is None or warm
+        if (
+            m.t_ns >= 3_100_000_000
+        ):  # the ramp itself was over before the record: the light is compensated for, trusted or not
+            assert m.value is not None
+            assert m.sigma is not None
+            assert abs(m.value - PPM) < 4.5 * m.sigma
+    assert sum(m.valid for m in found) >= 4

@@ -19,7 +19,7 @@ import pytest
 
 from drivers.cell import Cell
 from drivers.microphone import SimulatedMicrophone
-from gateway import build
+from gateway import hardware
 from gateway.__main__ import main
 from gateway.clock import Clock
 
@@ -74,7 +74,7 @@ def test_the_page_is_true(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(build, "SimulatedMicrophone", unhurried)
+    monkeypatch.setattr(hardware, "SimulatedMicrophone", unhurried)
     ran = []
     for language, name, body in fences:
         if language != "console":

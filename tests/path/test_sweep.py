@@ -23,6 +23,7 @@ from gateway import build
 from gateway.dsp.demodulator import exact
 from gateway.dsp.resonance import Resonance
 from gateway.errors import DeviceError, SpectrophoneError, UsageError
+from gateway.inputs import Inputs
 from gateway.interlock import Interlock
 from gateway.outputs import Outputs
 from gateway.sweep import Plan, Sweep, check_out, frequencies, lines, measure, sweep, write
@@ -46,7 +47,9 @@ class Bench:
         self.told: list[str] = []
 
     def sweep(self, plan: Plan = WHOLE) -> Sweep:
-        run = measure(self.microphone, self.outputs, 2012.5, plan, self.told.append, loopback=self.loopback)
+        run = measure(
+            Inputs(self.microphone, self.outputs), self.outputs, 2012.5, plan, self.told.append, loopback=self.loopback
+        )
         return asyncio.run(run)
 
 
@@ -64,6 +67,28 @@ def check(found: Resonance, f0_hz: float, q: float = 50.0) -> None:
 
 def cramer(air: Air) -> float:
     return 2012.5 * speed_of_sound(air) / speed_of_sound(Air())
+
+
+def test_a_laser_that_rises_and_warms_up_is_waited_for_once() -> None:
+    cell = Cell()
+    bench = Bench(cell)
+    bench.laser = SimulatedLaser(cell, 2012.5, 0.5, 0.02, ramp_s=0.5)
+    bench.outputs = Outputs([bench.laser])
+    seen: list[float] = []
+
+    def look(part: float) -> None:
+        seen.append(bench.laser.light.duty)
+
+    plan = Plan(points=11)
+    found = asyncio.run(
+        measure(Inputs(bench.microphone, bench.outputs, warm_s=0.8), bench.outputs, 2012.5, plan, seen=look)
+    )
+    check(found.resonance, cramer(Air()))
+    assert set(seen) == {0.5}
+    frames = cell.next_frame
+    plain = Bench(Cell())
+    asyncio.run(measure(Inputs(plain.microphone, plain.outputs), plain.outputs, 2012.5, plan))
+    assert 0.8 <= (frames - plain.laser._cell.next_frame) / 48_000 <= 1.1
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -244,7 +269,7 @@ def test_sound_at_fault_ends_the_sweep_with_the_laser_off(
 ) -> None:
     bench = Bench(Cell())
     with pytest.raises(error, match=words):
-        asyncio.run(measure(Faulty(bench.microphone, fault), bench.outputs, 2012.5, SHORT))
+        asyncio.run(measure(Inputs(Faulty(bench.microphone, fault), bench.outputs), bench.outputs, 2012.5, SHORT))
     assert bench.laser.read() == "off"
 
 
@@ -252,7 +277,7 @@ def test_a_cancelled_sweep_leaves_the_laser_off() -> None:
     bench = Bench(Cell())
 
     async def cancelled() -> None:
-        running = asyncio.ensure_future(measure(bench.microphone, bench.outputs, 2012.5, Plan()))
+        running = asyncio.ensure_future(measure(Inputs(bench.microphone, bench.outputs), bench.outputs, 2012.5, Plan()))
         for _ in range(20):
             await asyncio.sleep(0)
         assert bench.laser.read() == "on"
@@ -267,7 +292,6 @@ def test_a_cancelled_sweep_leaves_the_laser_off() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("board: rpi4-codec-zero\n", "does not drive the laser of board 'rpi4-codec-zero'"),
         ("board: sim\nacquisition: {device: default}\n", "'default' does not hear the simulated laser"),
         ("board: sim\nacquisition: {device: 'file:sound.wav'}\n", "'file:sound.wav' does not hear the simulated laser"),
         (
@@ -292,13 +316,21 @@ def test_a_box_that_cannot_sweep_says_so(text: str, words: str, tmp_path: Path) 
         ("acquisition: {device: sim}\n", "'sim' does not hear the laser of board 'rpi4-codec-zero'"),
     ],
 )
-def test_a_real_laser_needs_a_loopback(text: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_laser_needs_a_loopback(text: str, words: str, tmp_path: Path) -> None:
     file = tmp_path / "box.yaml"
     file.write_text(f"board: rpi4-codec-zero\n{text}")
     config, board = build.accepted(build.prepare(file, {}))
-    monkeypatch.setattr(build, "verbs", lambda board: {"laser": ("on", "off")})
     with pytest.raises(SpectrophoneError, match=words):
         asyncio.run(sweep(config, board, FakeClock(), Plan(), told=lambda note: None, seen=lambda part: None))
+
+
+def test_a_board_without_a_laser_has_nothing_to_sweep(tmp_path: Path) -> None:
+    file = tmp_path / "box.yaml"
+    file.write_text("board: rpi4-codec-zero\n")
+    config, board = build.accepted(build.prepare(file, {}))
+    bare = board.model_copy(update={"laser": None})
+    with pytest.raises(SpectrophoneError, match="board 'rpi4-codec-zero' has no laser"):
+        asyncio.run(sweep(config, bare, FakeClock(), Plan(), told=lambda note: None, seen=lambda part: None))
 
 
 @pytest.mark.parametrize(

@@ -8,25 +8,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from drivers.gpio import SimulatedLine
+from drivers.pwm import KernelPwm
 from gateway import board as boards
-from gateway import build
+from gateway import build, hardware
 from gateway.calibrating import GasLine
+from gateway.check import Checked
 from gateway.config.sections import Cell
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, DeviceError
 from gateway.mqtt.face import OutputFace
 from gateway.simulation import simulated_cell
-from gateway.types import Command, Flag, LockInResult, SampleBlock
+from gateway.types import Climate, Command, Flag, LockInResult, SampleBlock
 from tests.support.clock import FakeClock
+from tests.support.pwm import FakeKernel, channel
 
 
-@pytest.mark.parametrize("name", boards.names())
-def test_every_board_takes_the_built_in_configuration(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [name for name in boards.names() if boards.load(name).microphone.channels == 2])
+def test_every_board_with_two_microphones_takes_the_built_in_configuration(name: str, tmp_path: Path) -> None:
     file = tmp_path / "box.yaml"
     file.write_text(f"board: {name}\n")
     config, board = build.accepted(build.prepare(file, {}))
     path = build.path(config, board, build.sound(config, board))
     assert path.state.results == {}
-    told = build.verbs(board)
+    told = hardware.verbs(config, board)
     assert all(f"relay/{relay}" in told for relay in board.relays)
     face = build.face(config, board)
     assert {output.target for output in face.outputs} == {*told, "calibration"}
@@ -37,13 +41,13 @@ def test_the_verbs_that_are_checked_are_those_that_the_outputs_have(tmp_path: Pa
     file.write_text("box: {id: lab}\nlaser: {max_on_s: 5}\n")
     config, board = build.accepted(build.prepare(file, {}))
     parts = build.parts(config, board, FakeClock())
-    assert build.verbs(board)["laser"] == ("on", "off")  # tune is for procedures: neither rules nor MQTT may
+    assert hardware.verbs(config, board)["laser"] == ("on", "off")  # tune is for procedures: neither rules nor MQTT may
     assert parts.face.output("laser") == OutputFace("laser", ("on", "off"))
     assert parts.outputs.apply([Command("laser", "tune", {"frequency_hz": 2000.0})], 0).results[0].done
     outcome = parts.outputs.apply([Command("cell", "set", {"value": 7.0})], 0)
     assert outcome.results[0].done
     assert outcome.states["cell"] == "7.0"
-    assert set(outcome.states) == {*build.verbs(board), "calibration", "actions"}
+    assert set(outcome.states) == {*hardware.verbs(config, board), "calibration", "actions"}
     assert parts.face.output("calibration") == OutputFace("calibration", ("zero", "span", "cancel"))
     parts.outputs.close()
 
@@ -107,8 +111,8 @@ def test_gas_lines_are_told_apart_by_what_stands_before_them(tmp_path: Path) -> 
             "5 s are too short for slow, which gives a value every 10 s",
         ),
         (
-            "acquisition: {channels: 1}\n",
-            "processing.default_graph.nodes[5].type",
+            "acquisition: {channels: 1}\nprocessing: {default_graph: {nodes: [{id: both, type: differential}]}}\n",
+            "processing.default_graph.nodes[0].type",
             "differential needs two channels",
         ),
         (
@@ -117,6 +121,16 @@ def test_gas_lines_are_told_apart_by_what_stands_before_them(tmp_path: Path) -> 
             "parameters: {frequency_min: 3000, frequency_max: 4500}}]}}\n",
             "processing.default_graph.nodes[0].parameters.frequency_max",
             "4500 Hz is not below half the sample rate",
+        ),
+        (
+            "climate: {every_s: 40}\n",
+            "climate.stale_s",
+            "60 s are too short for sensors that are asked every 40 s",
+        ),
+        (
+            "climate: {temperature_c: 120, humidity_percent: 60, pressure_pa: 100000}\n",
+            "climate.humidity_percent",
+            "at 120 degrees Celsius and 100000 Pa this much humidity would be 1.2 times all of the gas",
         ),
     ],
 )
@@ -131,6 +145,36 @@ def test_faults_of_nodes_and_rules_have_a_place(text: str, option: str, message:
     assert fault.line > 0
     with pytest.raises(ConfigError):
         build.accepted(checked)
+
+
+SIMULATED = Climate(20.0, 40.0, 101_325.0)
+CLIMATES: list[tuple[str, str, tuple[str, ...], Climate | None]] = [
+    ("sim", "{}", (), SIMULATED),
+    ("sim", "{sensor: off}", (), None),
+    ("sim", "{pressure_pa: 90000}", (), Climate(20.0, 40.0, 90_000.0)),
+    ("sim", "{sensor: off, pressure_pa: 90000}", (), Climate(pressure_pa=90_000.0)),
+    ("box", "{}", ("iio bme280", "w1 28"), None),
+    ("box", "{sensor: off}", (), None),
+    ("box", "{temperature_c: 21}", ("iio bme280", "w1 28"), Climate(21.0)),
+    ("box", "{temperature_c: 21, humidity_percent: 50, pressure_pa: 90000}", (), Climate(21.0, 50.0, 90_000.0)),
+    ("bare", "{}", (), None),
+]
+
+
+@pytest.mark.parametrize(("board", "text", "asked", "told"), CLIMATES)
+def test_who_tells_of_the_climate(
+    board: str, text: str, asked: tuple[str, ...], told: Climate | None, tmp_path: Path
+) -> None:
+    sensors = (boards.Sensor(kind="iio", name="bme280"), boards.Sensor(kind="w1", name="28"))
+    file = tmp_path / "box.yaml"
+    file.write_text(f"climate: {text}\n")
+    config, sim = build.accepted(build.prepare(file, {}))
+    made = sim.model_copy(update={"climate": sensors if board == "box" else ()})
+    cell = simulated_cell(config, 48_000, 2) if board == "sim" else None
+    found = hardware.climate(config, hardware.climate_sensor(config, made, FakeClock(), cell))
+    assert (found.newest() if found else None) == told
+    status = found.status() if found else {}
+    assert tuple(sensor["sensor"] for sensor in status.get("sensors", ())) == asked
 
 
 CELL = {
@@ -221,7 +265,7 @@ def codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_laser_on_a_codecs_output_is_switched_and_its_phase_is_learnt(codec: Path) -> None:
     codec.write_text("board: codec\nprocessing: {default_graph: {nodes: [{id: lock, type: lock_in}]}}\n")
     config, board = build.accepted(build.prepare(codec, {}))
-    assert build.verbs(board)["laser"] == ("on", "off")
+    assert hardware.verbs(config, board)["laser"] == ("on", "off")
     path = build.path(config, board, build.sound(config, board))
     turns = np.arange(48_000) * 2012.5 / 48_000
     sound = np.repeat(np.sin(2 * np.pi * turns)[:, None], 2, axis=1).astype(np.float32)
@@ -238,3 +282,93 @@ def test_a_codec_that_plays_mono_has_no_channel_b(codec: Path) -> None:
     )
     (found,) = build.prepare(codec, {}).faults
     assert "acquisition.channels: the board's laser hangs on channel B of the codec" in str(found)
+
+
+PWM = """
+title = "Board with a PWM"
+models = ["Raspberry Pi 4 Model B"]
+gpiochip = "pinctrl-bcm2711"
+[microphone]
+device = "default"
+format = "S32_LE"
+formats = ["S32_LE"]
+[laser]
+line = 12
+pwm_chip = 0
+pwm_channel = 0
+clock_hz = 50000000
+duty_max = 0.4
+safe = "off"
+"""
+LEVEL = "processing: {default_graph: {nodes: [{id: level, type: level}]}}\n"
+
+
+def on_a_pwm(directory: Path, monkeypatch: pytest.MonkeyPatch, laser: str, **board: str) -> Checked:
+    text = PWM
+    if "by" in board:
+        text = "".join(line for line in text.splitlines(True) if not line.startswith(("pwm_", "clock_")))
+    for key, value in board.items():
+        text += f"{key} = {value}\n"
+    (directory / "pwm.toml").write_text(text)
+    monkeypatch.setattr(boards, "directory", lambda: directory)
+    (directory / "box.yaml").write_text(f"board: pwm\nlaser: {laser}\n{LEVEL}")
+    return build.prepare(directory / "box.yaml", {})
+
+
+@pytest.mark.parametrize(
+    ("laser", "board", "fault"),
+    [
+        (
+            "{duty: 0.45}",
+            {},
+            "box.yaml:2:9: laser.duty: 0.45 is more than the laser of board 'pwm' bears. Give at most 0.4",
+        ),
+        (
+            "{duty: 0.4, frequency_hz: 12000}",
+            {"by": '"gpiozero"'},
+            "laser.frequency_hz: 12000 Hz is too fast for the PWM of board 'pwm': it counts 1000000 Hz",
+        ),
+        (
+            "{duty: 0.4}",
+            {"by": '"gpiozero"', "active_high": "false", "enable": "26"},
+            "board: the laser of board 'pwm' is lit on a low level",
+        ),
+    ],
+)
+def test_what_a_pwm_cannot_do_is_a_fault(
+    laser: str, board: dict[str, str], fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (found,) = on_a_pwm(tmp_path, monkeypatch, laser, **board).faults
+    assert fault in str(found)
+
+
+def test_a_laser_on_a_pwm_is_made_of_board_and_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = FakeKernel(tmp_path / "sysfs")
+    opened: list[tuple[object, ...]] = []
+
+    def pwm(chip: int, number: int, clock_hz: int, active_high: bool) -> KernelPwm:
+        opened.append((chip, number, clock_hz, active_high))
+        return channel(kernel, number, active_high)
+
+    def line(label: str, offset: int, active_high: bool, lit: bool) -> SimulatedLine:
+        opened.append((label, offset, active_high, lit))
+        return SimulatedLine(lit)
+
+    monkeypatch.setattr(hardware, "KernelPwm", pwm)
+    monkeypatch.setattr(hardware, "Line", line)
+    told = "{duty: 0.4, frequency_hz: 2000, ramp_s: 0.2, reference: loopback}"
+    config, board = build.accepted(on_a_pwm(tmp_path, monkeypatch, told, enable="7", enable_high="false"))
+    assert hardware.verbs(config, board)["laser"] == ("on", "off")
+    (laser,) = hardware.outputs(config, board, None)
+    assert opened == [("pinctrl-bcm2711", 7, False, False), (0, 0, 50_000_000, True)]
+    laser.apply(Command("laser", "on"))
+    for t_ns in (0, 100_000_000):
+        laser.step(t_ns)
+    assert kernel.pin == (25_000, 5_000)
+    laser.close()
+
+
+def test_a_pwm_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, board = build.accepted(on_a_pwm(tmp_path, monkeypatch, "{duty: 0.4}"))
+    with pytest.raises(DeviceError, match=r"there is no PWM chip 0: .*dtoverlay=pwm"):
+        hardware.outputs(config, board, None)

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from drivers.cell import Cell
-from drivers.climate import FixedClimate
+from drivers.climate import FixedClimate, SensorClimate
 from drivers.laser import SimulatedLaser
+from drivers.sensor import KernelSensor
+from gateway.clock import RealClock
 from gateway.inputs import Inputs
 from gateway.outputs import Outputs
 from gateway.types import NO_FLAGS, Climate, Command, Flag, Light, SampleBlock
+from tests.support.sysfs import bme280
+from tests.support.until import until
 
 LIGHT = Light(Fraction(4025, 2), 0.5, 0.02)
 
@@ -40,11 +47,14 @@ class Script:
         pass
 
 
-def heard(verbs: list[tuple[str, dict[str, float]] | None], **more: FixedClimate) -> list[SampleBlock]:
-    outputs = Outputs([SimulatedLaser(Cell(), 2012.5, 0.5, 0.02)])
+def heard(
+    verbs: list[tuple[str, dict[str, float]] | None], ramp_s: float = 0.0, **more: FixedClimate | float
+) -> list[SampleBlock]:
+    outputs = Outputs([SimulatedLaser(Cell(), 2012.5, 0.5, 0.02, ramp_s)])
 
     async def take() -> list[SampleBlock]:
-        return [block async for block in Inputs(Script(outputs, verbs), outputs, **more).blocks()]
+        inputs = Inputs(Script(outputs, verbs), outputs, **more)  # type: ignore[arg-type]
+        return [block async for block in inputs.blocks()]
 
     return asyncio.run(take())
 
@@ -53,6 +63,16 @@ def test_a_block_is_dark_unless_the_laser_was_lit_all_the_time() -> None:
     dark = frozenset({Flag.LASER_OFF})
     found = heard([None, ("on", {}), None, ("off", {}), None])
     assert [block.flags for block in found] == [dark, dark, NO_FLAGS, dark, dark]
+
+
+def test_for_a_while_after_lighting_the_light_is_not_trusted() -> None:
+    off, warm = frozenset({Flag.LASER_OFF}), frozenset({Flag.WARM_UP})
+    told = [None, ("on", {}), None, None, ("on", {}), None, None, ("off", {}), ("on", {}), None, None]
+    found = heard(told, warm_s=0.025)  # two blocks and a half
+    assert [block.flags for block in found] == [
+        *(off, off | warm, warm, warm, warm, NO_FLAGS, NO_FLAGS),
+        *(off, off | warm, warm, warm),
+    ]
 
 
 def test_light_and_climate_are_those_of_the_moment() -> None:
@@ -69,6 +89,33 @@ def test_without_a_laser_nothing_is_said_of_it() -> None:
 
     (block,), _ = asyncio.run(take())
     assert (block.flags, block.light, block.climate) == (NO_FLAGS, None, None)
+
+
+@pytest.mark.parametrize("how", ["the end", "enough", "a fault", "cancelled"])
+def test_sensors_are_asked_as_long_as_somebody_listens(how: str, tmp_path: Path) -> None:
+    bme280(tmp_path)
+    clock = RealClock()
+
+    async def take() -> None:
+        climate = SensorClimate([KernelSensor("iio", "bme280", tmp_path)], clock, 5.0, 60.0)
+        outputs = Outputs([])
+        inputs = Inputs(Script(outputs, [None] * 3), outputs, climate)
+        async with aclosing(inputs.blocks()) as blocks:
+            await anext(blocks)
+            assert "climate" in {task.get_name() for task in asyncio.all_tasks()}
+            await until(climate.newest)
+            assert (await anext(blocks)).climate == Climate(23.45, 46.333, 96386.199)
+            if how == "the end":
+                assert [block.index async for block in blocks] == [2]
+            if how == "a fault":
+                with pytest.raises(ZeroDivisionError):
+                    await blocks.athrow(ZeroDivisionError)
+            if how == "cancelled":
+                with pytest.raises(asyncio.CancelledError):
+                    await blocks.athrow(asyncio.CancelledError)
+        assert "climate" not in {task.get_name() for task in asyncio.all_tasks()}
+
+    asyncio.run(take())
 
 
 def test_who_stops_listening_stops_the_microphone() -> None:

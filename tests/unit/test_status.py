@@ -83,6 +83,20 @@ def test_what_a_crash_left_is_no_gateway(tmp_path: Path) -> None:
     assert status.read(tmp_path / "nowhere", clock.utc_ns()) == []
 
 
+def test_the_climate_is_told_with_its_sensors_and_their_ages() -> None:
+    told = {
+        "temperature_c": {"value": 23.45, "from": "iio bme280", "age_s": 2.2},
+        "pressure_pa": {"value": 95000.0, "from": "configuration", "age_s": 0.0},
+        "sensors": [{"sensor": "iio bme280", "problem": "", "failures": 0}],
+    }
+    bare = {**ABOUT, "pid": 1, "age_s": 0.0, "results": [], "alerts": [], "outputs": {}}
+    text = status.described({**bare, "climate": told})
+    assert "  climate: 23.45 °C (iio bme280, 2 s old), 95000 Pa (configuration)\n" in text
+    missing = {"sensors": [{"sensor": "w1 28", "problem": "w1 28 is not there", "failures": 3}]}
+    assert "  climate: not known. w1 28 is not there\n" in status.described({**bare, "climate": missing})
+    assert "climate" not in status.described({**bare, "climate": {}})
+
+
 def test_what_scripts_lack_is_told_once_they_run(tmp_path: Path) -> None:
     clock = FakeClock()
     write(tmp_path, clock, os.getpid())

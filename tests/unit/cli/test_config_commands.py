@@ -1,4 +1,4 @@
-"""The commands check, schema and board: what they print, where, and with which exit status."""
+"""The commands check and schema: what they print, where, and with which exit status."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from types import ModuleType
 
 import pytest
 
+from gateway.board import names
 from gateway.check import check as whole_check
-from gateway.cli import board, check, schema
+from gateway.cli import check, schema
 from gateway.config.settings import Settings
-from gateway.errors import ConfigError, Fault
+from gateway.errors import Fault
 
 Kinds = dict[str, type[Settings]]
 BROKEN = Path(__file__).parents[2] / "broken" / "ten_faults.yaml"
@@ -31,7 +32,7 @@ def parsed(module: ModuleType, *arguments: str) -> argparse.Namespace:
 
 @pytest.mark.parametrize(
     ("module", "arguments"),
-    [(check, ["check"]), (schema, ["schema"]), (board, ["board"]), (board, ["board", "show"])],
+    [(check, ["check"]), (schema, ["schema"])],
 )
 def test_help_has_an_example(module: ModuleType, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
@@ -49,7 +50,7 @@ def test_check_prints_faults_to_standard_error(kinds: Kinds) -> None:
     assert all(line.startswith(f"{BROKEN}:") for line in lines)
     assert lines[1].endswith(
         ":13:1: gass: unknown option 'gass'. Did you mean 'gas'? "
-        "Known: acquisition, board, box, cell, climate, gas, journal, laser, mqtt, processing, rules, scripts"
+        "Known: acquisition, board, box, cell, climate, gas, journal, laser, mqtt, processing, rules, scripts, tec"
     )
 
 
@@ -66,7 +67,7 @@ def test_check_prints_one_object_a_line(kinds: Kinds) -> None:
         "column": 1,
         "option": "board",
         "message": "there is no board 'rpi9'",
-        "remedy": "Known: rpi4-codec-zero, sim",
+        "remedy": f"Known: {', '.join(names())}",
     }
 
 
@@ -85,31 +86,6 @@ def test_check_of_a_file_that_is_not_there(tmp_path: Path, kinds: Kinds) -> None
     file, err = tmp_path / "no.yaml", io.StringIO()
     assert check.report(file, faults_of(file, kinds), False, io.StringIO(), err) == 2
     assert err.getvalue() == f"{file}: there is no such file. Check the path\n"
-
-
-def test_board_list(capsys: pytest.CaptureFixture[str]) -> None:
-    assert board.run(parsed(board, "board", "list")) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["rpi4-codec-zero", "sim"]
-    assert board.run(parsed(board, "board", "list", "--json")) == 0
-    listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert listed[1] == {"kind": "board", "name": "sim", "title": "Simulated box"}
-
-
-def test_board_show(capsys: pytest.CaptureFixture[str]) -> None:
-    assert board.run(parsed(board, "board", "show", "rpi4-codec-zero")) == 0
-    shown = capsys.readouterr().out
-    assert "relay fan      line 17, on when high, safe off\n" in shown
-    assert "pin 18         I2S bit clock\n" in shown
-    assert "led status     red 24, green 23" in shown
-    assert board.run(parsed(board, "board", "show", "sim", "--json")) == 0
-    assert json.loads(capsys.readouterr().out)["relays"]["valve"]["line"] == 22
-
-
-def test_board_show_of_an_unknown_board() -> None:
-    with pytest.raises(ConfigError) as refused:
-        board.run(parsed(board, "board", "show", "rpi4"))
-    assert refused.value.exit_status == 2
-    assert "there is no board 'rpi4'" in str(refused.value)
 
 
 def test_the_command_itself_checks_rules_and_nodes_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

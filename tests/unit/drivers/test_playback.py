@@ -72,7 +72,7 @@ class Device(Playback):
         os.write(self.wake, b".")
 
 
-def run(do: Callable[[PlaybackLaser, Device], Awaitable[None]]) -> Device:
+def run(do: Callable[[PlaybackLaser, Device], Awaitable[None]], ramp_s: float = 0.0) -> Device:
     async def main() -> Device:
         device, loop = Device(), asyncio.get_running_loop()
         real = loop.call_later
@@ -83,7 +83,7 @@ def run(do: Callable[[PlaybackLaser, Device], Awaitable[None]]) -> Device:
             return device.later.append(callback)
 
         loop.call_later = call_later  # type: ignore[method-assign]
-        laser = PlaybackLaser(device, RATE, [0.0, 0.5], LIGHT, DARK_S)
+        laser = PlaybackLaser(device, RATE, [0.0, 0.5], LIGHT, DARK_S, ramp_s)
         try:
             await do(laser, device)
         finally:
@@ -116,6 +116,24 @@ def test_the_device_is_filled_at_once_and_then_as_it_asks() -> None:
     expected = 0.5 * np.sin(2 * np.pi * (np.arange(len(sound)) * 2012.5 / RATE % 1.0))
     assert not sound[:, 0].any()
     assert np.abs(sound[:, 1] - expected).max() < 1e-12
+
+
+def test_the_amplitude_rises_over_the_ramp_and_anew_after_dark() -> None:
+    async def do(laser: PlaybackLaser, device: Device) -> None:
+        assert laser.light == LIGHT
+        laser.apply(ON)
+        await turn()
+        for t_ns in (0, 500_000_000, 1_000_000_000):
+            laser.step(t_ns)
+            device.ask()
+            await turn()
+        assert laser.light == LIGHT
+        laser.make_safe()
+        laser.apply(ON)
+        assert laser.light.power_w == pytest.approx(0.01 * LIGHT.power_w)
+
+    peaks = [float(np.abs(samples).max()) for samples in run(do, ramp_s=1.0).played]
+    assert peaks == pytest.approx([0.005, 0.005, 0.25, 0.5, 0.005], rel=1e-2)
 
 
 def test_an_underrun_is_dark_for_a_while_and_a_new_command_does_not_shorten_that() -> None:

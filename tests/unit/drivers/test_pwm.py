@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.pwm import KernelPwm, find_chip, switch_off
@@ -84,6 +84,7 @@ def test_at_50_mhz_the_pin_counts_what_was_meant(tmp_path: Path, driver: str) ->
     assert pwm.frequency(ticks) == Fraction(50_000_000, 24_845)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(sorted(DRIVERS)),
     st.data(),
@@ -110,6 +111,7 @@ def test_the_achieved_frequency_is_the_pins_and_the_nearest_there_is(
         assert abs(achieved - frequency) <= abs(Fraction(clock_hz, other) - frequency)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(100, 10**6), st.floats(0.0, 0.95)), min_size=2, max_size=6))
 def test_on_the_way_the_lit_part_is_never_larger_than_before_or_after(steps: list[tuple[int, float]]) -> None:
     with tempfile.TemporaryDirectory() as root:
@@ -257,6 +259,8 @@ def test_without_a_device_tree_the_board_file_is_believed(kernel: FakeKernel) ->
 
 def test_a_chip_is_found_by_its_device(kernel: FakeKernel) -> None:
     assert find_chip("fe20c000.pwm", kernel.root) == 0
+    by_name = KernelPwm("fe20c000.pwm", 1, kernel.clock_hz, root=kernel.root, sysfs=kernel)
+    assert by_name.path == kernel.chip / "pwm1"
     with pytest.raises(DeviceError, match=r"there is no PWM '1f00098000.pwm' in .*; there are: fe20c000.pwm"):
         find_chip("1f00098000.pwm", kernel.root)
     with pytest.raises(DeviceError, match="there are: none"):
