@@ -15,6 +15,7 @@ from drivers.pwm import find_chip as find_pwm
 from gateway.board import Board, InputLine, LaserLine, TecLine
 from gateway.doctor.finding import CannotTellError, Said, missing, needless, ok, warning
 from gateway.doctor.place import Place
+from gateway.errors import DeviceError
 
 _LOCK = "hhqqi"
 """struct flock: type, whence, start, length, process."""
@@ -22,7 +23,7 @@ _GROUP = "Put the gateway's user into group gpio, which a udev rule gives /dev/g
 
 
 def chip(place: Place) -> Said:
-    """The GPIO chip, by its label, and whether we may use it."""
+    """The GPIO chip, by its label, and whether we may use it. Raises DeviceError where it is not there."""
     path = find_chip(place.board.gpiochip, place.root / "dev")
     if not os.access(path, os.R_OK | os.W_OK):
         return missing(f"{path} may not be written", _GROUP)
@@ -63,12 +64,20 @@ def judged(claims: Mapping[int, str], taken: Mapping[int, str], holder: str) -> 
 
 def _taken(place: Place, claims: Mapping[int, str]) -> dict[int, str]:
     """Who uses which line, as the kernel tells."""
-    path = find_chip(place.board.gpiochip, place.root / "dev")
     import gpiod
 
+    path = _chip(place)
     with gpiod.Chip(str(path)) as opened:
         infos = {line: opened.get_line_info(line) for line in claims}
     return {line: info.consumer for line, info in infos.items() if info.used}
+
+
+def _chip(place: Place) -> Path:
+    """Where the chip is, for those who have nothing to say without one."""
+    try:
+        return find_chip(place.board.gpiochip, place.root / "dev")
+    except DeviceError:
+        raise CannotTellError("not looked at, because its GPIO chip is out of reach") from None
 
 
 def pwm(place: Place) -> Said:
@@ -155,6 +164,7 @@ def switches(place: Place) -> Said:
         laser, why = place.gateway["laser"], place.gateway["laser_dark_because"]
         found = f"held by {place.holder}; the laser is {laser}" + (f": {why}" if why else "")
         return warning(found, "Mend that; spectrophone status shows it") if why else ok(found)
+    _chip(place)
     open_ones = [f"{what} (line {line.line})" for what, line, high in wanted if not _active(place, line, high)]
     if open_ones:
         remedy = "Close the lid and let go of the button; without such parts bridge their lines to ground"

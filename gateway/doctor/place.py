@@ -74,7 +74,7 @@ class Place:
         try:
             return boards.load(name if isinstance(name, str) else build.default_board())
         except ConfigError:
-            raise CannotTellError("not looked at, because the board file has faults") from None
+            raise CannotTellError("not looked at, because the board is not known") from None
 
     @property
     def listening(self) -> Acquisition:

@@ -12,7 +12,7 @@ import numpy as np
 from drivers.alsa import Capture
 from gateway.clock import Clock
 from gateway.config.sections import Acquisition
-from gateway.doctor.finding import Said, missing, needless, ok, warning
+from gateway.doctor.finding import CannotTellError, Said, missing, needless, ok, warning
 from gateway.doctor.place import Place
 from gateway.errors import DeviceError
 from gateway.types import Samples
@@ -23,7 +23,7 @@ take."""
 FULL_SCALE = 0.999
 QUIET_DB = -110.0
 """Below this not even a microphone's own noise is heard: that of an ordinary one is near -95 dB of full scale."""
-_CARD = re.compile(r"CARD=(\w+)|^(?:plug)?hw:(\w+)")
+_CARD = re.compile(r"CARD=(\w+)|^(?:plug)?hw:(?!CARD=)(\w+)")
 _PLUG = "Plug it in, or put the lines of `spectrophone board config-txt {}` into config.txt and restart the Pi"
 
 
@@ -59,6 +59,8 @@ def microphone(place: Place) -> Said:
         return needless("the simulated cell is heard")
     if place.holder:
         return _of_gateway(place, device)
+    if card(place).state == "missing":
+        raise CannotTellError("not looked at, because its sound card is not there")
     try:
         sound = hear(asked, place.clock)
     except DeviceError as error:
