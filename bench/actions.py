@@ -24,6 +24,8 @@ from bench.journal import one
 from gateway import build
 from gateway.actions.action import Action
 from gateway.actions.actions import Actions
+from gateway.actions.history import History
+from gateway.actions.statistics import Statistics
 from gateway.clock import RealClock
 from gateway.config.config import DEFAULT
 from gateway.config.sections import JournalSection
@@ -74,7 +76,10 @@ def parts(config: build.Config, journal: Journal, clock: Any) -> Actions:
     rng = np.random.default_rng(1)
 
     def make(name: str, settings: Any, history: Any) -> Action:
-        return Action(name, settings, Swallow(), durable=True, journal=journal, clock=clock, rng=rng)
+        return Action(
+            name, settings, Swallow(), durable=True, journal=journal, clock=clock, rng=rng,
+            history=History(settings.capacity), statistics=Statistics(),
+        )  # fmt: skip
 
     return Actions(build.actions(config), journal, make)
 

@@ -30,6 +30,7 @@ class Sense:
         self._thermistor = thermistor
         self._number, self._why = 0, ""
         self._fresh_ns: int | None = None
+        self._looked_ns: int | None = None
         self.temperature_c: float | None = None
 
     def forget(self) -> None:
@@ -37,7 +38,13 @@ class Sense:
         self._fresh_ns = self.temperature_c = None
 
     def look(self, number: int, reading: float | DeviceError, t_ns: int) -> tuple[bool, str]:
-        """Whether there is a new temperature, and what is wrong with the thermistor."""
+        """Whether there is a new temperature, and what is wrong with the thermistor. Each look is followed by the next
+        reading, so that what is there after a long time without one is old, and says nothing.
+        """
+        if self._looked_ns is not None and t_ns - self._looked_ns > STALE_S * 1e9:
+            self.forget()
+            self._number = number
+        self._looked_ns = t_ns
         new, self._number = number != self._number, number
         since_ns = t_ns if self._fresh_ns is None else self._fresh_ns
         if self._fresh_ns is None:
@@ -69,10 +76,6 @@ class Follow:
     def __init__(self, drive_max: float) -> None:
         self._least = AT_LIMIT * drive_max
         self._way, self._since_ns, self._from_c = 0, 0, 0.0
-
-    def forget(self) -> None:
-        """Begin anew."""
-        self._way = 0
 
     def look(self, drive: float, celsius: float, near: bool, t_ns: int) -> str:
         """What is wrong at `celsius`, after `drive` has acted until `t_ns`; nothing is while it is `near`."""

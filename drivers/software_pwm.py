@@ -21,7 +21,7 @@ from gateway.errors import DeviceError
 log = logging.getLogger("spectrophone.laser")
 
 SECOND_US = 1_000_000
-REMEDY = "On a Raspberry Pi: pip install 'spectrophone[pi]'; better, take a line that has a hardware PWM"
+REMEDY = "On a Raspberry Pi: pip install 'spectrophone[software-pwm]'; better, take a line that has a hardware PWM"
 
 
 class SoftwarePwm:

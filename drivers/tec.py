@@ -235,7 +235,6 @@ class Tec:
     def _begin(self) -> None:
         self._near_ns = None
         self._pid.forget()
-        self._follow.forget()
         self._sense.forget()
 
     def _trip(self, sentence: str) -> None:

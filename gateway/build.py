@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path as File
@@ -96,8 +96,11 @@ class Parts:
     buttons: Buttons
 
 
-def prepare(path: File | None, environ: Mapping[str, str] = os.environ, *, scripts: bool = False) -> Checked:
+def prepare(
+    path: File | None, environ: Mapping[str, str] = os.environ, *, scripts: bool = False, board: str | None = None
+) -> Checked:
     """The configuration in `path` (None: the built-in one) and all its faults. Touches no hardware and no network.
+    `board` is taken where the configuration names none; the one that this machine is if absent.
 
     With `scripts`, customers' scripts are read and checked, too, which takes a while; a worker does it in any case.
     """
@@ -105,7 +108,7 @@ def prepare(path: File | None, environ: Mapping[str, str] = os.environ, *, scrip
         *(graph_faults, rule_faults, action_faults, expiry_faults),
         *(track_faults, playback_faults, pwm_faults, climate_faults, tec_faults),
     )
-    return check(path, SETTINGS, environ, (*looks, script_faults) if scripts else looks, default_board())
+    return check(path, SETTINGS, environ, (*looks, script_faults) if scripts else looks, board or default_board())
 
 
 def accepted(checked: Checked) -> tuple[Config, Board]:
@@ -364,7 +367,7 @@ def box_id(config: Config) -> str:
     return config.box.id or host.strip("-")[:64] or "box"
 
 
-def parts(config: Config, board: Board, clock: Clock, secrets: frozenset[str] = frozenset()) -> Parts:
+def parts(config: Config, board: Board, clock: Clock, secrets: Collection[str] = ()) -> Parts:
     """Everything, put together. Raises DeviceError, RecordingError or ConfigError.
 
     `secrets` of the configuration, which scripts may be given, are masked in what these say.
@@ -384,7 +387,7 @@ def parts(config: Config, board: Board, clock: Clock, secrets: frozenset[str] = 
     shown = face(config, board)
     inbox = CommandInbox()
     keeping = journal(config, clock)
-    workers = Scripts(clock, config.scripts.level, config.scripts.min_isolation, secrets)
+    workers = Scripts(clock, config.scripts.level, config.scripts.least, secrets)
     told = making.build(actions(config), keeping, clock, inbox, shown.box, np.random.default_rng(), workers)
     doors.append(ActionsOutput(told))
     door = Outputs(doors, interlock)

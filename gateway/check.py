@@ -56,7 +56,7 @@ def check(
     `kinds` are the node types with their settings. `extra` are further checks of a configuration that is
     right so far; their faults need a `loc` only. `default_board` is taken where the configuration names none.
     """
-    document = complete(parse("", "", environ) if path is None else read(path, environ))
+    document = _completed(parse("", "", environ) if path is None else read(path, environ), default_board)
     config, found = validate(document, config_model(kinds))
     faults = list(found)
     board: Board | None = None
@@ -68,6 +68,17 @@ def check(
     secrets = document.secrets | secrets_in(config)
     told = by_place(_masked(fault, secrets) for fault in faults)
     return Checked(None if told else config, None if told else board, told, document, secrets)
+
+
+def _completed(document: Document, default_board: str) -> Document:
+    """The document with what it leaves out, fitted to its board."""
+    try:
+        board = boards.load(str(document.get("board") or default_board))
+    except ConfigError:
+        return complete(document)
+    outputs = [*(f"relay {name}" for name in board.relays), *(f"led {name}" for name in board.leds)]
+    channels = document.get("acquisition", "channels") or board.microphone.channels
+    return complete(document, channels == 1, outputs)
 
 
 def acquisition(config: Config, board: Board) -> Acquisition:

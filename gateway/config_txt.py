@@ -53,8 +53,7 @@ def _pwm(board: Board) -> list[str]:
     pins = []
     for suffix, part in zip(("", "2"), driven, strict=False):
         pins += [f"pin{suffix}={part.line}", f"func{suffix}={chip.pwm[part.line or 0].function}"]
-    clock = [] if chip.clock_fixed else [f"clock={driven[0].clock_hz}"]
-    return [",".join(("pwm" if len(driven) == 1 else "pwm-2chan", *pins, *clock))]
+    return [",".join(("pwm" if len(driven) == 1 else "pwm-2chan", *pins, f"clock={driven[0].clock_hz}"))]
 
 
 def _held(board: Board) -> list[str]:

@@ -207,7 +207,7 @@ def safe_plan(board: Board) -> Plan:
         lines.append(SafeLine("laser enable", chip, laser.enable, not laser.enable_high))
     if tec:
         pwms += _safe_pwm("tec", tec.pwm_chip, tec.pwm_channel)
-    for name, relay in board.relays.items():
+    for name, relay in sorted(board.relays.items(), key=lambda item: item[1].safe):  # "off" first: some exclude others
         lines.append(SafeLine(f"relay/{name}", chip, relay.line, (relay.safe == "on") == relay.active_high))
     for name, led in board.leds.items():
         high = (led.safe == "on") == led.active_high

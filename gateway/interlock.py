@@ -52,13 +52,13 @@ CONDITIONS: Mapping[Condition, Meaning] = MappingProxyType(
         Condition.CONFIGURATION: Meaning(
             "the configuration file, as it is now, tells how to drive the box", False, Relays.SAFE
         ),
-        Condition.INTERLOCK: Meaning("the interlock is closed", True, Relays.SAFE),
+        Condition.INTERLOCK: Meaning("the interlock is closed", True, Relays.BARRED),
         Condition.STOP: Meaning("no stop button is pressed", True, Relays.BARRED),
-        Condition.LOOP: Meaning("the loop is alive", False, Relays.BARRED),
+        Condition.LOOP: Meaning("the loop is alive", False, Relays.SAFE),
         Condition.SOUND: Meaning("the microphone delivers sound", False, Relays.SAFE),
-        Condition.TEMPERATURE: Meaning("the laser has its temperature", False, Relays.SAFE),
+        Condition.TEMPERATURE: Meaning("the laser has its temperature", False, Relays.UNTOUCHED),
         Condition.GUARDIAN: Meaning("the guardian is there, next in line", False, Relays.UNTOUCHED),
-        Condition.FAULT: Meaning("no part of the box has a fault", True, Relays.UNTOUCHED),
+        Condition.FAULT: Meaning("no part of the box has a fault", True, Relays.SAFE),
     }
 )
 

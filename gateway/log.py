@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from gateway.config.redact import Redaction
 
@@ -20,7 +20,7 @@ class _JournalFormatter(logging.Formatter):
         return f"<{_PRIORITIES.get(record.levelno, 6)}>{text}"
 
 
-def set_up(secrets: Iterable[str], level: int = logging.INFO) -> None:
+def set_up(secrets: Collection[str], level: int = logging.INFO) -> None:
     """Log to standard error; `secrets` are blacked out wherever they appear."""
     handler = logging.StreamHandler(sys.stderr)
     if os.environ.get("JOURNAL_STREAM"):

@@ -22,7 +22,7 @@ log = logging.getLogger("spectrophone.outputs")
 LASER, RELAY = "laser", "relay/"
 START = "start"
 """The origin of what is told before the first sound, when it is no news that there is none."""
-PASSING = frozenset({"tune", "set", "zero", "span", "cancel", "configure", "reset", "notify"})
+PASSING = frozenset({"tune", "set", "zero", "span", "cancel", "configure", "reset", "notify", "identify"})
 """What an output is told to do once; everything else is what it is told to be."""
 
 
@@ -49,10 +49,7 @@ class Outputs:
                 log.error("the laser is off: %s. Tell it to be on again to go on", self._interlock.why)
                 self._trip()
             results = tuple(self._carry_out(command, t_ns) for command in commands)
-            for output in self._outputs.values():
-                output.step(t_ns)
-            for regulator in self._regulators:
-                self._heed(regulator)
+            self._heed([fault for output in self._outputs.values() if (fault := _step(output, t_ns))])
             states = {target: _state(output) for target, output in self._outputs.items()}
             if not self._lit and states.get(LASER) == "on":
                 log.error("the laser was lit by somebody else; it is made safe")
@@ -130,14 +127,17 @@ class Outputs:
             if target != LASER:
                 _safe(output)
 
-    def _heed(self, regulator: Regulator) -> None:
-        """The laser waits for its temperature. A fault trips it, and what the regulator was told before is void."""
-        if regulator.fault:
-            self._wanted.pop(regulator.target, None)
-            self.lose(Condition.FAULT, regulator.fault)
+    def _heed(self, faults: Sequence[str]) -> None:
+        """The laser waits for its temperature. A fault trips it, and what a regulator was told before is void."""
+        for regulator in self._regulators:
+            if regulator.fault:
+                self._wanted.pop(regulator.target, None)
+        faults = [*faults, *(regulator.fault for regulator in self._regulators if regulator.fault)]
+        if faults:
+            self.lose(Condition.FAULT, faults[0])
         else:
             self.restore(Condition.FAULT)
-        if regulator.ready:
+        if all(regulator.ready for regulator in self._regulators):
             self.restore(Condition.TEMPERATURE)
         else:
             self.lose(Condition.TEMPERATURE, "the laser does not have its temperature")
@@ -201,6 +201,7 @@ class Outputs:
                     f"{command.target} cannot be told '{command.verb}'",
                     f"It knows: {', '.join(output.verbs)}",
                 )
+            before = self._wanted.get(command.target)
             if command.verb not in PASSING:
                 self._wanted[command.target] = command
             if command.target == LASER and command.verb not in PASSING:
@@ -210,12 +211,22 @@ class Outputs:
                     f"{command.target} stays safe: {self._interlock.barred}", "It follows when that is over"
                 )
             else:
-                note = output.apply(command)
+                note = self._tell(output, command, before)
         except (SpectrophoneError, OSError) as error:
             level = logging.DEBUG if command.origin == START else logging.WARNING
             log.log(level, "%s %s refused: %s", command.target, command.verb, error)
             return CommandResult(command, False, str(error), _state(output) if output else "")
         return CommandResult(command, True, note or "", _state(output))
+
+    def _tell(self, output: Output, command: Command, before: Command | None) -> str | None:
+        """What an output refuses is not what it comes back to; that is what it was told before."""
+        try:
+            return output.apply(command)
+        except CommandRefused:
+            self._wanted.pop(command.target, None)
+            if before is not None:
+                self._wanted[command.target] = before
+            raise
 
     def _switch(self, laser: Output, command: Command, t_ns: int) -> None:
         """Light or darken the laser, if the interlock lets it."""
@@ -235,6 +246,16 @@ class Outputs:
 
 def _is_relay(target: str) -> bool:
     return target.startswith(RELAY)
+
+
+def _step(output: Output, t_ns: int) -> str:
+    """Let an output go on by itself; what is wrong, if that is the laser."""
+    try:
+        output.step(t_ns)
+    except (SpectrophoneError, OSError) as error:
+        log.error("%s: %s", output.target, error)
+        return str(error) if output.target == LASER else ""
+    return ""
 
 
 def _safe(output: Output) -> None:

@@ -5,7 +5,9 @@ Sources; [linux] is raspberrypi/linux:
   PWM       arch/arm/boot/dts/overlays/pwm-overlay.dts: GPIO 12 and 13 by function 4, 18 and 19 by function 2; on the
             Pi 5 the legacy table of pinctrl-rp1.c translates the same numbers, and RP1's PWM0 has GPIO 12, 13, 18, 19
             as its channels 0, 1, 2, 3 (RP1 Peripherals, table of GPIO functions)
-  clocks    pwm-overlay.dts sets 100 MHz; arch/arm64/boot/dts/broadcom/rp1.dtsi assigns 50 MHz to RP1's PWM0
+  clocks    [linux] pull request 6026 set all to 50 MHz; rp1.dtsi assigns RP1's PWM0 that, its crystal's. Elsewhere the
+            PWM's clock is PLLD over a whole number, cut: 100 MHz from the Pi 4's 750 MHz are 107 MHz
+            (Pioreactor/rpi_hardware_pwm, issue 5); the Pi 0 to 3 have 500 MHz
   devices   the PWM's register address in each device tree, which the kernel puts into the device's name
   pulls     BCM2835 ARM Peripherals, table 6-31, BCM2711 ARM Peripherals, table 94, RP1 Peripherals, table of pads:
             GPIO 0 to 8 are pulled up at reset, 9 to 27 down
@@ -24,6 +26,8 @@ PULLED_UP = range(9)
 EEPROM = {0: "data of the HAT's EEPROM", 1: "clock of the HAT's EEPROM"}
 I2C = {2: "I2C data", 3: "I2C clock"}
 """The I2C bus 1 of the header."""
+CLOCK_HZ = 50_000_000
+"""The PWM's clock that every model can have exactly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +46,8 @@ class Chip:
     models: tuple[str, ...]
     pwm_device: str
     """Name of the PWM's device, under which it is found in /sys/class/pwm whatever its number."""
-    clock_hz: int
-    clock_fixed: bool
-    """Whether the overlay's `clock` cannot change it."""
+    pll_hz: int | None
+    """What the PWM's clock is a whole part of; None where it is CLOCK_HZ and nothing else."""
     pwm: Mapping[int, Channel]
 
 
@@ -58,24 +61,21 @@ CHIPS = {
             "pinctrl-bcm2835",
             ("Raspberry Pi Zero 2", "Raspberry Pi 3", "Raspberry Pi Compute Module 3"),
             "3f20c000.pwm",
-            100_000_000,
-            False,
+            500_000_000,
             _BCM,
         ),
         Chip(
             "pinctrl-bcm2711",
             ("Raspberry Pi 4", "Raspberry Pi Compute Module 4"),
             "fe20c000.pwm",
-            100_000_000,
-            False,
+            750_000_000,
             _BCM,
         ),
         Chip(
             "pinctrl-rp1",
             ("Raspberry Pi 5", "Raspberry Pi Compute Module 5"),
             "1f00098000.pwm",
-            50_000_000,
-            True,
+            None,
             _RP1,
         ),
     )

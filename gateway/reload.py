@@ -20,6 +20,7 @@ from gateway import build
 from gateway.board import Board
 from gateway.clock import Clock
 from gateway.config.config import Config
+from gateway.config.redact import Secrets
 from gateway.ports import Inbox
 from gateway.types import Command
 
@@ -35,13 +36,22 @@ class Reloader:
     """Looks at a configuration file, and at the calibrations that it names, once a second."""
 
     def __init__(
-        self, file: Path, config: Config, board: Board, inbox: Inbox, doubted: Callable[[str], None] = lambda why: None
+        self,
+        file: Path,
+        config: Config,
+        board: Board,
+        inbox: Inbox,
+        secrets: Secrets,
+        doubted: Callable[[str], None] = lambda why: None,
     ) -> None:
-        """`doubted` is told why the file does not say how to drive the laser, or nothing when it does."""
+        """`secrets` are those of the configuration; those of the changed one are put to them. `doubted` is told why the
+        file does not say how to drive the laser, or nothing when it does.
+        """
         self._file, self._doubted = file, doubted
         self._config = config
         self._board = board
         self._inbox = inbox
+        self._secrets = secrets
         self._steps = build.steps(config)
         self._calibrates = any(line.kind == "lock_in" for line in build.gas_lines(config))
         self._seen = self._digest()
@@ -64,6 +74,7 @@ class Reloader:
     def changed(self) -> tuple[Command, ...]:
         """The commands that make the running gateway follow the file as it is now."""
         checked = build.prepare(self._file)
+        self._secrets.add(checked.secrets)
         if checked.config is None:
             for fault in checked.faults:
                 log.error("%s", fault)

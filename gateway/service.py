@@ -19,6 +19,7 @@ from gateway.board import Board
 from gateway.broker import PrivateBroker
 from gateway.clock import Clock
 from gateway.config.config import Config
+from gateway.config.redact import Secrets
 from gateway.interlock import Condition
 from gateway.outputs import LASER, START, Outputs
 from gateway.places import directory, state_directory
@@ -39,14 +40,16 @@ async def serve(
     sinks: Sequence[Sink],
     *,
     file: Path | None = None,
-    secrets: frozenset[str] = frozenset(),
+    secrets: Secrets | None = None,
     started: Callable[[build.Parts], None] = lambda parts: None,
 ) -> None:
     """Run the gateway until it is told to stop (SIGINT, SIGTERM) or the recording ends.
 
-    `file` is the configuration that is looked at for changes, `secrets` are those in it; `started` is called when the
-    loop begins. Raises what makes running impossible: DeviceError, LinkError, RecordingError.
+    `file` is the configuration that is looked at for changes, `secrets` are those in it, more when it changes;
+    `started` is called when the loop begins. Raises what makes running impossible: DeviceError, LinkError,
+    RecordingError.
     """
+    secrets = Secrets() if secrets is None else secrets
     parts = build.parts(config, board, clock, secrets)
     status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, lambda: _about(board, parts))
     place = state_directory(os.environ) / f"{parts.face.box}.warm"
@@ -58,7 +61,7 @@ async def serve(
         for sink in everybody:
             await sink.start()
         if file is not None:
-            reloader = Reloader(file, config, board, parts.inbox, partial(doubt, parts.outputs))
+            reloader = Reloader(file, config, board, parts.inbox, secrets, partial(doubt, parts.outputs))
             helpers.append(asyncio.create_task(reloader.watch(clock), name="reload"))
         with guarded(parts):
             light(parts.outputs, config, board)

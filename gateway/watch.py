@@ -171,5 +171,10 @@ class Watch:
         for _, switch in self._switches:
             if switch.fileno() >= 0:
                 waiting.register(switch.fileno(), select.POLLIN)
-        while not any(descriptor == self._wake for descriptor, _ in waiting.poll(_BEAT_MS)):
+        while True:
+            for descriptor, events in waiting.poll(_BEAT_MS):
+                if descriptor == self._wake:
+                    return
+                if events & ~select.POLLIN:
+                    waiting.unregister(descriptor)  # its chip is gone, which every look sees
             self.check()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gateway.config.document import Document, Loc, nearest
 from gateway.errors import Fault
-from gateway.raspberry import CHIPS, EEPROM, I2C, LAST_LINE, PULLED_UP, Chip
+from gateway.raspberry import CHIPS, CLOCK_HZ, EEPROM, I2C, LAST_LINE, PULLED_UP, Chip
 
 if TYPE_CHECKING:
     from gateway.board import Board, InputLine, LaserLine, TecLine
@@ -126,7 +126,7 @@ def _one_way(laser: LaserLine) -> bool:
     if laser.playback is not None:
         return laser.pwm == (None,) * len(laser.pwm)
     if laser.by == "gpiozero":
-        return laser.line is not None and laser.pwm[1:] == (None,) * (len(laser.pwm) - 1)
+        return laser.line is not None
     return None not in laser.pwm
 
 
@@ -245,8 +245,8 @@ def _reset(board: Board, document: Document) -> Iterator[Fault]:
         state = "off" if loc[0] == "relays" and board.relays[str(loc[1])].safe == "on" else "on"
         message = f"line {line} is pulled {now} from power-on until the firmware runs, when {claimant} would be {state}"
         remedy = _free(board, loc)
-        if high and loc[0] in ("laser", "tec"):
-            remedy = "Take a driver that is on with a high level" + (", or one with `enable`" * (loc[0] == "laser"))
+        if loc == ("laser", "line"):
+            remedy = "Take a driver that is on with a high level, or one with `enable`"
         yield document.fault(loc, message, remedy)
 
 
@@ -271,6 +271,11 @@ def _pwm(board: Board, document: Document) -> Iterator[Fault]:
             yield document.fault((name, "line"), message, f"Take one of {', '.join(map(str, others))}")
         channels.setdefault(channel, name)
         yield from _channel(document, chip, name, part, channel)
+    if laser and board.tec and laser.clock_hz not in (None, board.tec.clock_hz):
+        message = (
+            f"laser and TEC share one PWM block, and their clocks are {laser.clock_hz} and {board.tec.clock_hz} Hz"
+        )
+        yield document.fault(("tec", "clock_hz"), message, f"Write `clock_hz = {laser.clock_hz}`")
 
 
 def _channel(document: Document, chip: Chip, name: str, part: LaserLine | TecLine, channel: int) -> Iterator[Fault]:
@@ -280,9 +285,10 @@ def _channel(document: Document, chip: Chip, name: str, part: LaserLine | TecLin
     if isinstance(part.pwm_chip, str) and part.pwm_chip != chip.pwm_device:
         message = f"the PWM behind {chip.label} is {chip.pwm_device}, not {part.pwm_chip}"
         yield document.fault((name, "pwm_chip"), message, f'Write `pwm_chip = "{chip.pwm_device}"`')
-    if chip.clock_fixed and part.clock_hz != chip.clock_hz:
-        message = f"the PWM behind {chip.label} runs at {chip.clock_hz} Hz, not {part.clock_hz} Hz"
-        yield document.fault((name, "clock_hz"), message, f"Write `clock_hz = {chip.clock_hz}`")
+    if part.clock_hz != CLOCK_HZ and (chip.pll_hz is None or chip.pll_hz % (part.clock_hz or 1)):
+        exact = f"{CLOCK_HZ} Hz" if chip.pll_hz is None else f"a whole part of {chip.pll_hz} Hz"
+        message = f"the PWM behind {chip.label} cannot count {part.clock_hz} Hz exactly, only {exact}"
+        yield document.fault((name, "clock_hz"), message, f"Write `clock_hz = {CLOCK_HZ}`")
 
 
 def _sensors(board: Board, document: Document) -> Iterator[Fault]:

@@ -41,10 +41,10 @@ class Action:
         journal: Journal,
         clock: Clock,
         rng: np.random.Generator,
-        history: History | None = None,
-        statistics: Statistics | None = None,
+        history: History,
+        statistics: Statistics,
     ) -> None:
-        """`history` and `statistics` are given where the driver has them, too."""
+        """`history` and `statistics` are those that its driver has, too."""
         self.name = name
         self.problem: str | None = None
         self.settings = settings
@@ -53,8 +53,8 @@ class Action:
         self._journal = journal
         self._clock = clock
         self._breaker = Breaker(rng)
-        self._statistics = Statistics() if statistics is None else statistics
-        self.history = History(settings.capacity) if history is None else history
+        self._statistics = statistics
+        self.history = history
         self._queue: Queue | None = None
         self._hurry = asyncio.Event()
         self._due_ns = 0

@@ -257,7 +257,7 @@ class IsolatedPython:
             self._child.stop(f"was stopped: {why}")
 
     async def _watch_disk(self, quota: Quota) -> None:
-        self._stop(await quota.exceeded(self._around.clock))
+        self._stop(await quota.exceeded())
 
     def _judge(self, ended: Ended) -> str:
         if ended.stopped:

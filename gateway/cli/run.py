@@ -46,14 +46,16 @@ def run(args: argparse.Namespace) -> int:
     from gateway.broker import PrivateBroker
     from gateway.clock import RealClock
     from gateway.config.override import overridden
+    from gateway.config.redact import Secrets
     from gateway.config.sections import Mqtt
     from gateway.lines import LineWriter
     from gateway.log import set_up
     from gateway.readings import JsonReadings, Readings
 
-    checked = build.prepare(args.config)
+    checked = build.prepare(args.config, board="sim" if args.demo else None)
     config, board = build.accepted(checked)
-    set_up(checked.secrets)
+    secrets = Secrets(checked.secrets)
+    set_up(secrets)
     config = overridden(config, device=args.microphone, ppm=args.ppm)
     writer = LineWriter(sys.stdout, gone=lambda: os.kill(os.getpid(), signal.SIGTERM))
     sink = JsonReadings(writer) if args.json else Readings(writer)
@@ -67,9 +69,7 @@ def run(args: argparse.Namespace) -> int:
             greeting = _greeting(parts.face.box, board, settings.mqtt)
             print(greeting, file=sys.stderr if args.json else sys.stdout, flush=True)
 
-        await service.serve(
-            settings, board, RealClock(), [sink], file=args.config, secrets=checked.secrets, started=greet
-        )
+        await service.serve(settings, board, RealClock(), [sink], file=args.config, secrets=secrets, started=greet)
 
     try:
         asyncio.run(service.with_broker(serve) if args.demo and config.mqtt is None else serve())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -147,19 +147,21 @@ def _node_model(kind: str, settings: type[Settings]) -> type[Node]:
     )
 
 
-def complete(document: Document) -> Document:
+def complete(document: Document, mono: bool = False, outputs: Collection[str] | None = None) -> Document:
     """The document with the Rust original's names turned into ours, and with what it leaves out filled in.
 
-    Without `processing` the built-in graph comes in, and with it, if there is no `rules` either, its rules.
+    Without `processing` the built-in graph comes in, and with it, if there is no `rules` either, its rules: fitted to a
+    box that hears on one channel, and whose relays and LEDs are `outputs` ("relay fan"; None: all that it names).
     """
     document = _renamed(document)
     if not isinstance(document.data, dict) or "processing" in document.data or () in document.broken:
         return document
     taken = ["processing"] if "rules" in document.data else ["processing", "rules"]
     builtin = built_in()
+    fitted = {"processing": _heard(builtin.data["processing"], mono), "rules": _obeyed(builtin.data["rules"], outputs)}
     return replace(
         document,
-        data={**document.data, **{name: builtin.data[name] for name in taken}},
+        data={**document.data, **{name: fitted[name] for name in taken}},
         marks={
             **{loc: mark for loc, mark in builtin.marks.items() if loc and loc[0] in taken},
             **document.marks,
@@ -169,6 +171,20 @@ def complete(document: Document) -> Document:
             **document.written,
         },
     )
+
+
+def _heard(processing: Any, mono: bool) -> Any:
+    """The built-in graph, without what takes two channels where there is one."""
+    graph = processing["default_graph"]
+    nodes = [node for node in graph["nodes"] if not (mono and node["type"] == "differential")]
+    return {**processing, "default_graph": {**graph, "nodes": nodes}}
+
+
+def _obeyed(rules: Any, outputs: Collection[str] | None) -> Any:
+    """The built-in rules, without commands for what the box does not have."""
+    if outputs is None:
+        return rules
+    return [{**rule, "do": [told for told in rule["do"] if told.rpartition(" ")[0] in outputs]} for rule in rules]
 
 
 @functools.cache

@@ -6,9 +6,10 @@ messages.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from urllib.parse import quote
 
 from pydantic import BaseModel, SecretStr
@@ -18,9 +19,29 @@ SHORTEST = 4
 """Shorter values are not masked: they would be found inside ordinary words."""
 
 
+class Secrets(Collection[str]):
+    """The secrets of the configuration. Where it changes there are more; none is forgotten."""
+
+    def __init__(self, known: Iterable[str] = ()) -> None:
+        self._known = frozenset(known)
+
+    def add(self, more: Iterable[str]) -> None:
+        """From now on these are secrets, too. Any thread may call it."""
+        self._known |= frozenset(more)
+
+    def __contains__(self, value: object) -> bool:
+        return value in self._known
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
 def redact(text: str, secrets: Iterable[str]) -> str:
     """The text with every secret masked."""
-    for form in _forms(secrets):
+    for form in _forms(frozenset(secrets)):
         text = text.replace(form, MASK)
     return text
 
@@ -39,34 +60,30 @@ def secrets_in(settings: object) -> frozenset[str]:
 
 
 class Redaction(logging.Filter):
-    """Masks secrets in a record's message, arguments, exception and stack.
+    """Masks secrets, those that come later too, in a record's message, arguments, exception and stack.
 
     Add it to handlers, not to loggers: a logger's filter does not see the records of its children.
     """
 
-    def __init__(self, secrets: Iterable[str]) -> None:
+    def __init__(self, secrets: Collection[str]) -> None:
         super().__init__()
-        self._forms = _forms(secrets)
+        self._secrets = secrets
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Always True; the record is changed in place."""
-        record.msg, record.args = self._mask(record.getMessage()), None
+        record.msg, record.args = redact(record.getMessage(), self._secrets), None
         if record.exc_info:
             record.exc_text = record.exc_text or logging.Formatter().formatException(record.exc_info)
             record.exc_info = None
         if record.exc_text:
-            record.exc_text = self._mask(record.exc_text)
+            record.exc_text = redact(record.exc_text, self._secrets)
         if record.stack_info:
-            record.stack_info = self._mask(record.stack_info)
+            record.stack_info = redact(record.stack_info, self._secrets)
         return True
 
-    def _mask(self, text: str) -> str:
-        for form in self._forms:
-            text = text.replace(form, MASK)
-        return text
 
-
-def _forms(secrets: Iterable[str]) -> tuple[str, ...]:
+@functools.lru_cache(maxsize=64)
+def _forms(secrets: frozenset[str]) -> tuple[str, ...]:
     forms: set[str] = set()
     for secret in secrets:
         if len(secret) >= SHORTEST:

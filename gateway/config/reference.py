@@ -20,6 +20,7 @@ from gateway.config.sections import (
     Laser,
     Mqtt,
     Rule,
+    ScriptsSection,
     TecSection,
     Tls,
 )
@@ -37,6 +38,7 @@ _SECTIONS: Mapping[str, type[Settings]] = {
     "mqtt": Mqtt,
     "mqtt.tls": Tls,
     "journal": JournalSection,
+    "scripts": ScriptsSection,
 }
 
 _INTRODUCTION = """\

@@ -269,3 +269,11 @@ class ScriptsSection(Settings):
     min_isolation: Literal["A", "B", "L", "C"] = Field(
         "C", description="below this level no script runs, and its node says why"
     )
+    isolation: Literal["required"] | None = Field(
+        None, description="required: scripts run in namespaces of the kernel or not at all, as with min_isolation: B"
+    )
+
+    @property
+    def least(self) -> Literal["A", "B", "L", "C"]:
+        """The level below which no script runs: the higher one of what both options ask for."""
+        return "B" if self.isolation and self.min_isolation in ("L", "C") else self.min_isolation

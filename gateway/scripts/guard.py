@@ -38,6 +38,11 @@ _NO_DATABASE = (
     "isolation level C, all that this machine has, gives SQLite no files: keep the database on a server, or write the "
     "rows with open()"
 )
+_NO_CODE = "what a script maps it may read and write, not execute: leave out PROT_EXEC"
+_REFUSED = "the kernel lets no script do this, and no option allows it"
+_NATIVE = (
+    "native packages load only from where the script cannot write; at isolation level L only if it may write no file"
+)
 _SEALED = "list it in allowed_imports by its full name: here modules are loaded before the worker is sealed (level C)"
 _STARTERS = frozenset(
     {"fork", "forkpty", "system", "popen", "posix_spawn", "posix_spawnp"}
@@ -177,6 +182,8 @@ class Guard:
                 return "a script is not ended by exit(): use return"
             case ModuleNotFoundError():
                 return _SEALED if self._level == "C" else _INSTALL
+            case ImportError() if "failed to map segment" in str(exception):
+                return _NATIVE
             case OSError():
                 return self._denied(exception)
         return ""
@@ -189,11 +196,16 @@ class Guard:
             return "the action's disk quota is used up: delete or shorten its files"
         if isinstance(error, socket.gaierror) or ("socket" in through and error.errno in _CLOSED):
             return _NO_NETWORK
-        if through & {"subprocess", "multiprocessing.process", "pty"} or _started_by(error):
+        unnamed = error.filename is None
+        if through & {"subprocess", "multiprocessing.process", "pty"} or (unnamed and _names(error) & _STARTERS):
             return _NO_PROCESS
         if isinstance(error.filename, str | bytes) and error.errno in (*_CLOSED, errno.ENOENT, errno.EROFS):
             return self._file(_absolute(error.filename), error.errno != errno.ENOENT)
-        return _NO_NETWORK if error.errno in _CLOSED and error.filename is None else ""
+        if unnamed and error.errno == errno.EPERM:  # the filter has EACCES for sockets, EPERM for all else
+            return _NO_CODE if "mmap" in _names(error) else _REFUSED
+        if unnamed and error.errno == errno.EACCES:  # at level C also for what takes a path
+            return _NO_NETWORK if self._level != "C" or _names(error) & {"socket", "_socket"} else _REFUSED
+        return ""
 
     def _file(self, file: str, closed: bool) -> str:
         if not self._covers(file, writing=False):
@@ -221,14 +233,12 @@ def _started(*arguments: Any) -> None:
     raise ActionPermissionError(_NO_PROCESS)
 
 
-def _started_by(error: OSError) -> bool:
-    """Whether the line that failed is in a function that names a way to start processes, and no file was named."""
+def _names(error: OSError) -> frozenset[str]:
+    """The names in the function whose line failed."""
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
-    return (
-        error.filename is None and traceback is not None and bool(_STARTERS & set(traceback.tb_frame.f_code.co_names))
-    )
+    return frozenset() if traceback is None else frozenset(traceback.tb_frame.f_code.co_names)
 
 
 def _absolute(path: str | bytes) -> str:

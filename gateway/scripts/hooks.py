@@ -157,11 +157,11 @@ def _inherited(kind: ast.ClassDef, defined: Mapping[str, ast.AST]) -> tuple[dict
         for base in here.bases:
             name = base.id if isinstance(base, ast.Name) else base.attr if isinstance(base, ast.Attribute) else ""
             above = defined.get(name)
-            if isinstance(above, ast.ClassDef) and above not in seen:
+            if not isinstance(above, ast.ClassDef) or above.lineno >= here.lineno:  # the last of a name is not this one
+                unknown |= name not in _BASES or name in defined
+            elif above not in seen:
                 kinds.append(above)
                 seen.add(above)
-            elif not isinstance(above, ast.ClassDef):
-                unknown |= name not in _BASES
     return methods, unknown
 
 

@@ -173,7 +173,7 @@ class Scripts:
         least: Level = "C",
         secrets: Collection[str] = (),
     ) -> None:
-        self.secrets = frozenset(secrets)
+        self.secrets = secrets
         self._clock = clock
         self._wanted, self._least = level, least
         self._found: asyncio.Future[Capabilities] | None = None
@@ -193,7 +193,9 @@ class Scripts:
             raise LinkError(
                 f"scripts do not run: this machine fences a worker in at level {level}, and min_isolation is "
                 f"{self._least}{because}",
-                "" if level == "D" else f"Mend that, or set scripts.min_isolation to {level}",
+                ""
+                if level == "D"
+                else f"Mend that, or set scripts.min_isolation to {level} (`isolation: required` makes it B)",
             )
         return level
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import select
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -41,9 +40,9 @@ from gateway.scripts.messages import (
     Output,
     Result,
     Sealed,
-    escaped,
 )
 from gateway.scripts.permissions import authorities, zones
+from gateway.scripts.printed import Printed
 from gateway.scripts.told import Told
 from gateway.scripts.wire import LONGEST_READ, Receiver, Violation, frame
 from gateway.scripts.work import NotLoaded, Raised, Stopped, Work, told
@@ -53,7 +52,6 @@ LOAD_S = 10.0
 """The longest that a script may take from the first to the last line of its file, and for its initialisation."""
 _MOST_FINDINGS = 200
 _HANG_UP_S = 0.5
-_OUTPUT_CHUNK, _OUTPUT_LINES, _OUTPUT_PAUSE_S = 16 * 1024, 100, 0.05
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICK = os.sysconf("SC_CLK_TCK")
 _IN_WORDS: dict[int, str] = {
@@ -101,8 +99,7 @@ class Process:
         self._receiver: Receiver[FromWorker] = Receiver(FromWorker, FROM_WORKER_LIMIT)
         self._sip = Sip()
         self._channel: socket.socket | None = None
-        self._output = -1
-        self._line = b""
+        self._printed: Printed | None = None
         self._pidfd = -1
         self._broker: Broker | None = None
         self._unsent = bytearray()
@@ -116,9 +113,9 @@ class Process:
         """Have it forked and fenced in, and look from outside whether it is. Raises NotLoaded."""
         self._channel, rpc = socket.socketpair()
         ours, broker = socket.socketpair()
-        self._output, output = os.pipe()
+        printed, output = os.pipe()
+        self._printed = Printed(printed, self._told)
         self._channel.setblocking(False)
-        os.set_blocking(self._output, False)
         machine = (*zones(), *(authorities() if self.work.network else ()))
         files = (*self.work.files, *machine) if self.plan.level == "C" else ()
         whose = None if self.plan.uid is None or self.plan.gid is None else (self.plan.uid, self.plan.gid)
@@ -192,11 +189,8 @@ class Process:
 
     async def heard_out(self, seconds: float) -> None:
         """Return when what it has printed so far has been read, or after so many seconds."""
-        end = self._loop.time() + seconds
-        while self._output >= 0 and select.select([self._output], [], [], 0)[0]:
-            if self._loop.time() > end:
-                return
-            await asyncio.sleep(0.002)
+        if self._printed is not None:
+            await self._printed.heard_out(seconds)
 
     def kill(self, reason: str, *, timeout: bool = False) -> None:
         """End it now; `reason` is what people are told: a sentence if it is for a `timeout`, else what goes on behind
@@ -256,8 +250,9 @@ class Process:
             os.close(self._pidfd)
             return
         assert self._channel is not None
+        assert self._printed is not None
         self._loop.add_reader(self._channel, self._readable)
-        self._loop.add_reader(self._output, self._printed)
+        self._printed.listen()
 
     def _expect(self, seconds: float, otherwise: str) -> asyncio.Future[Any]:
         """What comes next, by a deadline."""
@@ -360,33 +355,6 @@ class Process:
             case _:
                 raise Violation(f"{type(message).__name__} while {self.state}")
 
-    def _printed(self) -> None:
-        """Take what it has printed, not too much at a time."""
-        if self._output < 0:
-            return
-        try:
-            data = os.read(self._output, _OUTPUT_CHUNK)
-        except BlockingIOError:
-            return
-        self._loop.remove_reader(self._output)
-        if data:
-            self._print(data)
-            self._loop.call_later(_OUTPUT_PAUSE_S, self._print_on)
-
-    def _print_on(self) -> None:
-        if self._output >= 0:
-            self._loop.add_reader(self._output, self._printed)
-
-    def _print(self, data: bytes) -> None:
-        *lines, self._line = (self._line + data).split(b"\n", _OUTPUT_LINES)
-        if len(lines) == _OUTPUT_LINES:
-            self._told.suppressed(self._line.count(b"\n"))
-            self._line = self._line.rpartition(b"\n")[2]
-        self._line = self._line[-_OUTPUT_CHUNK:]
-        for line in lines:
-            if line.strip():
-                self._told.line("info", escaped(line[:8192].decode("utf-8", "replace")))
-
     def _reaped(self, ended: asyncio.Future[int | None]) -> None:
         """It has ended, by itself or not."""
         if ended.cancelled() or self.state == "ended":
@@ -409,20 +377,13 @@ class Process:
         if self.state == "ended":
             return
         self.state, self.reason = "ended", reason if timeout else f"{self.work.name} {reason}"
-        for _ in range(4):
-            with contextlib.suppress(OSError):
-                if data := os.read(self._output, _OUTPUT_CHUNK):
-                    self._print(data)
-        if self._line:
-            self._print(b"\n")
+        if self._printed is not None:
+            self._printed.close()
         if self._channel is not None:
             self._loop.remove_reader(self._channel)
             self._loop.remove_writer(self._channel)
             self._channel.close()
             self._channel = None
-        self._loop.remove_reader(self._output)
-        os.close(self._output)
-        self._output = -1
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1

@@ -11,38 +11,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import logging
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any, Protocol
 
 from gateway.clock import Clock
 from gateway.errors import LinkError
 from gateway.ports import Inbox
 from gateway.scripts.confine.confine import Plan
-from gateway.scripts.confine.paths import interpreter_paths
-from gateway.scripts.host import Scripts, identity, packages
+from gateway.scripts.file import File
+from gateway.scripts.host import Scripts
 from gateway.scripts.messages import LONGEST_SOURCE, Load, News
 from gateway.scripts.meter import Meter
+from gateway.scripts.overseer import IDLE_LOOKS, LOOK_NS, Overseer
 from gateway.scripts.pauses import Pauses
 from gateway.scripts.process import Process
 from gateway.scripts.quota import Quota
 from gateway.scripts.told import Told
+from gateway.scripts.walls import walls
 from gateway.scripts.work import Failure, NotLoaded, Raised, Stopped, Waiting, Work, told
 
 log = logging.getLogger("spectrophone.scripts")
 
-LOOK_NS = 250_000_000
-"""How often a script that is called is looked at."""
-IDLE_LOOKS, FILE_LOOKS, STATUS_LOOKS = 8, 2, 40
-"""Looks from one to the next at a worker that is idle, at the file, and by get_status."""
+FILE_LOOKS, STATUS_LOOKS = 2, 40
+"""Looks from one to the next at the file, and by get_status."""
 FIRST_STATUS = 4
 STATUS_S, GRACE_S = 2.0, 1.0
 """The longest that get_status and shutdown may take."""
-BUSY, BUSY_LOOKS = 0.2, 3
-"""Part of a processor that an idle worker may use, and how many looks at one that uses more make a warning."""
 ROWS = 200
 """Entries in one message."""
 
@@ -71,7 +67,10 @@ class Script:
         self._plan: Plan | None = None
         self._quota: Quota | None = None
         self._source: bytes | None = None
-        self._seen = self._tried = b""
+        self._version: tuple[bytes | None, frozenset[str]] = None, frozenset()
+        self._gone: list[str] = []
+        self._file = File(work.path)
+        self._overseer = Overseer(work)
         self._current: Process | None = None
         self._candidate: Process | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -87,8 +86,6 @@ class Script:
         self._memory_bytes = 0
         self._last_death: str | None = None
         self._status: Any = None
-        self._idle_cpu = (0, 0, 0.0)
-        self._busy = 0
 
     def start(self) -> None:
         """Begin, in the background; what goes wrong is told in `problem`."""
@@ -143,7 +140,7 @@ class Script:
             "memory_mb": round(self._memory_bytes / 2**20, 1),
             **self._counts,
             "functions": {self.work.function(hook): meter.as_object() for hook, meter in self._meters.items()},
-            "warnings": [] if current is None else [str(finding) for finding in current.findings],
+            "warnings": self._gone + ([] if current is None else [str(finding) for finding in current.findings]),
             **self.told.as_object(),
             "script": self._status,
         }
@@ -179,7 +176,7 @@ class Script:
             log.error("%s does not start: %s", self.work.node, fault)
             self._news.set()
             return
-        self._source, self._seen = await asyncio.to_thread(_read, self.work.path)
+        self._source = await asyncio.to_thread(self._file.read)
         self._bring_up()
         if self._quota is not None:
             self._do(self._watch_disk(self._quota))
@@ -187,7 +184,9 @@ class Script:
         while True:
             await self._clock.sleep_until(self._clock.monotonic_ns() + LOOK_NS)
             looks += 1
-            self._look_at_memory(looks)
+            calls = sum(meter.calls for meter in self._meters.values())
+            for process in filter(None, (self._current, self._candidate)):
+                self._overseer.look(process, looks, calls)
             if self.work.hot_reload and looks % FILE_LOOKS == 0:
                 await self._look_at_file()
             if looks % STATUS_LOOKS == FIRST_STATUS:
@@ -195,31 +194,14 @@ class Script:
 
     async def _prepare(self) -> None:
         """What is decided once: walls, and what already lies on the disk."""
-        level = await self._scripts.level()
-        uid, gid = identity()
-        work = self.work
-        if level == "C" and work.paths:
-            raise NotLoaded(
-                "venv_path and python_paths need level B: at level C a worker cannot open files", final=True
-            )
-        readonly = {*interpreter_paths(network=bool(work.network)), *work.paths}
-        readonly |= set(packages(work.allowed_imports, work.paths))
+        plan = walls(self.work, await self._scripts.level())
+        writable = [grant.path for grant in self.work.files if grant.writable]
         try:
-            self._plan = Plan(
-                level,
-                tuple(sorted(readonly)),
-                () if level == "C" else tuple((grant.path, grant.writable) for grant in work.files),
-                network=bool(work.network),
-                memory_bytes=work.memory_bytes,
-                file_bytes=work.disk_bytes,
-                uid=uid,
-                gid=gid,
-            )
-            writable = [grant.path for grant in work.files if grant.writable]
             if writable:
-                self._quota = await asyncio.to_thread(Quota, writable, work.disk_bytes)
+                self._quota = await asyncio.to_thread(Quota, writable, self.work.disk_bytes)
         except ValueError as fault:
             raise NotLoaded(str(fault), final=True) from None
+        self._plan = plan
 
     def _bring_up(self) -> None:
         """Have a fresh worker, unless there is one to come, or a pause."""
@@ -245,14 +227,23 @@ class Script:
                 self._pauses.reset()
                 self._resume()
                 log.info("%s: %s is loaded anew", self.work.node, self.work.name)
-            if anew or self._counts["loads"] == 1:
-                for finding in process.findings:
-                    log.warning("%s: %s: %s", self.work.node, self.work.name, finding)
+            self._compare(source, process)
             if before is not None:
                 self._do(self._retire(before))
         finally:
             self._candidate = None
             self._news.set()
+
+    def _compare(self, source: bytes | None, process: Process) -> None:
+        """Tell what there is to say of another version: half of a file may be a whole script with fewer functions."""
+        before, hooks = self._version
+        if source == before:
+            return
+        self._version = source, process.hooks
+        self._gone = [f"{self.work.function(hook)} is gone in the new version" for hook in hooks - process.hooks]
+        self._gone.sort()
+        for said in (*self._gone, *process.findings):
+            log.warning("%s: %s: %s", self.work.node, self.work.name, said)
 
     async def _loaded(self, source: bytes | None) -> Process:
         """A fresh worker that has loaded `source` and knows the history. Raises NotLoaded."""
@@ -400,47 +391,12 @@ class Script:
                     await self._called(process, "shutdown", [], GRACE_S)
         process.kill("was let go")
 
-    def _look_at_memory(self, looks: int) -> None:
-        """Kill what has more than its share, which the limits of the kernel do not all count."""
-        for process in (self._current, self._candidate):
-            if process is None or process.state == "ended" or not process.pid:
-                continue
-            idle = process.state == "idle"
-            if idle and looks % IDLE_LOOKS:
-                continue
-            used = process.memory_bytes()
-            if used > self.work.memory_bytes:
-                allowed = self.work.memory_bytes / 2**20
-                process.kill(f"was stopped: memory limit {allowed:.0f} MB exceeded ({used / 2**20:.0f} MB)")
-            elif idle:
-                self._look_at_idleness(process)
-
-    def _look_at_idleness(self, process: Process) -> None:
-        """A worker that works although nobody called it: warn, then kill."""
-        calls = sum(meter.calls for meter in self._meters.values())
-        seconds = process.cpu_s()
-        before, self._idle_cpu = self._idle_cpu, (process.pid, calls, seconds)
-        period_s = IDLE_LOOKS * LOOK_NS / 1e9
-        if before[:2] != (process.pid, calls) or seconds - before[2] < BUSY * period_s:
-            self._busy = 0
-            return
-        self._busy += 1
-        if self._busy == BUSY_LOOKS:
-            percent = 100 * (seconds - before[2]) / period_s
-            log.warning("%s: %s uses %.0f %% of a processor between calls", self.work.node, self.work.name, percent)
-        elif self._busy >= 2 * BUSY_LOOKS:
-            self._busy = 0
-            process.kill("was stopped: it went on working between calls")
-
     async def _look_at_file(self) -> None:
         """Load the file anew when it has changed, and has been the same for two looks."""
-        source, seen = await asyncio.to_thread(_read, self.work.path)
-        steady, self._seen = seen == self._seen, seen
-        if not steady or source is None or source == self._source or seen == self._tried:
+        source = await asyncio.to_thread(self._file.changed, self._source)
+        if source is None or (self._loading is not None and not self._loading.done()):
             return
-        if self._loading is not None and not self._loading.done():
-            return
-        self._tried = seen
+        self._file.try_(source)
         if self._current is None:
             self._source, self._given_up = source, False
             self._pauses.reset()
@@ -450,7 +406,7 @@ class Script:
 
     async def _watch_disk(self, quota: Quota) -> None:
         while True:
-            much = await quota.exceeded(self._clock)
+            much = await quota.exceeded()
             for process in (self._current, self._candidate):
                 if process is not None:
                     process.kill(f"was stopped: {much}")
@@ -473,13 +429,3 @@ class Script:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _read(path: str) -> tuple[bytes | None, bytes]:
-    """A file's bytes (None: it cannot be read; no more than a script may have, and one), and their digest."""
-    try:
-        with Path(path).open("rb") as file:
-            source = file.read(LONGEST_SOURCE + 1)
-    except OSError:
-        return None, b""
-    return source, hashlib.sha256(source).digest()

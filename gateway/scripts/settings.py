@@ -76,8 +76,10 @@ class Reach(Settings):
         if not path.is_file():
             yield script, f"there is no file {path}", "Correct it, or put the script there"
         if self.site is not None and not self.site.is_dir():
-            message = f"there is no {self.site}"
-            yield "venv_path", message, f"Make it with `{Path(sys.executable).name} -m venv {self.venv_path}`"
+            others = [found.parent.name for found in self.site.parents[2].glob("lib/python*/site-packages")]
+            own = self.site.parent.name
+            message = f"{self.venv_path} is an environment of {others[0]}, and the gateway runs {own}" if others else ""
+            yield "venv_path", message or f"there is no {self.site}", f"Make it with `{own} -m venv {self.venv_path}`"
         for directory in self.python_paths:
             if not directory.is_dir():
                 yield "python_paths", f"there is no directory {directory}", "Correct it, or make the directory"

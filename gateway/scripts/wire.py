@@ -22,6 +22,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from gateway.scripts import errors
 from gateway.scripts.messages import LONGEST_VALUE, Message, escaped
 
 HEADER = 4
@@ -251,7 +252,7 @@ class _Plain:
 
     def _key(self, key: object, path: str) -> str:
         if type(key) is not str:
-            raise self._unfit(f"a dict with {_named(type(key))} as a key at {path}", "make all keys str")
+            raise self._unfit(f"a dict with {_shown(type(key))} as a key at {path}", "make all keys str")
         return self._text(key, f"a key of {path}")
 
     def _text(self, text: str, path: str) -> str:
@@ -304,7 +305,7 @@ _NUMPY = {"bool": "bool", "int": "int", "uint": "int", "float": "float", "long":
 
 def _strange(kind: type, path: str) -> tuple[str, str]:
     """What stands there, and how it becomes plain."""
-    return f"{_named(kind)} at {path}", _remedy(kind)
+    return f"{_shown(kind)} at {path}", _remedy(kind)
 
 
 def _remedy(kind: type) -> str:
@@ -327,6 +328,11 @@ def _remedy(kind: type) -> str:
     if any("__next__" in known for known in own):
         return "convert it with list()"
     return "use None, bool, int, float, str, list and dict"
+
+
+def _shown(kind: type) -> str:
+    """The type's name as people know it: a script's own as the script has it."""
+    return escaped(errors.kind(kind), 80)
 
 
 def _named(kind: type) -> str:

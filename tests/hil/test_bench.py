@@ -148,7 +148,7 @@ def test_a_sound_card_that_is_pulled_out_ends_who_listens_and_comes_back(guest: 
     )
     guest.shell("until grep -q RUNNING /proc/asound/Zero/pcm0c/sub0/status; do sleep 0.02; done")
     pulled = guest.unplug()
-    assert "No such device" in listener.wait().err
+    assert re.search("No such device|File descriptor in bad state", listener.wait().err)  # ENODEV, or EBADFD in a read
     assert pulled.wait().code == 0
     assert "Loopback" not in guest.read("/proc/asound/cards")
     guest.plug()

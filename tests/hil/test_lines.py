@@ -16,6 +16,7 @@ from tests.hil.guest import PINS, PROJECT, VENV, Guest, Running, wheel
 
 CHIP = "pinctrl-bcm2711"
 FAN, BUTTON, LED = 17, 27, (24, 23, 22)
+DRIVER = "/sys/bus/platform/drivers/gpio-sim"
 PERSISTING = "/sys/module/gpio_sim/parameters/persist_gpio_outputs"
 SAID = "/tmp/said"
 HEAD = f"""
@@ -228,3 +229,32 @@ for part in (relay, led, switch):
 """,
     )
     assert seen.splitlines() == ["stuck", "yellow", "blink_blue", "the interlock is open"]
+
+
+def test_a_chip_that_goes_away_is_told(guest: Guest) -> None:
+    """The last test here: the chip that comes back has another number, and is found by its label."""
+    owner = begun(
+        guest,
+        """
+switch, line = Input(CHIP, BUTTON, True, "none", 5), Line(CHIP, FAN, True, True)
+poll = select.poll()
+poll.register(switch.fileno(), select.POLLIN)
+switch.get()
+say('ready')
+poll.poll(20_000)
+for act in (switch.get, line.get, lambda: line.set(False)):
+    try: act()
+    except DeviceError as error: print(error)
+switch.close()
+line.close()
+""",
+    )
+    guest.write(f"{DRIVER}/unbind", "pins")
+    gone = "no such device. Look whether its chip is there: gpioinfo"
+    assert owner.wait().out.splitlines() == [
+        f"GPIO line {BUTTON} cannot be read: {gone}",
+        f"GPIO line {FAN} cannot be read: {gone}",
+        f"GPIO line {FAN} cannot be set: {gone}",
+    ]
+    guest.write(f"{DRIVER}/bind", "pins")
+    assert python(guest, "line = Line(CHIP, FAN, True, True); print(line.get())") == "True"

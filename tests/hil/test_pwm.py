@@ -103,7 +103,7 @@ def test_period_and_duty_come_in_an_order_that_the_kernel_takes(channel: Guest) 
     [
         ("KernelPwm(0, 7, 50_000_000)", AS_USER, "'7' cannot be written to PATH/export: no such device"),
         ("KernelPwm(9, 0, 50_000_000)", AS_USER, "there is no PWM chip 9: "),
-        ("KernelPwm('fe20c000.pwm', 0, 50_000_000)", AS_USER, "there is no PWM 'fe20c000.pwm' in /sys/class/pwm"),
+        ("KernelPwm('1f00098000.pwm', 0, 50_000_000)", AS_USER, "there is no PWM '1f00098000.pwm' in /sys/class/pwm"),
         ("KernelPwm(0, 0, 50_000_000)", AS_NOBODY, "'0' cannot be written to PATH/export: permission denied"),
     ],
 )

@@ -100,7 +100,7 @@ async def staged(level: str, checks: bool) -> AsyncIterator[Stage]:
         around.callback(os.rmdir, place)
         around.callback(clear, place)
         around.enter_context(mock.patch.dict(os.environ, {"GATEWAY_SECRET": secret}))
-        around.enter_context(mock.patch.object(quota, "INTERVAL_NS", 50_000_000))
+        around.enter_context(mock.patch.object(quota, "GLANCE_S", 0.0025))
         stage = Stage(level, checks, place, Scripts(RealClock(), level), secret)  # type: ignore[arg-type]
         around.enter_context(_names_kept(stage))
         around.enter_context(_lines_kept(stage))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import build, loop, service
+from gateway.config.redact import Secrets
 from gateway.ports import Sink
 from gateway.reload import Reloader
 from gateway.types import Command, CommandResult, Measurement, Outcome, Tick
@@ -70,7 +71,7 @@ class Box:
         self.configure(0.2)
         config, board = build.accepted(build.prepare(self.file, {}))
         self.parts = build.parts(config, board, FakeClock())
-        self.reloader = Reloader(self.file, config, board, self.parts.inbox)
+        self.reloader = Reloader(self.file, config, board, self.parts.inbox, Secrets())
         self.ear = Ear()
         service.light(self.parts.outputs, config, board)
 

@@ -158,3 +158,24 @@ def test_a_rule_that_names_what_the_board_lacks_is_refused(name: str, tmp_path: 
 def test_every_real_board_can_be_put_into_config_txt() -> None:
     real = [board for board in map(boards.load, boards.names()) if not board.simulated]
     assert len({config_txt.text(board) for board in real}) == len(real) > 10
+
+
+def test_the_page_lists_every_board_and_its_wiring() -> None:
+    page = (ROOT / "docs" / "boards.md").read_text("utf-8")
+    table, _, rest = page.partition("## Wiring")
+    listed = re.findall(
+        r"\brpi\w+-[\w-]+\b", "\n".join(line for line in table.splitlines() if line.startswith("| Pi "))
+    )
+    assert sorted([*listed, "sim"]) == list(boards.names())
+    rows = dict(re.findall(r"^\| ([^|]+?) \| ([^|]+?) \|", rest.partition("## Which")[0], re.MULTILINE))
+    board = boards.load("rpi4-usb")
+    assert board.laser is not None
+    assert board.interlock is not None
+    red, green, blue = (board.leds["status"].lines[colour] for colour in ("red", "green", "blue"))
+    assert rows["laser, PWM"] == str(board.laser.line)
+    assert rows["laser, enable"] == str(board.laser.enable)
+    assert rows["relay fan"].startswith(f"{board.relays['fan'].line} (")
+    assert rows["relay valve"] == str(board.relays["valve"].line)
+    assert rows["LED status"] == f"red {red}, green {green}, blue {blue}"
+    assert rows["interlock"] == str(board.interlock.line)
+    assert rows["button stop"] == str(board.buttons["stop"].line)

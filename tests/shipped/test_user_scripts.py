@@ -315,10 +315,12 @@ def test_a_slow_postgresql_costs_the_timeout(level: str, empty: PostgreSQL, tmp_
         other.rollback()
 
 
-def test_sqlite_gets_rows_and_a_lock_of_another_program_is_told(authority: Authority, tmp_path: Path) -> None:
+def test_sqlite_gets_rows_and_a_lock_of_another_program_is_told(
+    level_with_files: str, authority: Authority, tmp_path: Path
+) -> None:
     node = database_node("sqlite", tmp_path, authority.file)
     node.options["python_config"]["sqlite"]["timeout"] = 0.2
-    with running(node) as script:
+    with running(node, level_with_files) as script:
         assert script.measured(400.0).fault == ""
         with closing(sqlite3.connect(tmp_path / "measurements.db")) as other:
             other.execute("BEGIN EXCLUSIVE")
@@ -629,8 +631,8 @@ def csv_node(directory: Path) -> Node:
     return pasted("daily_csv", {"/var/lib/spectrophone/reports": str(directory)})
 
 
-def test_a_day_becomes_a_report_with_its_name_when_it_is_over(tmp_path: Path) -> None:
-    with running(csv_node(tmp_path)) as script:
+def test_a_day_becomes_a_report_with_its_name_when_it_is_over(level_with_files: str, tmp_path: Path) -> None:
+    with running(csv_node(tmp_path), level_with_files) as script:
         for ppm, sigma, after_s in ((400.0, 0.5, 1), (402.0, 0.7, 1), (None, 9.9, 1), (410.0, 0.5, 600)):
             script.measured(ppm, sigma, after_s=after_s)
         assert [file.name for file in tmp_path.iterdir()] == ["2026-09-21.csv.part"]
@@ -661,10 +663,10 @@ def test_at_level_c_a_report_gets_no_name_and_that_is_told(tmp_path: Path) -> No
     assert sorted(file.name for file in tmp_path.iterdir()) == ["2026-09-21.csv.part", "2026-09-22.csv.part"]
 
 
-def test_the_oldest_reports_go(tmp_path: Path) -> None:
+def test_the_oldest_reports_go(level_with_files: str, tmp_path: Path) -> None:
     for day in (1, 2, 3):
         (tmp_path / f"2026-08-0{day}.csv").touch()
-    with running(csv_node(tmp_path).configure(keep_days=2)) as script:
+    with running(csv_node(tmp_path).configure(keep_days=2), level_with_files) as script:
         script.measured(400.0)
     assert sorted(file.name for file in tmp_path.glob("*.csv")) == ["2026-08-02.csv", "2026-08-03.csv"]
 
@@ -677,8 +679,8 @@ def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
     )
 
 
-def test_a_directory_of_somebody_else_is_told(tmp_path: Path) -> None:
-    with running(csv_node(tmp_path)) as script:
+def test_a_directory_of_somebody_else_is_told(level_with_files: str, tmp_path: Path) -> None:
+    with running(csv_node(tmp_path), level_with_files) as script:
         os.chown(tmp_path, os.geteuid(), -1)
         tmp_path.chmod(0o500)
         script.measured(400.0)

@@ -134,7 +134,7 @@ class Workers:
     def at(self, config: Any) -> Scripts:
         """Where workers of this configuration come from."""
         given = config.scripts
-        return self._scripts.setdefault(given.level, Scripts(RealClock(), given.level, given.min_isolation))
+        return self._scripts.setdefault(given.level, Scripts(RealClock(), given.level, given.least))
 
     def close(self) -> None:
         """End all workers."""

@@ -111,8 +111,8 @@ def test_gas_lines_are_told_apart_by_what_stands_before_them(tmp_path: Path) -> 
             "5 s are too short for slow, which gives a value every 10 s",
         ),
         (
-            "acquisition: {channels: 1}\n",
-            "processing.default_graph.nodes[5].type",
+            "acquisition: {channels: 1}\nprocessing: {default_graph: {nodes: [{id: both, type: differential}]}}\n",
+            "processing.default_graph.nodes[0].type",
             "differential needs two channels",
         ),
         (
@@ -286,6 +286,7 @@ def test_a_codec_that_plays_mono_has_no_channel_b(codec: Path) -> None:
 
 PWM = """
 title = "Board with a PWM"
+models = ["Raspberry Pi 4 Model B"]
 gpiochip = "pinctrl-bcm2711"
 [microphone]
 device = "default"
@@ -304,6 +305,8 @@ LEVEL = "processing: {default_graph: {nodes: [{id: level, type: level}]}}\n"
 
 def on_a_pwm(directory: Path, monkeypatch: pytest.MonkeyPatch, laser: str, **board: str) -> Checked:
     text = PWM
+    if "by" in board:
+        text = "".join(line for line in text.splitlines(True) if not line.startswith(("pwm_", "clock_")))
     for key, value in board.items():
         text += f"{key} = {value}\n"
     (directory / "pwm.toml").write_text(text)
@@ -327,7 +330,7 @@ def on_a_pwm(directory: Path, monkeypatch: pytest.MonkeyPatch, laser: str, **boa
         ),
         (
             "{duty: 0.4}",
-            {"by": '"gpiozero"', "active_high": "false"},
+            {"by": '"gpiozero"', "active_high": "false", "enable": "26"},
             "board: the laser of board 'pwm' is lit on a low level",
         ),
     ],
@@ -354,10 +357,10 @@ def test_a_laser_on_a_pwm_is_made_of_board_and_configuration(tmp_path: Path, mon
     monkeypatch.setattr(hardware, "KernelPwm", pwm)
     monkeypatch.setattr(hardware, "Line", line)
     told = "{duty: 0.4, frequency_hz: 2000, ramp_s: 0.2, reference: loopback}"
-    config, board = build.accepted(on_a_pwm(tmp_path, monkeypatch, told, enable="25", enable_high="false"))
+    config, board = build.accepted(on_a_pwm(tmp_path, monkeypatch, told, enable="7", enable_high="false"))
     assert hardware.verbs(config, board)["laser"] == ("on", "off")
     (laser,) = hardware.outputs(config, board, None)
-    assert opened == [("pinctrl-bcm2711", 25, False, False), (0, 0, 50_000_000, True)]
+    assert opened == [("pinctrl-bcm2711", 7, False, False), (0, 0, 50_000_000, True)]
     laser.apply(Command("laser", "on"))
     for t_ns in (0, 100_000_000):
         laser.step(t_ns)

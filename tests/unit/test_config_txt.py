@@ -17,7 +17,7 @@ TEC = """
 line = 13
 pwm_chip = "fe20c000.pwm"
 pwm_channel = 1
-clock_hz = 100_000_000
+clock_hz = 50_000_000
 direction = 16
 heats = "high"
 adc = "ads1015"
@@ -47,7 +47,7 @@ def test_the_lines_of_a_board() -> None:
         "dtparam=i2c_arm=on\n"
         "dtoverlay=rpi-codeczero\n"
         "dtoverlay=i2c-sensor,bme280\n"
-        "dtoverlay=pwm,pin=12,func=4,clock=100000000\n"
+        "dtoverlay=pwm,pin=12,func=4,clock=50000000\n"
         "dtoverlay=\n"
         "gpio=12,17,22,23,24,26=op,dl\n"
         "# spectrophone end\n"
@@ -74,8 +74,7 @@ def test_the_hardware_pwm_is_brought_to_the_lasers_line(name: str) -> None:
     if board.laser.playback:
         assert overlays == []
     else:
-        clock = "" if board.gpiochip == "pinctrl-rp1" else ",clock=100000000"
-        assert overlays == [f"dtoverlay=pwm,pin=12,func=4{clock}"]
+        assert overlays == ["dtoverlay=pwm,pin=12,func=4,clock=50000000"]
 
 
 def changed(tmp_path: Path, *edits: tuple[str, str], more: str = "") -> str:
@@ -90,19 +89,19 @@ def changed(tmp_path: Path, *edits: tuple[str, str], more: str = "") -> str:
 
 def test_laser_and_tec_share_the_overlay_of_two_channels(tmp_path: Path) -> None:
     text = changed(tmp_path, more=TEC)
-    assert "\ndtoverlay=pwm-2chan,pin=12,func=4,pin2=13,func2=4,clock=100000000\n" in text
+    assert "\ndtoverlay=pwm-2chan,pin=12,func=4,pin2=13,func2=4,clock=50000000\n" in text
     assert held(text).keys() >= {12, 13, 16}
 
 
 def test_a_tec_alone_has_the_overlay_of_one_channel(tmp_path: Path) -> None:
     laser = 'line = 12                       # [pwm]; pulled down at reset [pulls]\npwm_chip = "fe20c000.pwm"\n'
-    rest = "pwm_channel = 0\nclock_hz = 100_000_000          # [pwm]\nactive_high = true\n"
+    rest = "pwm_channel = 0\nclock_hz = 50_000_000           # [pwm]\nactive_high = true\n"
     text = changed(tmp_path, (laser, 'playback = "hw:CARD=Zero,DEV=0"\n'), (rest, ""), more=TEC)
-    assert "\ndtoverlay=pwm,pin=13,func=4,clock=100000000\n" in text
+    assert "\ndtoverlay=pwm,pin=13,func=4,clock=50000000\n" in text
 
 
 def test_a_pwm_by_software_wants_no_overlay(tmp_path: Path) -> None:
-    device = 'pwm_chip = "fe20c000.pwm"\npwm_channel = 0\nclock_hz = 100_000_000          # [pwm]\n'
+    device = 'pwm_chip = "fe20c000.pwm"\npwm_channel = 0\nclock_hz = 50_000_000           # [pwm]\n'
     assert "=pwm" not in changed(tmp_path, (device, 'by = "gpiozero"\n'))
 
 

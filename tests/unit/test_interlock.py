@@ -19,6 +19,24 @@ def test_the_tables_are_whole() -> None:
     assert all(set(row) == set(Event) for row in TABLE.values())
 
 
+def test_what_the_loss_of_a_condition_does() -> None:
+    assert {condition for condition, meaning in CONDITIONS.items() if meaning.trips} == {
+        Condition.INTERLOCK,
+        Condition.STOP,
+        Condition.FAULT,
+    }
+    assert {str(condition): meaning.relays.name for condition, meaning in CONDITIONS.items()} == {
+        "configuration": "SAFE",
+        "interlock": "BARRED",
+        "stop": "BARRED",
+        "loop": "SAFE",
+        "sound": "SAFE",
+        "temperature": "UNTOUCHED",
+        "guardian": "UNTOUCHED",
+        "fault": "SAFE",
+    }
+
+
 def test_light_comes_only_of_being_told_or_of_a_condition_that_holds_again() -> None:
     ways = {(state, event) for state, row in TABLE.items() for event, after in row.items() if after is State.LIT}
     stays = {(State.LIT, Event.ON), (State.LIT, Event.HELD)}

@@ -7,6 +7,9 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from hypothesis.strategies import booleans, integers, sampled_from
 
+from drivers.gpio import SimulatedLine
+from drivers.led import Led
+from drivers.relay import Relay
 from gateway.errors import CommandRefused, DeviceError
 from gateway.interlock import CONDITIONS, Condition, Interlock, Relays, State
 from gateway.outputs import START, Outputs
@@ -194,6 +197,33 @@ def test_max_on_s_takes_the_relays_along() -> None:
     assert outputs.apply([Command("relay/fan", "on")], 11 * SECOND).results[0].done
 
 
+def test_what_a_relay_refused_it_does_not_come_back_to() -> None:
+    heat, cool = Relay("heat", SimulatedLine(False), "off"), Relay("cool", SimulatedLine(False), "off")
+    heat.exclude(cool)
+    outputs = Outputs([heat, cool])
+    outputs.apply([], SECOND)
+    told = [Command("relay/heat", "on"), Command("relay/cool", "on"), Command("relay/heat", "off")]
+    assert [result.done for result in outputs.apply(told, SECOND).results] == [True, False, True]
+    outputs.lose(Condition.LOOP, "no block")
+    outputs.restore(Condition.LOOP)
+    assert dict(outputs.apply([], 9 * SECOND).states) == {"relay/heat": "off", "relay/cool": "off"}
+
+
+def test_an_answer_tells_what_is_still_to_come() -> None:
+    outputs = Outputs([Relay("fan", SimulatedLine(False), "off", 2.0)])
+    (result,) = outputs.apply([Command("relay/fan", "on")], SECOND).results
+    assert (result.done, result.reason, result.state) == (True, "relay/fan goes on in 2.0 s", "off")
+    assert dict(outputs.apply([], 2 * SECOND).states) == {"relay/fan": "on"}
+
+
+def test_an_led_that_identifies_itself_comes_back_to_its_colour() -> None:
+    outputs = Outputs([Led("status", {"red": SimulatedLine(False)}, "off")])
+    outputs.apply([Command("led/status", "red"), Command("led/status", "identify")], SECOND)
+    outputs.lose(Condition.LOOP, "no block")
+    outputs.restore(Condition.LOOP)
+    assert dict(outputs.apply([], 2 * SECOND).states) == {"led/status": "red"}
+
+
 def test_when_the_loop_hangs_everything_is_safe_and_comes_back() -> None:
     log: list[str] = []
     outputs = Outputs([Switch("laser", log), Switch("led/status", log), Switch("relay/fan", log)])
@@ -231,6 +261,10 @@ def test_at_the_start_it_is_no_warning_that_there_is_no_sound_yet(caplog: pytest
     assert outputs.lit()
 
 
+TOLD = [each for each in Condition if each not in (Condition.FAULT, Condition.TEMPERATURE)]
+"""What others tell; of these two the outputs know themselves."""
+
+
 class Anything(RuleBasedStateMachine):
     """Any sequence of commands, losses, ticks, and of a laser that fails, is lit by others, or is made safe."""
 
@@ -250,7 +284,7 @@ class Anything(RuleBasedStateMachine):
             barred = any(CONDITIONS[condition].trips for condition in self.missing)
             self.wanted = verb == "on" and not barred and (result.done or bool(self.missing))
 
-    @rule(condition=sampled_from(list(Condition)))
+    @rule(condition=sampled_from(TOLD))
     def lose(self, condition: Condition) -> None:
         self.wanted &= condition in self.missing or not CONDITIONS[condition].trips
         if condition not in self.missing and CONDITIONS[condition].relays is not Relays.UNTOUCHED:
@@ -261,7 +295,7 @@ class Anything(RuleBasedStateMachine):
             self.outputs.lose(condition, str(condition))
         self.missing.add(condition)
 
-    @rule(condition=sampled_from(list(Condition)))
+    @rule(condition=sampled_from(TOLD))
     def restore(self, condition: Condition) -> None:
         self.missing.discard(condition)
         self.outputs.restore(condition)
@@ -296,3 +330,32 @@ class Anything(RuleBasedStateMachine):
 
 Anything.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 TestAnything = Anything.TestCase
+
+
+class Failing(Switch):
+    """A driver whose step finds that its hardware is gone."""
+
+    gone = False
+
+    def step(self, t_ns: int) -> None:
+        if self.gone:
+            raise DeviceError("the PWM is gone")
+
+
+def test_a_laser_that_cannot_go_on_is_a_fault_until_it_can() -> None:
+    laser = Failing("laser", [])
+    outputs = Outputs([laser])
+    outputs.apply([Command("laser", "on")], 0)
+    laser.gone = True
+    assert outputs.apply((), SECOND).states["laser"] == "off"
+    assert outputs.safety() == (State.TRIPPED, "the PWM is gone")
+    laser.gone = False
+    outputs.apply((), 2 * SECOND)
+    assert outputs.apply([Command("laser", "on")], 3 * SECOND).states["laser"] == "on"
+
+
+def test_a_led_that_cannot_go_on_ends_nothing() -> None:
+    led, laser = Failing("led/status", []), Switch("laser", [])
+    led.gone = True
+    outputs = Outputs([led, laser])
+    assert outputs.apply([Command("laser", "on")], 0).states["laser"] == "on"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.raspberry import CHIPS, EEPROM, I2C, LAST_LINE, PULLED_UP
+from gateway.raspberry import CHIPS, CLOCK_HZ, EEPROM, I2C, LAST_LINE, PULLED_UP
 
 
 @pytest.mark.parametrize("label", CHIPS)
@@ -13,6 +13,7 @@ def test_a_line_with_pwm_is_on_the_header_and_pulled_down(label: str) -> None:
     assert chip.label == label
     assert set(chip.pwm) == {12, 13, 18, 19}
     assert not set(chip.pwm) & set(PULLED_UP)
+    assert chip.pll_hz is None or chip.pll_hz % CLOCK_HZ == 0
     assert {chip.pwm[12].channel, chip.pwm[13].channel} == {0, 1}
 
 

@@ -20,6 +20,7 @@ from gateway import board as boards
 from gateway import build, thermal
 from gateway.board import TecLine
 from gateway.capture import record
+from gateway.config.redact import Secrets
 from gateway.config.sections import TecSection
 from gateway.errors import DeviceError
 from gateway.inbox import CommandInbox
@@ -123,10 +124,10 @@ def test_the_laser_waits_for_its_temperature_and_is_dark_with_the_first_fault(fi
     states = parts.outputs.apply((), 20 * S).states
     assert (states["laser"], states["tec"]) == ("off", "fault")
     assert parts.outputs.safety()[0] is State.TRIPPED
+    tec._sense._thermistor = thermal.SIMULATED
     parts.outputs.lose(Condition.LOOP, "the loop hangs")
     parts.outputs.restore(Condition.LOOP)
     assert parts.outputs.apply((), 21 * S).states["tec"] == "fault", "what it was told before the fault is void"
-    tec._sense._thermistor = thermal.SIMULATED
     assert parts.outputs.apply([Command("tec", "on")], 22 * S).states["tec"] == "settling"
     run(parts.outputs, 22.1, 30)
     assert parts.outputs.apply((), 60 * S).states["laser"] == "off", "somebody must want it again"
@@ -136,7 +137,7 @@ def test_the_laser_waits_for_its_temperature_and_is_dark_with_the_first_fault(fi
 
 def test_a_set_point_that_is_saved_is_applied_and_the_rest_waits(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     config, board = build.accepted(build.prepare(file, {}))
-    reloader = Reloader(file, config, board, CommandInbox())
+    reloader = Reloader(file, config, board, CommandInbox(), Secrets())
     file.write_text("tec: {setpoint_c: 22.5}\n")
     assert reloader.changed() == (Command("tec", "set", {"value": 22.5}, "configuration"),)
     caplog.clear()

@@ -33,7 +33,7 @@ formats = ["S32_LE"]
 line = 12
 pwm_chip = "fe20c000.pwm"
 pwm_channel = 0
-clock_hz = 100_000_000
+clock_hz = 50_000_000
 safe = "off"
 
 [relays.fan]
@@ -91,9 +91,9 @@ def test_a_good_file(tmp_path: Path) -> None:
         ("[laser]\nline = 12", "[laser]\nenable = 26\nactive_high = false\nline = 12"),
         ("[laser]\nline = 12", "[laser]\nenable = 8\nenable_high = false\nline = 12"),
         ('pwm_chip = "fe20c000.pwm"', "pwm_chip = 3"),
-        ("clock_hz = 100_000_000", "clock_hz = 50_000_000"),
-        ('pwm_chip = "fe20c000.pwm"\npwm_channel = 0\nclock_hz = 100_000_000', 'by = "gpiozero"'),
-        ('line = 12\npwm_chip = "fe20c000.pwm"\npwm_channel = 0\nclock_hz = 100_000_000', 'playback = "hw:1"'),
+        ("clock_hz = 50_000_000", "clock_hz = 25_000_000"),
+        ('pwm_chip = "fe20c000.pwm"\npwm_channel = 0\nclock_hz = 50_000_000', 'by = "gpiozero"'),
+        ('line = 12\npwm_chip = "fe20c000.pwm"\npwm_channel = 0\nclock_hz = 50_000_000', 'playback = "hw:1"'),
         ('bias = "pull_up"\nclosed = "low"', 'bias = "pull_down"\nclosed = "high"'),
         ('bias = "pull_up"\nclosed = "low"', 'bias = "none"\nclosed = "high"'),
         ("[interlock]", f"{ZERO}\n[interlock]"),

@@ -405,7 +405,7 @@ def test_names_that_a_customer_chose_cannot_break_the_line() -> None:
     other = type("b", (), {"__module__": 5})
     with pytest.raises(Unfit, match=r"^it returned m\.a\\n\\x1b\[2Jx+\.\.\. at \$: use None"):
         plain(kind(), "it returned")
-    with pytest.raises(Unfit, match=r"^it returned an object at"):
+    with pytest.raises(Unfit, match=r"^it returned b at"):
         plain(other(), "it returned")
     with pytest.raises(Unfit, match=r'int of 65 bits at \$\["\\n\\u202ex+\.\.\."\]'):
         plain({"\n\u202e" + "x" * 500: 1 << 64}, "it returned")

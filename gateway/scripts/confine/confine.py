@@ -283,5 +283,6 @@ def _filter(plan: Plan) -> str:
     machine = native()
     if machine is None:
         raise OSError(errno.ENOSYS, f"no filter for {os.uname().machine}")
-    seccomp.load(seccomp.program(machine, plan.level, network=plan.network, pid=os.getpid()))
+    writes = any(writable for _, writable in plan.files)
+    seccomp.load(seccomp.program(machine, plan.level, network=plan.network, pid=os.getpid(), writes=writes))
     return machine.name

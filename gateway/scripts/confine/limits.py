@@ -17,6 +17,7 @@ from pathlib import Path
 THREADS = 8
 """How many a worker may have, its first one included."""
 
+_KEPT = ("LANG", "LC_ALL", "TZ", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _CODE_BYTES = 16 << 20
 _DESCRIPTORS, _SIGNALS = 64, 64
 _OUT_OF_MEMORY_SCORE = 800
@@ -103,7 +104,7 @@ def only_descriptors(keep: Sequence[int]) -> None:
 
 
 def clean_environment() -> None:
-    """Nothing from outside but language and time zone."""
-    kept = {name: os.environ[name] for name in ("LANG", "LC_ALL", "TZ") if name in os.environ}
+    """Nothing from outside but language, time zone, and that numeric libraries start no threads."""
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     os.environ.clear()
     os.environ.update(kept, HOME="/tmp", PATH="")

@@ -50,7 +50,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Calls that are allowed at these levels under these conditions. Rows of the same call add to each other."""
+    """Calls that are allowed at these levels under these conditions. Rows of the same call add to each other.
+
+    Those of `network` are for scripts that have some, those of `reader` for scripts that may write no file.
+    """
 
     reason: str
     calls: str
@@ -58,6 +61,7 @@ class Row:
     when: tuple[Condition, ...] = ()
     otherwise: int = EPERM
     network: bool = False
+    reader: bool = False
 
 
 _FILTER, _ALL_THREADS = 1, 1
@@ -96,6 +100,8 @@ _TRUNCATE, _ACCESS, _WRITING = 0o1000, 3, (1, 2)
 """O_TRUNC; O_ACCMODE, and O_WRONLY and O_RDWR of it."""
 _RENAME_MAY = 3
 """RENAME_NOREPLACE|EXCHANGE; not WHITEOUT, which makes a device."""
+_CODE = (Condition(2, (_EXECUTABLE,), _EXECUTABLE | _WRITABLE), Condition(3, (0,), _ANONYMOUS))
+"""mmap of a file as code that cannot be written."""
 
 TABLE = (
     # What a process does with itself.
@@ -104,9 +110,10 @@ TABLE = (
     Row(
         "code from a file, never writable: native packages loaded later",
         "mmap",
-        "ABL",
-        (Condition(2, (_EXECUTABLE,), _EXECUTABLE | _WRITABLE), Condition(3, (0,), _ANONYMOUS)),
+        "AB",
+        _CODE,
     ),
+    Row("where no mount is noexec, only if the script can have written none", "mmap", "L", _CODE, reader=True),
     Row("what was written never becomes code", "mprotect", when=(Condition(2, (0,), _EXECUTABLE),)),
     Row("a thread, never a process", "clone", when=(Condition(0, (_THREAD,), _INT ^ _THREAD_MAY),)),
     Row("a thread's life", "set_robust_list rseq sched_yield exit exit_group restart_syscall"),
@@ -215,17 +222,17 @@ TABLE = (
 """The policy, all of it."""
 
 
-def policy(level: Level, *, network: bool, pid: int) -> dict[str, Rule]:
+def policy(level: Level, *, network: bool, pid: int, writes: bool = True) -> dict[str, Rule]:
     """The rule of each call that the table names; any other one fails with ENOSYS.
 
-    `network` says that the broker may pass connected sockets in; `pid` is the worker's own, as it sees it itself.
-    Raises ValueError for a pid that kill(2) would take for a group.
+    `network` says that the broker may pass connected sockets in; `pid` is the worker's own, as it sees it itself;
+    `writes` that the script may write some file. Raises ValueError for a pid that kill(2) would take for a group.
     """
     if pid <= 0:
         raise ValueError(f"{pid} is no process")
     rules: dict[str, Rule] = {}
     for row in TABLE:
-        allowed = level in row.levels and (network or not row.network)
+        allowed = level in row.levels and network >= row.network and not (writes and row.reader)
         for call in row.calls.split():
             before = rules.get(call, Rule((), row.otherwise))
             more = (tuple(_of(pid, condition) for condition in row.when),) if allowed else ()
@@ -233,9 +240,9 @@ def policy(level: Level, *, network: bool, pid: int) -> dict[str, Rule]:
     return rules
 
 
-def program(architecture: Architecture, level: Level, *, network: bool, pid: int) -> bytes:
+def program(architecture: Architecture, level: Level, *, network: bool, pid: int, writes: bool = True) -> bytes:
     """The filter of `policy` for this machine, as `load` takes it."""
-    rules = policy(level, network=network, pid=pid)
+    rules = policy(level, network=network, pid=pid, writes=writes)
     unknown = bpf.verdict(bpf.ERROR | ENOSYS)
     codes = {architecture.numbers[call]: _code(rule) for call, rule in rules.items() if call in architecture.numbers}
     starts: list[tuple[int, bpf.Code]] = []

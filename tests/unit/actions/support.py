@@ -13,6 +13,7 @@ from gateway.actions.actions import Actions
 from gateway.actions.driver import ActionDriver
 from gateway.actions.history import History
 from gateway.actions.settings import ActionSettings, UniversalActionSettings
+from gateway.actions.statistics import Statistics
 from gateway.config.sections import JournalSection
 from gateway.journal.entry import Entry
 from gateway.journal.journal import Journal
@@ -65,9 +66,11 @@ class Bench:
     def made(self, name: str, told: ActionSettings, history: History | None) -> Action:
         driver, durable = self.targets.get(name, (Target(), True))
         rng = np.random.default_rng(1)
+        history = History(told.capacity) if history is None else history
         return Action(
-            name, told, driver, durable=durable, journal=self.journal, clock=self.clock, rng=rng, history=history
-        )
+            name, told, driver, durable=durable, journal=self.journal, clock=self.clock, rng=rng, history=history,
+            statistics=Statistics(),
+        )  # fmt: skip
 
     async def __aenter__(self) -> Bench:
         await self.journal.start()

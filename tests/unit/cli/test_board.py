@@ -44,7 +44,7 @@ def test_show(capsys: pytest.CaptureFixture[str]) -> None:
     shown = {line[:16].strip(): line[17:] for line in lines}
     assert shown["relay fan"] == "line 17, on when high, safe off, at least 0.2 s between two switchings"
     assert shown["laser"] == (
-        "line 12, fe20c000.pwm channel 0, clock 100000000 Hz, lit when high, enabled by line 26 when high, "
+        "line 12, fe20c000.pwm channel 0, clock 50000000 Hz, lit when high, enabled by line 26 when high, "
         "duty up to 0.5, safe off"
     )
     assert shown["led status"] == "red 24, green 23, lit when high, safe off, shows status"
@@ -100,7 +100,7 @@ hold_s = 1.5
 line = 13
 pwm_chip = "fe20c000.pwm"
 pwm_channel = 1
-clock_hz = 100_000_000
+clock_hz = 50_000_000
 direction = 16
 heats = "low"
 adc = "ads1015"
@@ -119,8 +119,8 @@ safe = "off"
         ('playback = "hw:1"\nchannel = "B"', "hw:1, channel B, amplitude 1, duty up to 0.5, safe off"),
         ('line = 26\nby = "gpiozero"', "line 26, PWM by software (gpiozero), lit when high, duty up to 0.5, safe off"),
         (
-            "line = 12\npwm_chip = 2\npwm_channel = 0\nclock_hz = 100_000_000\nduty_max = 0.25",
-            "line 12, pwmchip2 channel 0, clock 100000000 Hz, lit when high, duty up to 0.25, safe off",
+            "line = 12\npwm_chip = 2\npwm_channel = 0\nclock_hz = 50_000_000\nduty_max = 0.25",
+            "line 12, pwmchip2 channel 0, clock 50000000 Hz, lit when high, duty up to 0.25, safe off",
         ),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gateway.config.config import Config, Connection, built_in, complete, config_model
 from gateway.config.document import parse
 from gateway.config.settings import Settings
@@ -104,3 +106,22 @@ def test_a_single_kind_is_enough() -> None:
 
     config = good("processing: {default_graph: {nodes: [{id: a, type: only}]}}", {"only": Only})
     assert config.processing.default_graph.nodes[0].parameters == Only()
+
+
+@pytest.mark.parametrize(
+    ("given", "least"),
+    [
+        ("{}", "C"),
+        ("{isolation: required}", "B"),
+        ("{isolation: required, min_isolation: L}", "B"),
+        ("{isolation: required, min_isolation: A}", "A"),
+        ("{min_isolation: L}", "L"),
+    ],
+)
+def test_the_least_level_of_scripts(kinds: Kinds, given: str, least: str) -> None:
+    assert good(f"scripts: {given}", kinds).scripts.least == least
+
+
+def test_isolation_is_required_or_not_named(kinds: Kinds) -> None:
+    (fault,) = load("scripts: {isolation: none}", kinds)[1]
+    assert fault.loc == ("scripts", "isolation")

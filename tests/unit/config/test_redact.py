@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from pydantic import SecretStr
 
-from gateway.config.redact import MASK, Redaction, redact, secrets_in
+from gateway.config.redact import MASK, Redaction, Secrets, redact, secrets_in
 from gateway.config.settings import Settings
 
 SECRET = "hun'ter\n2"
@@ -50,6 +50,18 @@ def test_exceptions_and_stacks(log: tuple[logging.Logger, io.StringIO]) -> None:
     assert f"ValueError: refused: {MASK}" in stream.getvalue()
     assert "refused: long" not in stream.getvalue()
     assert "Stack (most recent call last)" in stream.getvalue()
+
+
+def test_secrets_that_come_later_are_masked_and_the_earlier_ones_still(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    secrets = Secrets({"open-sesame"})
+    caplog.handler.addFilter(filtering := Redaction(secrets))
+    secrets.add({"new-sesame"})
+    logging.getLogger("test_redact_later").warning("open-sesame, new-sesame")
+    caplog.handler.removeFilter(filtering)
+    assert caplog.messages == [f"{MASK}, {MASK}"]
+    assert (sorted(secrets), len(secrets), "new-sesame" in secrets) == (["new-sesame", "open-sesame"], 2, True)
 
 
 def test_the_longer_of_two_secrets_goes_first() -> None:

@@ -193,6 +193,70 @@ def test_off_is_off_and_it_still_tells_the_temperature() -> None:
     assert bench.wires.told == 0.0
 
 
+def test_it_settles_within_half_the_tolerance_and_all_the_time() -> None:
+    bench = Bench(noise_v=0.0)
+    bench.say("on")
+    for k in range(60):
+        bench.wires.reading = DIVIDER.volts(25.15 if k % 9 == 8 else 25.0)
+        bench.run(1)
+        assert not bench.tec.ready
+    bench.wires.reading = DIVIDER.volts(25.0)
+    bench.run(11)
+    assert bench.tec.ready
+    bench.wires.reading = DIVIDER.volts(25.15)
+    bench.run(30)
+    assert bench.tec.ready, "it is within the tolerance still"
+    bench.wires.reading = DIVIDER.volts(25.25)
+    bench.tick()
+    bench.tick()
+    assert not bench.tec.ready
+
+
+def test_switched_on_again_it_begins_at_nothing_and_settles_anew() -> None:
+    bench = Bench(20.0)
+    bench.say("on")
+    bench.run(100)
+    assert bench.tec.ready
+    assert bench.wires.told < -0.03
+    bench.say("off")
+    bench.say("on")
+    bench.tick()
+    assert bench.wires.told == 0.0
+    bench.run(8)
+    assert not bench.tec.ready
+
+
+def test_while_nothing_new_is_read_the_drive_stays() -> None:
+    bench = Bench(20.0)
+    bench.say("on")
+    bench.run(5)
+    bench.wires.frozen = True
+    bench.tick()
+    told = bench.wires.told
+    for _ in range(24):
+        bench.tick()
+        assert bench.wires.told == told != 0.0
+
+
+@pytest.mark.parametrize("told_again", [True, False])
+def test_after_a_loop_that_hung_the_old_reading_counts_for_nothing(told_again: bool) -> None:
+    """A cold laser has warmed to the room in ten minutes without a tick: that is no jump."""
+    bench = Bench(10.0)
+    bench.say("on")
+    bench.run(60)
+    assert bench.celsius < 12.0
+    if told_again:
+        bench.tec.make_safe()
+        bench.say("on")
+    else:
+        bench.plant.off()
+    bench.tick(600)
+    assert bench.celsius > 20.0
+    bench.run(100)
+    assert bench.tec.fault == ""
+    assert bench.tec.ready
+
+
 def test_the_log_tells_how_far_it_is_while_it_settles(caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench(20.0)
     with caplog.at_level(logging.INFO, "spectrophone.tec"):

@@ -86,6 +86,7 @@ def test_libraries_import_what_they_need() -> None:
     ("body", "text"),
     [
         ("open('/other/x')", 'no permission to read /other/x: list it under file_access: ["/other/x"]'),
+        ("import io; io.open_code('/x')", 'no permission to read /x: list it under file_access: ["/x"]'),
         ("open('x', 'a')", 'no permission to write /x: list it under file_access: ["/x:rw"]'),
         ("open(b'/given/../x', 'rb')", 'no permission to read /x: list it under file_access: ["/x"]'),
         (
@@ -99,7 +100,7 @@ def test_libraries_import_what_they_need() -> None:
     ],
 )
 def test_a_file_that_is_not_listed_is_named(body: str, text: str) -> None:
-    assert told(body, GIVEN) == text
+    assert told(body, GIVEN, allowed_imports=["io"]) == text
 
 
 @pytest.mark.parametrize("call", ["Path('/x').read_text()", "Path('/x').write_text('')", "Path('/x').open()"])
@@ -166,6 +167,8 @@ GUARD = Guard(PATH, GIVEN, [])
         ),
         (OSError(errno.EROFS, "no", b"/given/read.csv"), 'file_access: ["/given/read.csv:rw"]'),
         (PermissionError(errno.EACCES, "no"), 'network: ["host:port"]'),
+        (PermissionError(errno.EPERM, "no"), "the kernel lets no script do this"),
+        (ImportError("/opt/x.so: failed to map segment from shared object"), "level L only if it may write no file"),
         (OSError(errno.EDQUOT, "no", "/given/write/x"), "quota"),
         (ModuleNotFoundError("No module named 'pg'"), "venv_path"),
         (SystemExit(), "use return"),
@@ -179,6 +182,14 @@ def test_an_error_of_the_kernels_gets_a_hint(error: BaseException, hint: str) ->
 def test_where_nothing_can_be_loaded_any_more_the_hint_is_another() -> None:
     guard = Guard(PATH, Plan("C", ("/usr",)), ["wave"])
     assert "list it in allowed_imports by its full name" in guard.hint(ModuleNotFoundError("No module named 'wave'"))
+
+
+def test_where_paths_are_refused_too_not_every_refusal_is_the_networks() -> None:
+    guard = Guard(PATH, Plan("C", ("/usr",)), [])
+    assert "no script do this" in guard.hint(PermissionError(errno.EACCES, "no"))
+    script = "def on_alert(alert):\n    import socket\n    raise PermissionError(13, socket.__name__)"
+    with Worker(script, Plan("C", ("/usr",)), checks=False) as worker:
+        assert 'network: ["host:port"]' in worker.fault("on_alert", {}).hint
 
 
 @pytest.mark.parametrize(
@@ -201,6 +212,7 @@ def test_other_errors_get_none(error: BaseException) -> None:
     [
         ("import socket\n    socket.gethostbyname('')\n    raise socket.gaierror(-3, 'x')", "network"),
         ("import os\n    raise PermissionError(1, os.fork.__name__)", "no new processes"),
+        ("import mmap\n    raise PermissionError(1, mmap.__name__)", "leave out PROT_EXEC"),
     ],
 )
 def test_a_hint_of_where_it_went_wrong(body: str, hint: str) -> None:

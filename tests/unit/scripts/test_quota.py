@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
 from gateway.scripts import quota
-from gateway.scripts.quota import Quota, Usage, usage
-from tests.support.clock import FakeClock
+from gateway.scripts.messages import escaped
+from gateway.scripts.quota import Free, Quota, Usage, usage
 from tests.support.until import until
 
 
@@ -81,13 +82,14 @@ def test_too_many_files_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         Quota([str(tmp_path)])
 
 
-def test_directories_too_deep_to_be_listed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["d" * 250, "\x1b[2J\n\u202e\udcff" + "d" * 230])
+def test_directories_too_deep_to_be_listed_are_told_in_one_short_line(name: str, tmp_path: Path) -> None:
     watched = Quota([str(tmp_path)])
     here = os.open(tmp_path, os.O_RDONLY)
     opened = [here]
     for _ in range(20):
-        os.mkdir("d" * 250, dir_fd=here)
-        here = os.open("d" * 250, os.O_RDONLY, dir_fd=here)
+        os.mkdir(name, dir_fd=here)
+        here = os.open(name, os.O_RDONLY, dir_fd=here)
         opened.append(here)
     for each in opened:
         os.close(each)
@@ -95,6 +97,7 @@ def test_directories_too_deep_to_be_listed(tmp_path: Path) -> None:
     assert said is not None
     assert said.startswith("disk quota cannot be counted")
     assert said.endswith("File name too long")
+    assert said == escaped(said, 300)
 
 
 def test_what_could_not_be_listed_before_is_none_of_the_scripts(
@@ -110,7 +113,7 @@ def test_what_could_not_be_listed_before_is_none_of_the_scripts(
 
 def test_a_disk_that_runs_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = [100 << 20]
-    monkeypatch.setattr(quota, "_free_bytes", lambda path: free[0])
+    monkeypatch.setattr(quota, "_free", lambda path: Free(free[0], 9))
     watched = Quota([str(tmp_path)])
     free[0] = 70 << 20
     assert watched.look() is None
@@ -119,19 +122,81 @@ def test_a_disk_that_runs_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_full_disk_that_did_not_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quota, "_free_bytes", lambda path: 1 << 20)
+    monkeypatch.setattr(quota, "_free", lambda path: Free(1 << 20, 9))
     assert Quota([str(tmp_path)]).look() is None
 
 
-def test_it_tells_when_it_is_too_much(tmp_path: Path) -> None:
+def test_it_tells_when_it_is_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quota, "GLANCE_S", 0.0001)
+    monkeypatch.setattr(quota, "_free", lambda path: Free(1 << 40, 1 << 20))  # as a file system that tells late
+
     async def main() -> str:
-        clock = FakeClock()
+        looks = 0
         watched = Quota([str(tmp_path)], max_bytes=1000)
-        told = asyncio.create_task(watched.exceeded(clock))
-        begun = clock.now_ns
-        await until(lambda: clock.now_ns >= begun + 2 * quota.INTERVAL_NS)
+
+        def look() -> str | None:
+            nonlocal looks
+            looks += 1
+            return Quota.look(watched)
+
+        monkeypatch.setattr(watched, "look", look)
+        told = asyncio.create_task(watched.exceeded())
+        await until(lambda: looks > 2)
         assert not told.done()
         fill(tmp_path / "large", 100_000)
         return await asyncio.wait_for(told, 30)
 
     assert "disk quota exceeded" in asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "files", "stale"), [(600, 0, False), (601, 0, True), (0, 2, False), (0, 3, True), (-5000, -9, False)]
+)
+def test_what_was_counted_is_stale_when_more_is_written_than_was_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size_bytes: int, files: int, stale: bool
+) -> None:
+    free = Free(1 << 40, 1 << 20)
+    monkeypatch.setattr(quota, "_free", lambda path: free)
+    monkeypatch.setattr(quota, "_size", lambda found: 400 * stat.S_ISREG(found.st_mode))
+    watched = Quota([str(tmp_path)], max_bytes=1000, max_files=3)
+    (tmp_path / "a").touch()
+    assert watched.look() is None
+    free = Free(free.size_bytes - size_bytes, free.files - files)
+    assert watched.stale() is stale
+    assert watched.look() is None
+    assert not watched.stale()
+
+
+def test_a_flood_is_told_after_a_glance_and_not_after_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quota, "GLANCE_S", 0.0001)
+    monkeypatch.setattr(quota, "GLANCES", 1 << 60)
+    free = Free(1 << 40, 1 << 20)
+    monkeypatch.setattr(quota, "_free", lambda path: free)
+
+    async def main() -> str:
+        nonlocal free
+        watched = Quota([str(tmp_path)], max_bytes=100_000)
+        told = asyncio.create_task(watched.exceeded())
+        await until(lambda: watched._seen is not watched._free)  # the first count has begun, and nothing was there
+        free = Free(free.size_bytes - 200_000, free.files - 1)
+        fill(tmp_path / "large", 200_000)
+        return await asyncio.wait_for(told, 30)
+
+    assert "disk quota exceeded" in asyncio.run(main())
+
+
+def test_nobody_goes_on_looking_when_it_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quota, "GLANCE_S", 3600.0)
+
+    async def main() -> None:
+        told = asyncio.create_task(Quota([str(tmp_path)]).exceeded())
+        await until(lambda: _threads() > before)
+        told.cancel()
+        await until(lambda: _threads() == before)
+
+    before = _threads()
+    asyncio.run(main())
+
+
+def _threads() -> int:
+    return len(os.listdir("/proc/self/task"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,19 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     assert list(found) == ["script_path", "venv_path", "python_paths", "file_access", "outputs"]
     assert "relay/fan, led/status" in found["outputs"]
     assert "-m venv" in found["venv_path"]
+
+
+def test_an_environment_of_another_python_is_named(tmp_path: Path) -> None:
+    script = tmp_path / "mail.py"
+    script.touch()
+    (tmp_path / "venv/lib/python3.9/site-packages").mkdir(parents=True)
+    own = f"python3.{sys.version_info.minor}"
+    said = f"{tmp_path}/venv is an environment of python3.9, and the gateway runs {own}. "
+    assert lacking(script, venv_path=tmp_path / "venv") == {
+        "venv_path": f"{said}Make it with `{own} -m venv {tmp_path}/venv`"
+    }
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    assert not lacking(script, venv_path=tmp_path / "venv")
 
 
 def test_import_paths_are_absolute(tmp_path: Path) -> None:

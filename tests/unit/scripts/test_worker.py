@@ -525,6 +525,10 @@ def test_other_threads_may_tell() -> None:
         ("{'a': [1, float('inf')]}", "on_alert returned inf at $.a[1]: give None where there is no number"),
         ("'x' * 10**8", "on_alert returned more than 65536 characters: make it smaller"),
         ("2**64", "on_alert returned an int of 65 bits at $: make it a float or a str"),
+        (
+            "[type('Hanging', (), {})()]",
+            "on_alert returned Hanging at $[0]: use None, bool, int, float, str, list and dict",
+        ),
     ],
 )
 def test_a_result_that_is_not_plain(returned: str, message: str) -> None:

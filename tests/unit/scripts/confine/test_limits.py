@@ -77,9 +77,10 @@ def test_all_other_descriptors_are_closed(
     assert given == closed
 
 
-def test_the_environment_has_language_and_time_zone_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        os, "environ", {"TZ": "UTC", "LANG": "C.UTF-8", "SECRET": "s3cret", "PATH": "/bin", "HOME": "/root"}
-    )
+def test_of_the_environment_language_time_zone_and_one_thread_for_numpy_are_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = {"TZ": "UTC", "LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}
+    monkeypatch.setattr(os, "environ", {**kept, "SECRET": "s3cret", "PATH": "/bin", "HOME": "/root"})
     limits.clean_environment()
-    assert os.environ == {"TZ": "UTC", "LANG": "C.UTF-8", "HOME": "/tmp", "PATH": ""}
+    assert os.environ == {**kept, "HOME": "/tmp", "PATH": ""}

@@ -26,7 +26,7 @@ NO_FILES = {
     "getcwd": "EACCES",
     "listdir": "EACCES",
 }
-BY_LEVEL = {"A": FILES, "B": FILES, "L": FILES | {"permissions": "EPERM"}, "C": NO_FILES}
+BY_LEVEL = {"A": FILES, "B": FILES, "L": FILES | {"permissions": "EPERM", "native_package": "OSError"}, "C": NO_FILES}
 DENIED = {
     "EACCES": "socket inet,socket unix,socketpair datagram,connect,bind,listen,accept,sendto by name,sendmsg fast open,"
     "send out of band,a thread before",

@@ -198,11 +198,11 @@ EDGES: list[tuple[str, tuple[int, ...], dict[str, int]]] = [
     ("close_range", (3, 0xFFFFFFFF, 4), {"": 0}),
     ("close_range", (3, 0xFFFFFFFF, 2), {"": EPERM}),
     ("mmap", (0, 4096, 3, 0x22), {"": 0}),  # READ|WRITE, PRIVATE|ANONYMOUS
-    ("mmap", (0, 4096, 5, 0x2, 3), {"": 0, "C": EPERM}),  # READ|EXEC of a file
+    ("mmap", (0, 4096, 5, 0x2, 3), {"": 0, "L": EPERM, "C": EPERM}),  # READ|EXEC of a file
     ("mmap", (0, 4096, 5, 0x22), {"": EPERM}),
     ("mmap", (0, 4096, 7, 0x2, 3), {"": EPERM}),
     ("mmap", (0, 4096, 6, 0x22), {"": EPERM}),
-    ("mmap", (0, 4096, 4, 0x2, 3), {"": 0, "C": EPERM}),
+    ("mmap", (0, 4096, 4, 0x2, 3), {"": 0, "L": EPERM, "C": EPERM}),
     ("mprotect", (0, 4096, 3), {"": 0}),
     ("mprotect", (0, 4096, 5), {"": EPERM}),
     ("mprotect", (0, 4096, 7), {"": EPERM}),
@@ -283,6 +283,19 @@ def test_edges(
         for call, arguments, _ in edges
     }
     assert found == {(call, arguments): by_level.get(level, by_level[""]) for call, arguments, by_level in edges}
+
+
+@pytest.mark.parametrize("machine", ARCHITECTURES, ids=lambda machine: machine.name)
+def test_a_script_that_writes_no_file_loads_native_packages_without_mounts_too(machine: Architecture) -> None:
+    number = machine.numbers["mmap"]
+    for level, allowed in (("A", True), ("B", True), ("L", True), ("C", False)):
+        filtered = Filter(program(machine, level, network=False, pid=PID, writes=False))
+        for arguments, code in (
+            ((0, 4096, 5, 0x2, 3), allowed),
+            ((0, 4096, 7, 0x2, 3), False),
+            ((0, 8, 5, 0x22), False),
+        ):
+            assert (filtered.run(number, machine.audit, arguments) == bpf.ALLOW) is code, (level, arguments)
 
 
 @pytest.mark.parametrize("level", LEVELS)
