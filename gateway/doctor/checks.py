@@ -32,6 +32,7 @@ class Check:
 
 CHECKS: tuple[Check, ...] = (
     Check("software", "Python", "the interpreter's version", software.python),
+    Check("software", "user", "whether this is the gateway's user, whose rights count", software.user),
     Check("software", "libraries", "every library in its version, and those that the board needs", software.libraries),
     Check("software", "configuration", "how many faults it has, and the first", software.configuration),
     Check("software", "secrets", "who may read secrets.yaml and the TLS key", software.secrets),

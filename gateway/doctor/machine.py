@@ -12,7 +12,6 @@ from gateway.doctor.place import Place
 from gateway.errors import SpectrophoneError
 from gateway.journal import schema
 from gateway.journal.place import journal_file
-from gateway.places import state_directory
 
 MB = 1_000_000
 LEAST_MEMORY_MB, LEAST_DISK_MB = 150, 50
@@ -72,7 +71,7 @@ def _kernel_says() -> bool | None:
 
 def disk(place: Place) -> Said:
     """Room for the journal where it is kept, and how the card fares."""
-    state = state_directory(place.environ)
+    state = place.state
     there = next(path for path in (state, *state.parents) if path.is_dir())
     numbers = os.statvfs(there)
     free_mb = numbers.f_bavail * numbers.f_frsize / MB
@@ -178,7 +177,7 @@ def _journal(place: Place) -> Path | None:
     section = place.config.journal
     if not section.enabled:
         return None
-    return journal_file(section, build.box_id(place.config), state_directory(place.environ))
+    return journal_file(section, build.box_id(place.config), place.state)
 
 
 def _bytes(file: Path) -> int:

@@ -25,7 +25,7 @@ COMMAND_S = 10.0
 """How long a program of the system may take to answer."""
 _ASKED = (
     *("LoadState", "ActiveState", "UnitFileState", "MainPID", "Type", "WatchdogUSec", "ExecStopPost"),
-    *("Delegate", "DelegateControllers"),
+    *("Delegate", "DelegateControllers", "StateDirectory", "User"),
 )
 
 
@@ -91,6 +91,14 @@ class Place:
         """Who has the hardware now, in words; "" where no gateway runs."""
         pid = str(self.gateway["pid"]) if self.gateway else self.unit.get("MainPID", "0")
         return f"the running gateway (process {pid})" if pid != "0" else ""
+
+    @property
+    def state(self) -> Path:
+        """Where the gateway keeps what outlasts a restart: its unit's state directory, if there is a unit."""
+        of_unit = self.unit.get("StateDirectory", "").split()
+        if of_unit and "STATE_DIRECTORY" not in self.environ:
+            return self.root / "var/lib" / of_unit[0]
+        return places.state_directory(self.environ)
 
     def text(self, path: str) -> str:
         """What a small file says, without white space and zeros around it; "" where it cannot be read."""

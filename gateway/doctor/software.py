@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import platform
+import pwd
 import re
 import stat
 import sys
@@ -28,6 +30,21 @@ def python(place: Place) -> Said:
     if sys.version_info[:2] < OLDEST:
         return missing(found, "Install Python 3.11 or newer, and spectrophone in it")
     return ok(found)
+
+
+def user(place: Place) -> Said:
+    """Whether this is the user that the gateway runs as, since rights are part of what is looked at."""
+    try:
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        name = str(os.geteuid())
+    if place.unit.get("LoadState") != "loaded":
+        return ok(name)
+    wanted = place.unit.get("User") or "root"
+    if wanted not in (name, str(os.geteuid())):
+        found = f"rights are looked at as {name}, and the gateway runs as {wanted}"
+        return warning(found, f"Run: sudo -u {wanted} spectrophone doctor")
+    return ok(f"{name}, as the gateway")
 
 
 def libraries(place: Place) -> Said:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import select
 from pathlib import Path
@@ -42,6 +43,11 @@ def card(place: Place) -> Said:
         if name is not None and name not in {each.id for each in cards} | {str(each.index) for each in cards}:
             known = f"there are {there}" if there else "there is no sound card at all"
             return missing(f"there is no sound card '{name}' for {device}; {known}", _PLUG.format(place.board.name))
+    barred = [
+        path for path in sorted((place.root / "dev/snd").glob("controlC*")) if not os.access(path, os.R_OK | os.W_OK)
+    ]
+    if barred:
+        return missing(f"{barred[0]} may not be opened by this user", "Put the gateway's user into group audio")
     if not cards:
         found = f"there is no sound card; {wanted[0]} can only be a sound server's"
         return warning(found, "Plug one in, unless a sound server has one elsewhere")

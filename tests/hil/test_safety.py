@@ -94,7 +94,9 @@ class Bench:
         end = time.monotonic() + PATIENCE_S
         while not holds():
             if time.monotonic() > end:
-                raise AssertionError(f"not {what} within {PATIENCE_S:g} s: {self.guest.journal('spectrophone')[-3000:]}")
+                raise AssertionError(
+                    f"not {what} within {PATIENCE_S:g} s: {self.guest.journal('spectrophone')[-3000:]}"
+                )
             time.sleep(0.05)
 
     def tell(self, target: str, verb: str) -> None:
@@ -187,7 +189,9 @@ def bench(guest: Guest) -> Iterator[Bench]:
 
 
 @pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.name.replace(" ", "_"))
-def test_the_laser_is_dark_and_the_relays_are_safe(cause: Cause, bench: Bench, record_property: Callable[..., None]) -> None:
+def test_the_laser_is_dark_and_the_relays_are_safe(
+    cause: Cause, bench: Bench, record_property: Callable[..., None]
+) -> None:
     moments = random.Random(cause.name)
     dark: list[dict[int, float]] = []
     for n in range(cause.times):

@@ -10,7 +10,7 @@ import pytest
 from gateway.doctor import machine as checks
 from gateway.doctor.finding import CannotTellError
 from gateway.doctor.place import Place
-from tests.unit.doctor.machines import STATUS, machine
+from tests.unit.doctor.machines import STATUS, UNIT, machine
 
 THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
 
@@ -42,6 +42,12 @@ def test_room_on_a_disk(tmp_path: Path) -> None:
     assert (said.state, said.found.startswith(f"{tmp_path}/state: ")) == ("ok", True)
     said = checks.disk(machine(tmp_path, "board: sim\njournal: {max_mb: 1000000}\n"))
     assert (said.state, "the journal may grow by" in said.found) == ("warning", True)
+
+
+def test_the_state_directory_is_the_units(tmp_path: Path) -> None:
+    place = machine(tmp_path, environ={}, unit={**UNIT, "StateDirectory": "spectrophone"})
+    assert place.state == tmp_path / "var/lib/spectrophone"
+    assert machine(tmp_path, environ={"STATE_DIRECTORY": "/x"}, unit=place.unit).state == Path("/x")
 
 
 def numbers(free_mb: int, flags: int = 0) -> os.statvfs_result:

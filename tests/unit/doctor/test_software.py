@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from pathlib import Path
 
 import pytest
 
 from gateway.doctor import software
-from tests.unit.doctor.machines import machine, pi4
+from tests.unit.doctor.machines import UNIT, machine, pi4
 
 REQUIRED = ["numpy>=2.0", "redis>=6; extra == 'redis'", "gpiod>=2.2; extra == 'pi'", "lgpio>=0.2.2; extra == 'pi'"]
 
@@ -18,6 +20,15 @@ def lacking(there: dict[str, str], extras: set[str], spared: set[str]) -> list[s
 
 def test_this_interpreter_will_do(tmp_path: Path) -> None:
     assert software.python(machine(tmp_path)).state == "ok"
+
+
+def test_rights_are_those_of_the_gateways_user(tmp_path: Path) -> None:
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    assert software.user(machine(tmp_path)).found == me
+    assert software.user(machine(tmp_path, unit={**UNIT, "User": me})).found == f"{me}, as the gateway"
+    assert software.user(machine(tmp_path, unit={**UNIT, "User": str(os.geteuid())})).state == "ok"
+    said = software.user(machine(tmp_path, unit={**UNIT, "User": "somebody"}))
+    assert (said.state, said.remedy) == ("warning", "Run: sudo -u somebody spectrophone doctor")
 
 
 def test_libraries_of_this_environment(tmp_path: Path) -> None:
