@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from gateway.doctor.finding import CannotTellError, Said, missing, ok, warning
 from gateway.doctor.place import UNIT, Place
 
@@ -41,7 +43,7 @@ def unit(place: Place) -> Said:
         lacking.append("ExecStopPost=+spectrophone safe")
     if place.unit.get("Type") != "notify":
         lacking.append("Type=notify")
-    if place.unit.get("WatchdogUSec", "0") in ("", "0", "infinity"):
+    if not (watched := _watched(place)):
         lacking.append("WatchdogSec=5")
     if lacking:
         remedy = f"Write {' and '.join(lacking)} into {_SECTION}, then systemctl daemon-reload"
@@ -49,4 +51,15 @@ def unit(place: Place) -> Said:
     if place.unit.get("UnitFileState") not in ("enabled", "enabled-runtime"):
         return warning(f"{UNIT} is not enabled: a restart leaves the box without", f"Run: systemctl enable {UNIT}")
     found = f"{UNIT} is {place.unit.get('ActiveState', 'known')}"
-    return ok(f"{found}, with watchdog ({place.unit['WatchdogUSec']}) and spectrophone safe behind it")
+    return ok(f"{found}, with watchdog ({watched}) and spectrophone safe behind it")
+
+
+def _watched(place: Place) -> str:
+    """After how long systemd ends a gateway that hangs, "" for never. Of a unit that was never started systemd says
+    "infinity" whatever stands in it, so it is read.
+    """
+    told = place.unit.get("WatchdogUSec", "")
+    if told not in ("", "0", "infinity"):
+        return told
+    said = re.findall(r"^WatchdogSec=(.*)$", place.ask(["systemctl", "cat", UNIT]) or "", re.MULTILINE)
+    return "" if not said or said[-1].strip() in ("", "0", "infinity") else said[-1].strip()

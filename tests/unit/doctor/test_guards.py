@@ -63,5 +63,18 @@ def test_the_unit(tmp_path: Path, changes: dict[str, str], state: str, words: st
     assert bool(said.remedy) == (state != "ok")
 
 
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        ("[Service]\nWatchdogSec=5\n", "ok"),
+        ("[Service]\nWatchdogSec=5\n# drop-in\n[Service]\nWatchdogSec=0\n", "missing"),
+        ("[Service]\n#WatchdogSec=5\n", "missing"),
+    ],
+)
+def test_a_unit_that_was_never_started(tmp_path: Path, text: str, state: str) -> None:
+    place = pi4(tmp_path, unit={**UNIT, "WatchdogUSec": "infinity", "ActiveState": "inactive"}, ask=lambda _: text)
+    assert guards.unit(place).state == state
+
+
 def test_a_machine_without_systemd(tmp_path: Path) -> None:
     assert guards.unit(pi4(tmp_path)).state == "warning"
