@@ -98,6 +98,9 @@ def described(status: Mapping[str, Any]) -> str:
     for action in status.get("actions", ()):
         lines.append(f"  {_action(action)}")
         lines += [f"    | {line}" for line in action.get("driver", {}).get("shows", {}).get("lines", ())]
+    if level := (scripts := status.get("scripts", {})).get("isolation"):
+        lines.append(f"  scripts: isolation {level}")
+        lines += [f"    {lacking}" for lacking in scripts["lacking"]]
     if problem := status.get("journal", {}).get("problem"):
         lines.append(f"  journal: {problem}")
     if why := status.get("laser_dark_because"):

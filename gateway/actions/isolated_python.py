@@ -30,10 +30,11 @@ import json
 import math
 import os
 import re
+import signal
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,14 @@ from gateway.errors import LinkError
 from gateway.journal.entry import Entry
 from gateway.scripts.broker import Broker
 from gateway.scripts.confine import probe
+from gateway.scripts.confine.cgroup import Group
 from gateway.scripts.confine.confine import Plan, worker_user
 from gateway.scripts.confine.paths import interpreter_paths
 from gateway.scripts.confine.seccomp import Level
 from gateway.scripts.permissions import authorities, grant, place
 from gateway.scripts.quota import Quota
 from gateway.scripts.settings import Function, Reach
+from gateway.scripts.work import NotLoaded
 
 LONGEST_JSON = 100_000
 """Bytes; the kernel takes 131 072 in one argument."""
@@ -180,6 +183,7 @@ class IsolatedPython:
         if self._quota is not None and (much := await asyncio.to_thread(self._quota.look)) is not None:
             raise Undelivered(much)
         async with contextlib.AsyncExitStack() as around:
+            group = await self._group(around)
             gate, theirs = socket.socketpair()
             around.enter_context(gate)
             gate.setblocking(False)
@@ -194,7 +198,7 @@ class IsolatedPython:
             for each in passed:
                 each.close()
             self._child = child
-            let_in = asyncio.create_task(self._let_in(gate, child))
+            let_in = asyncio.create_task(self._let_in(gate, child, group))
             around.callback(let_in.cancel)
             if self._quota is not None:
                 watch = asyncio.create_task(self._watch_disk(self._quota))
@@ -205,19 +209,32 @@ class IsolatedPython:
                 self._child = None
             if not ended.stopped and (fault := await let_in):
                 raise Undelivered(f"{self._script.name} was not run: {fault}")
+            if ended.status == -signal.SIGKILL and not ended.stopped and group is not None and group.out_of_memory():
+                most = f"{self._settings.max_memory_mb} MB of memory (max_memory_mb)"
+                return replace(ended, stopped=f"was stopped: it has used up its {most}")
             return ended
 
-    async def _let_in(self, gate: socket.socket, child: Child) -> str:
+    async def _group(self, around: contextlib.AsyncExitStack) -> Group | None:
+        """The call's control group, if there are any, until `around` ends."""
+        try:
+            group = await self._scripts.group()
+        except NotLoaded as fault:
+            raise Undelivered(f"{self._script.name} was not run: {fault}") from None
+        if group is not None:
+            around.push_async_callback(asyncio.to_thread, group.remove)
+        return group
+
+    async def _let_in(self, gate: socket.socket, child: Child, group: Group | None) -> str:
         """Let the script begin when its walls stand; why it did not, empty if it did."""
         assert self._plan is not None
         loop = asyncio.get_running_loop()
         said = await loop.sock_recv(gate, LONGEST_REASON)
         if said != SEALED:
             return _shown(said.decode("utf-8", "replace")) or "the interpreter ended before its walls stood"
-        wrong = await asyncio.to_thread(probe.verify, child.pid, self._plan.level)
+        wrong = await asyncio.to_thread(_wrong, child.pid, self._plan, group)
         if wrong:
             child.kill()
-            return "; ".join(wrong)
+            return wrong
         with contextlib.suppress(OSError):
             await loop.sock_sendall(gate, b"!")
         return ""
@@ -278,6 +295,16 @@ class IsolatedPython:
             return f"{place} {ended}"
         assert self._plan is not None
         return f"{place}: {_shown(said[-1])}{hint(said[-1], self._plan, self._settings)}"
+
+
+def _wrong(pid: int, around: Plan, group: Group | None) -> str:
+    """Put a call that waits behind its walls into its control group, and say what is lacking; empty if nothing is."""
+    try:
+        if group is not None:
+            group.admit(pid, around.memory_bytes + around.scratch_bytes)
+    except OSError as error:
+        return f"its control group does not take it in: {error.strerror}"
+    return "; ".join(probe.verify(pid, around.level, group))
 
 
 def hint(told: str, around: Plan, settings: IsolatedPythonSettings) -> str:

@@ -1,12 +1,8 @@
-"""Opening a file for somebody else, beneath a directory that he was given, whatever he has put there.
-
-Source: openat2(2). Python 3.11 has no function for it.
-"""
+"""Opening a file for somebody else, beneath a directory that he was given, whatever he has put there."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import stat
@@ -14,14 +10,8 @@ from collections.abc import Iterator
 
 from gateway.scripts.confine import kernel
 
-_HERE = -100
-_BENEATH, _NO_SYMBOLIC_LINKS, _NO_MAGIC_LINKS = 8, 4, 2
 _MODE = 0o640
 _MAY = os.O_ACCMODE | os.O_CREAT | os.O_EXCL | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
-
-
-class _How(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
 def open_beneath(given: str, path: str, flags: int, whose: tuple[int, int] | None = None) -> int:
@@ -35,10 +25,10 @@ def open_beneath(given: str, path: str, flags: int, whose: tuple[int, int] | Non
     if flags & ~_MAY:
         raise OSError(errno.EINVAL, f"flags 0o{flags & ~_MAY:o} of open are not possible here")
     above, name = os.path.split(given) if path == given else (given, path[len(given) + 1 :])
-    directory = _open(_HERE, above, os.O_PATH | os.O_DIRECTORY, 0)
+    directory = kernel.open_plain(above, os.O_PATH | os.O_DIRECTORY)
     try:
         with _as(whose if path != given else None):
-            found = _open(directory, name or ".", flags | os.O_NOFOLLOW | os.O_NONBLOCK, _BENEATH)
+            found = kernel.open_plain(name, flags | os.O_NONBLOCK, _MODE if flags & os.O_CREAT else 0, directory)
     finally:
         os.close(directory)
     kind = os.fstat(found).st_mode
@@ -63,12 +53,3 @@ def _as(whose: tuple[int, int] | None) -> Iterator[None]:
     finally:
         kernel.call("setfsuid", 0)
         kernel.call("setfsgid", 0)
-
-
-def _open(directory: int, path: str, flags: int, resolve: int) -> int:
-    mode = _MODE if flags & os.O_CREAT else 0
-    how = _How(flags | os.O_CLOEXEC, mode, resolve | _NO_SYMBOLIC_LINKS | _NO_MAGIC_LINKS)
-    try:
-        return kernel.call("openat2", directory, os.fsencode(path), how, ctypes.sizeof(how))
-    except OSError as error:
-        raise OSError(error.errno, os.strerror(error.errno or 0)) from None

@@ -7,7 +7,7 @@ or to a group is refused, since its owner may let it lead anywhere (DNS rebindin
 of the local network: those who list it trust its owner that far. A listed address is taken as it stands, and
 "localhost" leads to this machine and nowhere else.
 
-Files are opened by openat2(2) beneath what is listed, through no link, and only files and directories.
+Files are opened beneath what is listed, through no link, and only files and directories.
 
 A worker that asks too fast is made to wait, one that sends what no worker sends is a violation. What waits for it is
 bounded by a small buffer; what it holds, by its own limit of descriptors.

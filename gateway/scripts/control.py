@@ -17,13 +17,15 @@ class _Control(Struct, array_like=True, forbid_unknown_fields=True, frozen=True,
 class Spawn(_Control, frozen=True):
     """Fork a worker behind these walls. Three descriptors come along: its channel, the broker's, and its output.
 
-    `modules` of the standard library are imported first; `paths` are put in front of its sys.path.
+    `modules` of the standard library are imported first; `paths` are put in front of its sys.path; `group` is the
+    directory of its control group, empty where it has none; a worker of two processes (Plan.processes) can have none.
     """
 
     id: int
     plan: Plan
     modules: list[str]
     paths: list[str]
+    group: str = ""
 
 
 class Born(_Control, frozen=True):

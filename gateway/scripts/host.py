@@ -1,5 +1,7 @@
 """Where workers come from: the zygotes of the gateway, and how well this machine can fence a worker in.
 
+Where systemd has delegated control groups, each worker has one (gateway/scripts/confine/cgroup.py).
+
 One zygote has the standard library; one more is there for each set of packages of the gateway's own environment that
 scripts may import (numpy), so that a script without them does not carry them. They start when first needed, end with
 the gateway, and are started again with growing pauses if they die, which ends all their workers.
@@ -12,11 +14,12 @@ import contextlib
 import importlib.util
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -24,12 +27,14 @@ import msgspec
 
 from gateway.clock import Clock
 from gateway.errors import LinkError
-from gateway.scripts.confine import probe
+from gateway.scripts.confine import cgroup, probe
+from gateway.scripts.confine.cgroup import Group, Groups
 from gateway.scripts.confine.confine import LEVELS, Plan, worker_user
 from gateway.scripts.confine.probe import Capabilities
 from gateway.scripts.confine.seccomp import Level
 from gateway.scripts.control import LONGEST, Born, Ended, FromZygote, Spawn, Stillborn
 from gateway.scripts.work import NotLoaded
+from gateway.scripts.worker import NO_MEMORY
 
 log = logging.getLogger("spectrophone.scripts")
 
@@ -44,12 +49,13 @@ _ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM
 @dataclass(frozen=True, slots=True)
 class Newborn:
     """A worker that has just been forked. `ended` gives its exit status, -N for signal N, when it is reaped; None where
-    nobody could ask. `pidfd` belongs to whom this is given.
+    nobody could ask. `pidfd` belongs to whom this is given; `group` is its control group, if it has one.
     """
 
     pid: int
     pidfd: int
     ended: asyncio.Future[int | None]
+    group: Group | None = None
 
 
 class Zygote:
@@ -88,11 +94,15 @@ class Zygote:
         """How many it has now."""
         return len(self._living)
 
-    async def spawn(self, plan: Plan, modules: Sequence[str], paths: Sequence[str], fds: Sequence[int]) -> Newborn:
+    async def spawn(
+        self, plan: Plan, modules: Sequence[str], paths: Sequence[str], fds: Sequence[int], group: Group | None = None
+    ) -> Newborn:
         """Fork a worker. Raises NotLoaded."""
         self._number += 1
         number = self._number
-        request = self._encoder.encode(Spawn(number, plan, list(modules), list(paths)))
+        request = self._encoder.encode(
+            Spawn(number, plan, list(modules), list(paths), "" if group is None else str(group.place))
+        )
         if len(request) > LONGEST:
             raise NotLoaded("too much is listed for one script: shorten allowed_imports, file_access or python_paths")
         answer: asyncio.Future[Newborn] = self._loop.create_future()
@@ -177,11 +187,12 @@ class Scripts:
         self._clock = clock
         self._wanted, self._least = level, least
         self._found: asyncio.Future[Capabilities] | None = None
+        self._groups = Groups(None)
         self._zygotes: dict[tuple[str, ...], Zygote] = {}
         self._pauses_s: dict[tuple[str, ...], float] = {}
         self._started_ns: dict[tuple[str, ...], int] = {}
         self._starting = asyncio.Lock()
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._leaving: set[asyncio.Task[object]] = set()
         self.restarts = 0
 
     async def level(self) -> Level:
@@ -200,19 +211,41 @@ class Scripts:
         return level
 
     async def spawn(self, plan: Plan, allowed: Collection[str], paths: Sequence[str], fds: Sequence[int]) -> Newborn:
-        """Fork a worker that may import `allowed`. Raises NotLoaded."""
+        """Fork a worker that may import `allowed`, into a control group of its own if there are any. Raises NotLoaded.
+
+        That it was killed for want of memory is told as its own NO_MEMORY.
+        """
         extras = installed(allowed, paths)
         zygote = await self._zygote(extras)
-        return await zygote.spawn(plan, sorted(set(allowed) - set(extras)), paths, fds)
+        modules = sorted(set(allowed) - set(extras))
+        group = await self.group()
+        if group is None:
+            return await zygote.spawn(plan, modules, paths, fds)
+        try:
+            newborn = await zygote.spawn(plan, modules, paths, fds, group)
+        except BaseException:
+            self._later(asyncio.to_thread(group.remove))
+            raise
+        ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        self._later(_see_out(newborn, group, ended))
+        return replace(newborn, ended=ended, group=group)
+
+    async def group(self) -> Group | None:
+        """A control group for one process, where there are any; whoever asks for it removes it. Raises NotLoaded."""
+        try:
+            return await asyncio.to_thread(self._groups.make)
+        except OSError as error:
+            raise NotLoaded(f"there is no control group for it: {error.strerror}") from None
 
     def status(self) -> Mapping[str, Any]:
-        """Level, what the machine lacks, zygotes and workers, as JSON values."""
+        """Level, control groups, what the machine lacks, zygotes and workers, as JSON values."""
         found = self._found.result() if self._found is not None and _succeeded(self._found) else None
         alive = [zygote for zygote in self._zygotes.values() if zygote.alive]
         return {
             "isolation": None if found is None else found.level if self._wanted == "auto" else self._wanted,
             "best_isolation": None if found is None else found.level,
-            "lacking": [] if found is None else list(found.notes),
+            "control_groups": list(self._groups.controllers),
+            "lacking": [] if found is None else [*found.notes, *self._groups.notes],
             "min_isolation": self._least,
             "zygotes": len(alive),
             "zygote_restarts": self.restarts,
@@ -222,12 +255,24 @@ class Scripts:
     async def close(self) -> None:
         """End all zygotes, and with them all workers."""
         zygotes, self._zygotes = list(self._zygotes.values()), {}
-        await asyncio.gather(*(zygote.close() for zygote in zygotes), *self._leaving)
+        await asyncio.gather(*(zygote.close() for zygote in zygotes))
+        await asyncio.gather(*self._leaving)
+        await asyncio.to_thread(self._groups.clear)
 
     async def _capabilities(self) -> Capabilities:
         if self._found is None:
-            self._found = asyncio.ensure_future(asyncio.to_thread(probe.probe))
+            self._found = asyncio.ensure_future(self._look_around())
         return await asyncio.shield(self._found)
+
+    async def _look_around(self) -> Capabilities:
+        self._groups = await asyncio.to_thread(cgroup.take)
+        return await asyncio.to_thread(probe.probe)
+
+    def _later(self, work: Coroutine[Any, Any, object]) -> None:
+        """Do it beside everything else, until `close` at the latest."""
+        task = asyncio.create_task(work)
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
     async def _zygote(self, extras: tuple[str, ...]) -> Zygote:
         async with self._starting:
@@ -245,15 +290,21 @@ class Scripts:
 
     async def _pause(self, extras: tuple[str, ...], dead: Zygote) -> None:
         """Tell of a dead zygote, and wait: longer each time, unless it lived long."""
-        leaving = asyncio.create_task(dead.close())
-        self._leaving.add(leaving)
-        leaving.add_done_callback(self._leaving.discard)
+        self._later(dead.close())
         self.restarts += 1
         lived_s = (self._clock.monotonic_ns() - self._started_ns[extras]) / 1e9
         before_s = self._pauses_s.get(extras, 0.0) if lived_s < LONGEST_PAUSE_S else 0.0
         pause_s = self._pauses_s[extras] = min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, 2 * before_s))
         log.error("the process that workers come from has ended; another one starts in %g s", pause_s)
         await self._clock.sleep_until(self._clock.monotonic_ns() + round(pause_s * 1e9))
+
+
+async def _see_out(newborn: Newborn, group: Group, ended: asyncio.Future[int | None]) -> None:
+    """Tell how a worker has ended, and remove its group."""
+    status = await newborn.ended
+    starved = status == -signal.SIGKILL and group.out_of_memory()
+    ended.set_result(NO_MEMORY if starved else status)
+    await asyncio.to_thread(group.remove)
 
 
 def identity() -> tuple[int | None, int | None]:

@@ -20,6 +20,7 @@ from typing import Any
 from gateway.clock import Clock
 from gateway.scripts.broker import Broker
 from gateway.scripts.confine import probe
+from gateway.scripts.confine.cgroup import Group
 from gateway.scripts.confine.confine import Plan
 from gateway.scripts.host import Newborn, Scripts
 from gateway.scripts.messages import (
@@ -101,6 +102,7 @@ class Process:
         self._channel: socket.socket | None = None
         self._printed: Printed | None = None
         self._pidfd = -1
+        self._group: Group | None = None
         self._broker: Broker | None = None
         self._unsent = bytearray()
         self._waiting: asyncio.Future[Any] = self._loop.create_future()
@@ -236,7 +238,7 @@ class Process:
             said = f"{last.get('name', 'a wall')}: {last.get('detail', '')}"
             self.kill(f"could not be fenced in at level {self.plan.level}: {said}")
         else:
-            wrong = await asyncio.to_thread(probe.verify, self.pid, self.plan.level)
+            wrong = await asyncio.to_thread(probe.verify, self.pid, self.plan.level, self._group)
             if wrong:
                 self.kill(f"is not fenced in at level {self.plan.level}: {'; '.join(wrong)}")
         if self.state == "ended":
@@ -244,7 +246,7 @@ class Process:
         self._at_first_bytes = self._resident()
 
     def _watch(self, newborn: Newborn) -> None:
-        self.pid, self._pidfd = newborn.pid, newborn.pidfd
+        self.pid, self._pidfd, self._group = newborn.pid, newborn.pidfd, newborn.group
         newborn.ended.add_done_callback(self._reaped)
         if self.state == "ended":  # while it was forked
             os.close(self._pidfd)

@@ -31,6 +31,7 @@ import msgspec
 
 from gateway.scripts import policy, wire, worker
 from gateway.scripts.confine import kernel
+from gateway.scripts.confine.cgroup import Group
 from gateway.scripts.confine.confine import Plan, Report, Unconfined, confine
 from gateway.scripts.confine.limits import Baseline, clean_environment, measure_baseline, only_descriptors
 from gateway.scripts.control import LONGEST, Born, Ended, FromZygote, Spawn, Stillborn
@@ -111,6 +112,9 @@ class Zygote:
             return
         if child == 0:
             become(request.plan, request.paths, descriptors, self._base)
+        if request.group and (fault := admitted(request, child)):
+            self._tell(Stillborn(request.id, fault))
+            return
         pidfd = os.pidfd_open(child)
         self._children[pidfd] = request.id, child
         self._poll.register(pidfd, select.POLLIN)
@@ -125,6 +129,21 @@ class Zygote:
 
     def _tell(self, message: FromZygote) -> None:
         self._control.send(self._encoder.encode(message))
+
+
+def admitted(request: Spawn, child: int) -> str:
+    """Put a worker into its control group, while it walls itself in; if that fails it is ended, and this says why.
+
+    One that has ended by itself has more to say than that.
+    """
+    try:
+        with suppress(ProcessLookupError):
+            Group(Path(request.group)).admit(child, request.plan.memory_bytes + request.plan.scratch_bytes)
+    except OSError as error:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return f"its control group does not take it in: {error.strerror}"
+    return ""
 
 
 def become(plan: Plan, paths: list[str], descriptors: list[int], base: Baseline) -> None:

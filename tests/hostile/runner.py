@@ -164,6 +164,7 @@ def _surroundings(stage: Stage, one: Attack, here: Path) -> Mapping[str, Any]:
         "family": one.family,
         "level": stage.level,
         "gateway": os.getpid(),
+        "group": Path("/proc/self/cgroup").read_text().rpartition("::")[2].strip(),
         "parent": zygote.pid,
         "neighbour": stage.neighbour.status()["pid"] or zygote.pid,
         "secret": f"{here}/secret",

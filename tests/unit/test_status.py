@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from gateway import status
 from gateway.types import NO_FLAGS, Alert, LockInResult, Measurement, Outcome, Result, Snapshot, Tick
@@ -94,3 +95,15 @@ def test_the_climate_is_told_with_its_sensors_and_their_ages() -> None:
     missing = {"sensors": [{"sensor": "w1 28", "problem": "w1 28 is not there", "failures": 3}]}
     assert "  climate: not known. w1 28 is not there\n" in status.described({**bare, "climate": missing})
     assert "climate" not in status.described({**bare, "climate": {}})
+
+
+def test_what_scripts_lack_is_told_once_they_run(tmp_path: Path) -> None:
+    clock = FakeClock()
+    write(tmp_path, clock, os.getpid())
+    (found,) = status.read(tmp_path / "run", clock.utc_ns())
+    scripts: dict[str, Any] = {"isolation": None, "lacking": []}
+    assert "scripts" not in status.described({**found, "scripts": scripts})
+    scripts = {"isolation": "B", "lacking": ["Landlock: not in this kernel", "no memory cgroup: not delegated"]}
+    text = status.described({**found, "scripts": scripts})
+    said = "  scripts: isolation B\n    Landlock: not in this kernel\n    no memory cgroup: not delegated\n"
+    assert said in text

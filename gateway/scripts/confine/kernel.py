@@ -3,7 +3,7 @@
 Each raises OSError whose text names the call. Mounts are made with the calls of Linux 5.12 (fsopen, open_tree,
 move_mount, mount_setattr): a tree is cloned and restricted while it hangs nowhere, so that there is no moment when it
 is visible and not yet read-only, and restrictions that it already has stay. Sources: the manual pages of these calls
-and include/uapi/linux/{mount,openat2,capability,prctl,sched}.h.
+and include/uapi/linux/{mount,capability,prctl,sched}.h.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 
 from gateway.scripts.confine.numbers import native
 
@@ -36,7 +37,6 @@ _EMPTY_PATH, _RECURSIVE = 0x1000, 0x8000
 _CLONE_TREE, _CLOSE_ON_EXEC = 1, 0o2000000
 _FROM_EMPTY_PATH = 4
 _PRIVATE = 1 << 18
-_NO_SYMBOLIC_LINKS, _NO_MAGIC_LINKS = 4, 2
 _SET_STRING, _CREATE = 1, 6
 _DETACH = 2
 _JOIN_SESSION = 1
@@ -81,15 +81,43 @@ def new_keyring() -> None:
     call("keyctl", _JOIN_SESSION, 0)
 
 
-class _How(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
-
-
 def open_place(path: str, *, links: bool) -> int:
     """A descriptor that names a file or directory and reads nothing; with `links` false no part of it may be a link."""
-    resolve = 0 if links else _NO_SYMBOLIC_LINKS | _NO_MAGIC_LINKS
-    how = _How(os.O_PATH | os.O_CLOEXEC, 0, resolve)
-    return call("openat2", _HERE, os.fsencode(path), how, ctypes.sizeof(how))
+    return os.open(path, os.O_PATH) if links else open_plain(path, os.O_PATH)
+
+
+def open_plain(path: str, flags: int, mode: int = 0, directory: int | None = None) -> int:
+    """What open(2) gives for a path without any link. Raises OSError: ELOOP for a link, EXDEV for what leads out.
+
+    It goes from `directory`, or the root, step by step, each held open, so that nobody can put a link in its way. This
+    is openat2(2), without openat2(2): RestrictSUIDSGID= in a systemd unit forbids that.
+    """
+    if directory is not None and path.startswith("/"):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+    *above, last = [part for part in path.split("/") if part not in ("", ".")] or ["."]
+    if last == "..":
+        above, last = [*above, last], "."
+    way = [os.open("/", os.O_PATH) if directory is None else os.dup(directory)]
+    try:
+        for part in above:
+            if part != "..":
+                way.append(_step(way[-1], part, os.O_PATH, 0))
+            elif len(way) > 1:
+                os.close(way.pop())
+            else:
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        return _step(way[-1], last, flags, mode)
+    finally:
+        for place in way:
+            os.close(place)
+
+
+def _step(place: int, part: str, flags: int, mode: int) -> int:
+    found = os.open(part, flags | os.O_NOFOLLOW, mode, dir_fd=place)
+    if flags & os.O_PATH and stat.S_ISLNK(os.fstat(found).st_mode):
+        os.close(found)
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return found
 
 
 def clone_tree(place: int) -> int:

@@ -8,6 +8,7 @@ the tmpfs bound them.
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from collections.abc import Sequence
@@ -34,9 +35,20 @@ class Baseline:
 
 def measure_baseline() -> Baseline:
     """This process as the parent of workers. Raises OSError where there is no /proc."""
-    sizes = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    data, size = (int(sizes[name].split()[0]) << 10 for name in ("VmData", "VmSize"))
-    return Baseline(os.getpid(), data, size)
+    return Baseline(os.getpid(), *_sizes("self", "VmData", "VmSize"))
+
+
+def resident_bytes(pid: int) -> int:
+    """How much memory a process has that is of no file. Raises OSError."""
+    return _sizes(str(pid), "RssAnon")[0]
+
+
+def _sizes(process: str, *names: str) -> list[int]:
+    """What the kernel says of a process, in bytes. Raises ProcessLookupError for one that has ended."""
+    sizes = dict(line.split(":", 1) for line in Path("/proc", process, "status").read_text().splitlines())
+    if not sizes.keys() >= set(names):
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+    return [int(sizes[name].split()[0]) << 10 for name in names]
 
 
 def limit_use(base: Baseline, memory_bytes: int, file_bytes: int) -> str:

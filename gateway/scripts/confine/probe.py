@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from gateway.scripts.confine.cgroup import Group
 from gateway.scripts.confine.confine import LEVELS, Plan, Report, Unconfined, confine, worker_user
 from gateway.scripts.confine.limits import Baseline, measure_baseline, only_descriptors
 from gateway.scripts.confine.paths import interpreter_paths
@@ -152,19 +153,24 @@ def remedy(report: Report) -> str:
     step = report.steps[-1]
     said = f"{step.name}: {step.detail}"
     if step.name == "Landlock":
-        switched_off = os.strerror(errno.EOPNOTSUPP) in step.detail
-        helps = (
-            "it is in this kernel but switched off: add landlock to lsm= on the kernel's command line"
-            if switched_off
-            else "not in this kernel, as in any stock kernel of a Raspberry Pi; level B does without"
-        )
+        helps = _why_no_landlock(step.detail)
     elif step.name in ("user namespace", "process namespace", "namespaces", "root"):
         helps = _why_no_namespaces()
+    elif step.name == "user":
+        helps = "a gateway that runs as root needs CAP_SETUID and CAP_SETGID: in a systemd unit set User=spectrophone"
     elif step.name == "seccomp":
         helps = "it needs a 64-bit Linux on x86-64 or ARM with CONFIG_SECCOMP_FILTER, and a unit that lets it be used"
     else:
         helps = "no worker can be fenced without it"
     return f"{said}: {helps}"
+
+
+def _why_no_landlock(detail: str) -> str:
+    if os.strerror(errno.EOPNOTSUPP) in detail:
+        return "it is in this kernel but switched off: add landlock to lsm= on the kernel's command line"
+    if os.strerror(errno.EPERM) in detail:
+        return "a filter of system calls forbids it: in a systemd unit add @sandbox to SystemCallFilter="
+    return "not in this kernel, as in any stock kernel of a Raspberry Pi; level B does without"
 
 
 def _why_no_namespaces() -> str:
@@ -176,14 +182,15 @@ def _why_no_namespaces() -> str:
         with contextlib.suppress(OSError):
             if Path("/proc/sys", name).read_text().strip() == forbids:
                 return f"{helps} with sysctl"
-    return "in a systemd unit set RestrictNamespaces=user mnt net ipc uts pid and allow @mount; containers forbid it"
+    return "in a systemd unit set RestrictNamespaces=user mnt net ipc uts and allow @mount; containers forbid it"
 
 
-def verify(pid: int, level: Level) -> list[str]:
+def verify(pid: int, level: Level, group: Group | None = None) -> list[str]:
     """What the kernel says of a worker that reported `level` and that does not fit it, in words; nothing if all fits.
 
-    `pid` is Report.pid. Landlock leaves no trace that others can read. A worker is not dumpable, so an ordinary user
-    may not read the numbers of its namespaces; the mounts and routes that it has are judged in any case.
+    `pid` is Report.pid, `group` the control group that it must be in, if any. Landlock leaves no trace that others can
+    read. A worker is not dumpable, so an ordinary user may not read the numbers of its namespaces; the mounts and
+    routes that it has are judged in any case.
     """
     process = Path("/proc", str(pid))
     try:
@@ -193,8 +200,20 @@ def verify(pid: int, level: Level) -> list[str]:
         if level in ("A", "B"):
             wrong += _wrong_world(process)
     except OSError as error:
-        return [f"process {pid} cannot be looked at: {error.strerror}"]
+        hidden = ": leave ProtectProc= out of the systemd unit" if _lives(pid) else ""
+        return [f"process {pid} cannot be looked at: {error.strerror}{hidden}"]
+    if group is not None and not group.holds(pid):
+        wrong.append("it is not in its control group")
     return wrong
+
+
+def _lives(pid: int) -> bool:
+    """Whether there is such a process, seen or not."""
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return error.errno != errno.ESRCH
+    return True
 
 
 def _wrong_privileges(status: dict[str, list[str]]) -> list[str]:

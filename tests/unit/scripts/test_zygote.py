@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import sys
 import threading
@@ -11,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from gateway.scripts import zygote
+from gateway.scripts.confine.confine import Plan
+from gateway.scripts.control import Spawn
 from gateway.scripts.zygote import COMMON, Zygote
 
 
@@ -48,6 +52,26 @@ def test_a_second_thread_is_noticed() -> None:
     finally:
         done.set()
         thread.join()
+
+
+def test_a_worker_that_its_control_group_does_not_take_in_is_ended(found: Zygote, tmp_path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+    said = zygote.admitted(Spawn(1, Plan("C", ()), [], [], str(tmp_path / "gone")), child)
+    assert said == "its control group does not take it in: No such file or directory"
+    with pytest.raises(ChildProcessError):
+        os.waitpid(child, 0)
+
+
+def test_a_worker_that_has_ended_by_itself_is_not_said_to_be_refused(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("max")
+    child = os.fork()
+    if child == 0:
+        os._exit(7)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    assert zygote.admitted(Spawn(1, Plan("C", ()), [], [], str(tmp_path)), child) == ""
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 def test_it_ends_when_the_gateway_hangs_up() -> None:

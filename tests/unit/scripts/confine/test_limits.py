@@ -32,6 +32,19 @@ def test_the_baseline_is_what_the_kernel_says_of_this_process() -> None:
     assert 0 < base.data_bytes < base.size_bytes
 
 
+def test_a_process_that_has_ended_has_no_size() -> None:
+    assert limits.resident_bytes(os.getpid()) > 1 << 20
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    with pytest.raises(ProcessLookupError):
+        limits.resident_bytes(child)
+    os.waitpid(child, 0)
+    with pytest.raises(FileNotFoundError):
+        limits.resident_bytes(child)
+
+
 @pytest.mark.parametrize("page", [4096, 16384])
 def test_memory_comes_on_top_of_what_was_inherited(
     monkeypatch: pytest.MonkeyPatch, told: dict[int, tuple[int, int]], page: int

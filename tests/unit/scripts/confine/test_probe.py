@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.scripts.confine import probe
+from gateway.scripts.confine.cgroup import Group
 from gateway.scripts.confine.confine import LEVELS, Plan, Report, Step
 from gateway.scripts.confine.limits import Baseline, measure_baseline
 
@@ -88,6 +89,8 @@ def test_a_child_that_dies_in_the_trial_is_told(monkeypatch: pytest.MonkeyPatch)
     [
         ("Landlock", errno.EOPNOTSUPP, "add landlock to lsm="),
         ("Landlock", errno.ENOSYS, "level B does without"),
+        ("Landlock", errno.EPERM, "add @sandbox to SystemCallFilter="),
+        ("user", errno.EPERM, "set User=spectrophone"),
         ("namespaces", errno.EPERM, "RestrictNamespaces"),
         ("root", errno.EPERM, "RestrictNamespaces"),
         ("seccomp", errno.ENOSYS, "CONFIG_SECCOMP_FILTER"),
@@ -142,3 +145,19 @@ def test_a_process_that_is_gone_is_told() -> None:
     gone.wait()
     (said,) = probe.verify(gone.pid, "C")
     assert said == f"process {gone.pid} cannot be looked at: {os.strerror(errno.ENOENT)}"
+
+
+def test_a_process_that_is_hidden_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_text(path: Path) -> str:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    (said,) = probe.verify(os.getpid(), "C")
+    assert said.endswith(f"{os.strerror(errno.EPERM)}: leave ProtectProc= out of the systemd unit")
+
+
+def test_a_process_outside_its_control_group_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.procs").write_text("1\n")
+    assert "it is not in its control group" in probe.verify(os.getpid(), "C", Group(tmp_path))
+    (tmp_path / "cgroup.procs").write_text(f"1\n{os.getpid()}\n")
+    assert "it is not in its control group" not in probe.verify(os.getpid(), "C", Group(tmp_path))
