@@ -25,7 +25,7 @@ COMMAND_S = 10.0
 """How long a program of the system may take to answer."""
 _ASKED = (
     *("LoadState", "ActiveState", "UnitFileState", "MainPID", "Type", "WatchdogUSec", "ExecStopPost"),
-    *("Delegate", "DelegateControllers", "StateDirectory", "User"),
+    *("Delegate", "DelegateControllers", "ProtectControlGroups", "StateDirectory", "User"),
 )
 
 
