@@ -196,7 +196,7 @@ def test_a_running_gateway_keeps_what_it_has(guest: Guest) -> None:
     """Lines, PWM, switches and microphone are told as its own, and it measures on; a stranger is told that it runs."""
     unit = "/run/systemd/system/spectrophone.service"
     service = (
-        f"[Service]\nType=notify\nUser=spectrophone\nRuntimeDirectory=spectrophone\nStateDirectory=spectrophone\n"
+        f"[Service]\nType=notify\nUser=spectrophone\nRuntimeDirectory=spectrophone\nRuntimeDirectoryMode=0750\nStateDirectory=spectrophone\n"
         f"WatchdogSec=30\nExecStart={VENV}/bin/spectrophone run --config {BOX}\n"
         f"ExecStopPost=+{VENV}/bin/spectrophone safe --config {BOX}\n"
     )
