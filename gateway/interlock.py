@@ -250,11 +250,11 @@ _INTRODUCTION = """\
 # The interlock
 
 The laser is lit while every one of these conditions holds, and not otherwise. A command that cannot be followed is
-refused with the condition that is missing; `spectrophone status` names it as well. How a loss is seen, how fast, and who
-acts if the gateway cannot: [safety.md](safety.md).
+refused with the condition that is missing; `spectrophone status` names it as well. How a loss is seen, how fast, and
+who acts if the gateway cannot: [safety.md](safety.md).
 """
 _END = """
 `on` is a command while all holds; `on, early` one while a condition is missing that comes back by itself, and then the
-light comes with it; `on, barred` one while a condition is missing that trips, and it is refused. `trip` is also that the
-laser was lit for max_on_s without a new command. After a trip relays have forgotten what they were told.
+light comes with it; `on, barred` one while a condition is missing that trips, and it is refused. `trip` is also that
+the laser was lit for max_on_s without a new command. After a trip relays have forgotten what they were told.
 """

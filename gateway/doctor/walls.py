@@ -47,7 +47,8 @@ def control_groups(place: Place) -> Said:
     lacking = [name for name in CONTROLLERS if name not in there]
     if not there:
         return warning(
-            "there is no cgroup v2: a script's memory is bounded by its own limits only", "Use a newer system"
+            "there is no cgroup v2: a script's memory is bounded by its own limits only",
+            "Write systemd.unified_cgroup_hierarchy=1 into the kernel's command line, or ask who runs the container",
         )
     if lacking:
         remedy = (
