@@ -186,7 +186,7 @@ CAUSES = [
     Cause("exception in the outputs", "the loop's way out", injected("raise outputs"), 200.0, 5, True),
     Cause("the loop hangs", "watch's thread", injected("sleep path"), 2300.0, 5, True),
     Cause("the interpreter hangs", "guardian misses the heartbeat, kills", injected("hold path"), 2200.0, 5, True),
-    Cause("the sound card stalls", "watch's thread", injected("stall"), 2300.0, 6, False),
+    Cause("the sound card stalls", "watch's thread", injected("stall"), 3100.0, 6, False),
     Cause("the interlock opens", "watch's thread waits for the line", pulled(INTERLOCK), 0.0, 14, False),
     Cause("the stop button is pressed", "watch's thread waits for the line", pulled(STOP), 0.0, 14, False),
     Cause("the configuration becomes invalid", "the reloader looks once a second", broken_file, 1000.0, 6, False),
