@@ -27,6 +27,7 @@ from gateway.ports import Sink
 from gateway.reload import Reloader
 from gateway.safety import SUFFIX
 from gateway.status import StatusFile
+from gateway.tuning import Tuning
 from gateway.types import Command, Tick
 from gateway.warm import WarmFile
 
@@ -51,7 +52,9 @@ async def serve(
     """
     secrets = Secrets() if secrets is None else secrets
     parts = build.parts(config, board, clock, secrets)
-    status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, lambda: _about(board, parts))
+    tuning = Tuning(config, board, parts.inbox)
+    parts.outputs.add(tuning.outputs(parts.path))
+    status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, lambda: _about(board, parts, tuning))
     place = state_directory(os.environ) / f"{parts.face.box}.warm"
     learnt = WarmFile(place, clock, parts.path, _about_sound(config, board))
     everybody: list[Sink] = [parts.signals, parts.journal, parts.actions, *sinks, status, learnt]
@@ -61,7 +64,7 @@ async def serve(
         for sink in everybody:
             await sink.start()
         if file is not None:
-            reloader = Reloader(file, config, board, parts.inbox, secrets, partial(doubt, parts.outputs))
+            reloader = Reloader(file, tuning, board, parts.inbox, secrets, partial(doubt, parts.outputs))
             helpers.append(asyncio.create_task(reloader.watch(clock), name="reload"))
         with guarded(parts):
             light(parts.outputs, config, board)
@@ -160,7 +163,7 @@ def _about_sound(config: Config, board: Board) -> str:
     return repr((build.VERSION, board.name, config.acquisition, config.laser))
 
 
-def _about(board: Board, parts: build.Parts) -> Mapping[str, Any]:
+def _about(board: Board, parts: build.Parts, tuning: Tuning) -> Mapping[str, Any]:
     statistics = parts.watch.statistics
     laser, why = parts.outputs.safety()
     return {
@@ -181,4 +184,5 @@ def _about(board: Board, parts: build.Parts) -> Mapping[str, Any]:
         "journal": parts.journal.status(),
         "actions": parts.actions.status(),
         "scripts": dict(parts.actions.isolation()),
+        "set_by_hand": tuning.status(),
     }

@@ -101,6 +101,9 @@ def described(status: Mapping[str, Any]) -> str:
     if level := (scripts := status.get("scripts", {})).get("isolation"):
         lines.append(f"  scripts: isolation {level}")
         lines += [f"    {lacking}" for lacking in scripts["lacking"]]
+    for target, numbers in status.get("set_by_hand", {}).items():
+        value, configured = numbers["value"], numbers["configured"]
+        lines.append(f"  {target} is {value:g}, set by hand; the configuration says {configured:g}")
     if problem := status.get("journal", {}).get("problem"):
         lines.append(f"  journal: {problem}")
     if why := status.get("laser_dark_because"):
