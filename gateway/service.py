@@ -20,7 +20,9 @@ from gateway.broker import PrivateBroker
 from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.config.redact import Secrets
+from gateway.errors import SpectrophoneError
 from gateway.interlock import Condition
+from gateway.life import Restart, Starts
 from gateway.outputs import LASER, START, Outputs
 from gateway.places import directory, state_directory
 from gateway.ports import Sink
@@ -48,7 +50,7 @@ async def serve(
 
     `file` is the configuration that is looked at for changes, `secrets` are those in it, more when it changes;
     `started` is called when the loop begins. Raises what makes running impossible: DeviceError, LinkError,
-    RecordingError.
+    RecordingError; Restart where it was told to begin anew.
     """
     secrets = Secrets() if secrets is None else secrets
     parts = build.parts(config, board, clock, secrets)
@@ -57,7 +59,8 @@ async def serve(
     status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, lambda: _about(board, parts, tuning))
     place = state_directory(os.environ) / f"{parts.face.box}.warm"
     learnt = WarmFile(place, clock, parts.path, _about_sound(config, board))
-    everybody: list[Sink] = [parts.signals, parts.journal, parts.actions, *sinks, status, learnt]
+    starts = Starts(state_directory(os.environ) / f"{parts.face.box}.starts", parts.life)
+    everybody: list[Sink] = [starts, parts.signals, parts.journal, parts.actions, *sinks, status, learnt]
     everybody += [sink for sink in (parts.calibrator, parts.link) if sink is not None]
     helpers: list[asyncio.Task[None]] = []
     try:
@@ -72,6 +75,10 @@ async def serve(
             parts.systemd.ready()
             started(parts)
             await until_told(loop.run(parts.inputs, parts.path, parts.outputs, everybody, parts.inbox, parts.watch))
+        starts.forget()
+    except SpectrophoneError:
+        starts.withdraw()
+        raise
     finally:
         parts.systemd.stopping()
         parts.buttons.close()
@@ -83,6 +90,8 @@ async def serve(
         await parts.journal.close()
         parts.inputs.microphone.close()
         parts.outputs.close()
+    if parts.life.restarting:
+        raise Restart("told to begin anew")
 
 
 @contextlib.contextmanager
@@ -172,6 +181,7 @@ def _about(board: Board, parts: build.Parts, tuning: Tuning) -> Mapping[str, Any
         "board": board.name,
         "version": build.VERSION,
         "pid": os.getpid(),
+        "safe_mode": parts.life.safe_because,
         "laser": laser,
         "laser_dark_because": why,
         "blocks": statistics.blocks,
