@@ -206,15 +206,14 @@ class Outputs:
                     f"{command.target} cannot be told '{command.verb}'",
                     f"It knows: {', '.join(output.verbs)}",
                 )
+            barred = self._interlock.barred
+            if _is_relay(command.target) and barred and command.verb != _state(output):
+                raise CommandRefused(f"{command.target} stays safe: {barred}", "Mend that, then tell it again")
             before = self._wanted.get(command.target)
             if command.verb not in PASSING:
                 self._wanted[command.target] = command
             if command.target == LASER and command.verb not in PASSING:
                 self._switch(output, command, t_ns)
-            elif _is_relay(command.target) and self._interlock.barred and command.verb != _state(output):
-                raise CommandRefused(
-                    f"{command.target} stays safe: {self._interlock.barred}", "It follows when that is over"
-                )
             else:
                 note = self._tell(output, command, before)
         except (SpectrophoneError, OSError) as error:
