@@ -39,8 +39,8 @@ class Life:
     verbs: tuple[str, ...] = ASKED
 
     def __init__(self, supervised: bool, end: Callable[[], None], restrain: Callable[[bool], None]) -> None:
-        """`supervised`: somebody starts a gateway that has ended; `end` makes this one end, soon and in order; `restrain`
-        is told whether scripts are kept from running.
+        """`supervised`: somebody starts a gateway that has ended; `end` makes this one end, soon and in order;
+        `restrain` is told whether scripts are kept from running.
         """
         self.restarting = False
         self.safe_because = ""
