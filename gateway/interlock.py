@@ -28,6 +28,7 @@ class Condition(StrEnum):
     TEMPERATURE = "temperature"
     GUARDIAN = "guardian"
     FAULT = "fault"
+    SAFE_MODE = "safe_mode"
 
 
 class Relays(StrEnum):
@@ -59,6 +60,7 @@ CONDITIONS: Mapping[Condition, Meaning] = MappingProxyType(
         Condition.TEMPERATURE: Meaning("the laser has its temperature", False, Relays.UNTOUCHED),
         Condition.GUARDIAN: Meaning("the guardian is there, next in line", False, Relays.UNTOUCHED),
         Condition.FAULT: Meaning("no part of the box has a fault", True, Relays.SAFE),
+        Condition.SAFE_MODE: Meaning("the gateway is not in safe mode", True, Relays.BARRED),
     }
 )
 

@@ -40,6 +40,11 @@ class Outputs:
         self._felt: set[Condition] = set()
         self._lock = threading.RLock()
 
+    def add(self, outputs: Sequence[Output]) -> None:
+        """More of them, that lead to no hardware; before the first sound."""
+        with self._lock:
+            self._outputs.update({output.target: output for output in outputs})
+
     def apply(self, commands: Sequence[Command], t_ns: int) -> Outcome:
         """Carry the commands out, at stream time `t_ns`. A fault of one output refuses its command and touches no
         other.

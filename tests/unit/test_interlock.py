@@ -26,6 +26,7 @@ def test_what_the_loss_of_a_condition_does() -> None:
         Condition.INTERLOCK,
         Condition.STOP,
         Condition.FAULT,
+        Condition.SAFE_MODE,
     }
     assert {str(condition): meaning.relays.name for condition, meaning in CONDITIONS.items()} == {
         "configuration": "SAFE",
@@ -36,6 +37,7 @@ def test_what_the_loss_of_a_condition_does() -> None:
         "temperature": "UNTOUCHED",
         "guardian": "UNTOUCHED",
         "fault": "SAFE",
+        "safe_mode": "BARRED",
     }
 
 
