@@ -5,7 +5,7 @@ Sources:
   meminfo, loadavg, uptime, stat   proc(5)
   thermal_zone, hwmon              Documentation/driver-api/thermal and Documentation/hwmon/sysfs-interface of Linux
   get_throttled                    raspberrypi/documentation, os/using-it/vcgencmd.adoc
-  net/wireless                     Linux net/wireless/wext-proc.c: status, link, level, noise; a level in dBm is negative
+  net/wireless                     Linux net/wireless/wext-proc.c: status, link, level, noise; dBm are negative
   adjtimex                         adjtimex(2), STA_UNSYNC
   PM_RSTS                          Linux include/linux/mfd/bcm2835-pm.h; the Pi's bootloader puts the register's value
                                    into the device tree

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,11 @@ class MqttLink:
         """Take a tick: publish it, or keep its newest values until the broker is back."""
         if self._task is not None:
             self._run(lambda: self._session.offer(self._now(), tick, outcome))
+
+    def health(self, facts: Mapping[str, Any]) -> None:
+        """Publish how the box fares, or keep it until the broker is back."""
+        if self._task is not None:
+            self._run(lambda: self._session.health(self._now(), facts))
 
     async def close(self) -> None:
         """Publish offline and leave, within two seconds; may be called twice."""

@@ -14,7 +14,9 @@ of one name do not fight at full speed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -80,6 +82,7 @@ class Session:
         self.problem: str | None = "not connected yet"
         """Why values do not arrive at the broker, for people; None while they do."""
         self.connected = False
+        self._connections = 0
         self._settings = settings
         self._face = face
         self._rng = rng
@@ -121,6 +124,7 @@ class Session:
     def accepted(self, now_ns: int, window: int) -> list[Action]:
         """The broker took us, and `window` unacknowledged messages at once."""
         self.connected, self.problem, self._connected_ns = True, None, now_ns
+        self._connections += 1
         self._outbox.open(window)
         self._dial_ns = self._birth_ns = None
         self._next_birth_ns = now_ns
@@ -177,6 +181,13 @@ class Session:
         if self.connected:
             self._outbox.put(changed)
         return self.timer(now_ns)
+
+    def health(self, now_ns: int, facts: Mapping[str, Any]) -> list[Action]:
+        """How the box fares."""
+        message = self._picture.health(now_ns, {**facts, "reconnects": max(0, self._connections - 1)})
+        if self.connected:
+            self._outbox.put([message])
+        return self._pump(now_ns)
 
     def acknowledged(self, now_ns: int, token: int) -> list[Action]:
         """The broker has the message of that token."""

@@ -12,6 +12,8 @@ actions                ok, or what is wrong with the first action node that does
 alarm                  an alarm is raised or cleared (event)
 alarm_state/RULE       ON while the alarm is raised (retained)
 problem                ON while values are missing or invalid, and why (retained)
+health                 how the box fares: memory, heat, disk, Wi-Fi, clock, overruns (expires)
+log                    warnings and worse of the gateway's log (event)
 result                 what became of a command (event)
 """
 
@@ -30,6 +32,8 @@ class Topics:
         self.alarm = f"{self.root}/alarm"
         self.problem = f"{self.root}/problem"
         self.result = f"{self.root}/result"
+        self.health = f"{self.root}/health"
+        self.log = f"{self.root}/log"
         self.commands = (f"{self.root}/+/set", f"{self.root}/+/+/set")
         """The filters under which commands come."""
 
@@ -64,7 +68,7 @@ class Topics:
         first, _, rest = target.partition("/")
         if rest:
             return first in ("measurement", "signal", "alarm_state")
-        return first in ("status", "info", "alarm", "problem", "result")
+        return first in ("status", "info", "alarm", "problem", "result", "health", "log")
 
     def may_answer(self, topic: str) -> bool:
         """Whether an answer may go to `topic`: a plain topic that is neither the broker's own nor this

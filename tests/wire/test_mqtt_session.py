@@ -243,3 +243,18 @@ def test_silence_of_the_measurement_is_a_problem():
     assert topics(s.timer(29 * S)) == []
     assert topics(s.timer(32 * S)) == ["problem"]
     assert s.answer(33 * S, CommandResult(Command("laser", "on", origin="rule:x"), True)) == []
+
+
+def test_health_is_kept_while_the_broker_is_away_and_counts_what_came_back():
+    s = session()
+    s.start()
+    assert s.health(0, {"load": 0.4}) == []
+    s.accepted(0, 65535)
+    (kept,) = [a for a in s.timer(S) if isinstance(a, Publish) and a.topic == f"{ROOT}/health"]
+    assert json.loads(kept.payload) == {"load": 0.4, "reconnects": 0}
+    assert (kept.retain, kept.expiry_s) == (True, 149)
+    s.lost(2 * S, "it broke")
+    s.accepted(3 * S, 65535)
+    s.timer(4 * S)
+    s.health(5 * S, {})
+    assert [m.payload for m in s._picture.all(5 * S) if m.topic == f"{ROOT}/health"] == [b'{"reconnects":1}']
