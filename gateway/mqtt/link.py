@@ -13,7 +13,7 @@ import contextlib
 import logging
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ from gateway.mqtt import reasons
 from gateway.mqtt.commands import Arrival
 from gateway.mqtt.discovery import device_id
 from gateway.mqtt.face import Face
+from gateway.mqtt.logs import SOURCE, LogHandler
 from gateway.mqtt.session import Action, Connect, Hand, Publish, Session, Subscribe
 from gateway.ports import Inbox
 from gateway.types import CommandResult, Outcome, Tick
@@ -49,12 +50,22 @@ _MISC_NS = 1_000_000_000
 class MqttLink:
     """A Sink that publishes to the broker of `settings`, and puts its commands into `inbox`."""
 
-    def __init__(self, settings: Mqtt, face: Face, inbox: Inbox, clock: Clock, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        settings: Mqtt,
+        face: Face,
+        inbox: Inbox,
+        clock: Clock,
+        rng: np.random.Generator,
+        secrets: Collection[str] = (),
+    ) -> None:
+        """`secrets` are blacked out in what goes to the log topic."""
         self._settings = settings
         self._face = face
         self._inbox = inbox
         self._clock = clock
         self._session = Session(settings, face, rng)
+        self._logs = LogHandler(secrets)
         self._tls: ssl.SSLContext | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
@@ -78,6 +89,7 @@ class MqttLink:
         if self._settings.tls is not None:
             self._tls = tls.context(self._settings.tls, self._settings.host, "mqtt.tls")
         self._loop = asyncio.get_running_loop()
+        logging.getLogger(SOURCE).addHandler(self._logs)
         self._run(self._session.start)
         self._task = asyncio.create_task(self._tend(), name="mqtt")
 
@@ -96,6 +108,7 @@ class MqttLink:
         task, self._task = self._task, None
         if task is None:
             return
+        logging.getLogger(SOURCE).removeHandler(self._logs)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
@@ -118,6 +131,8 @@ class MqttLink:
             if (client := self._client) is not None and self._sock is not None:
                 self._drive(client.loop_misc)
             self._run(lambda: self._session.timer(self._now()))
+            if self._session.connected:
+                self._run(lambda: self._session.log(self._logs.due(self._now())))
             now_ns, due_ns = self._now(), self._session.due_ns
             await self._clock.sleep_until(min(now_ns + _MISC_NS, now_ns + _MISC_NS if due_ns is None else due_ns))
 
@@ -164,8 +179,8 @@ class MqttLink:
         if message.correlation is not None:
             extra["CorrelationData"] = message.correlation
         properties = _properties(PacketTypes.PUBLISH, **extra) if extra else None
-        sent = self._client.publish(message.topic, message.payload, 1, message.retain, properties)
-        if sent.rc is MQTTErrorCode.MQTT_ERR_SUCCESS:
+        sent = self._client.publish(message.topic, message.payload, message.qos, message.retain, properties)
+        if sent.rc is MQTTErrorCode.MQTT_ERR_SUCCESS and message.qos:
             self._tokens[sent.mid] = message.token
             self._quiet.clear()
 

@@ -53,7 +53,7 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Send this with QoS 1, and give `token` back when the broker has it. `expiry_s` needs MQTT 5."""
+    """Send this, and with QoS 1 give `token` back when the broker has it. `expiry_s` needs MQTT 5."""
 
     token: int
     topic: str
@@ -61,6 +61,7 @@ class Publish:
     retain: bool
     expiry_s: int | None = None
     correlation: bytes | None = None
+    qos: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +189,10 @@ class Session:
         if self.connected:
             self._outbox.put([message])
         return self._pump(now_ns)
+
+    def log(self, payloads: list[bytes]) -> list[Action]:
+        """Messages of the log, for whoever listens now."""
+        return [Publish(0, self.topics.log, payload, retain=False, qos=0) for payload in payloads]
 
     def acknowledged(self, now_ns: int, token: int) -> list[Action]:
         """The broker has the message of that token."""

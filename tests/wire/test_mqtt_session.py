@@ -245,16 +245,30 @@ def test_silence_of_the_measurement_is_a_problem():
     assert s.answer(33 * S, CommandResult(Command("laser", "on", origin="rule:x"), True)) == []
 
 
-def test_health_is_kept_while_the_broker_is_away_and_counts_what_came_back():
+def told(actions):
+    """What the actions say of the box's health."""
+    return [(json.loads(a.payload), a.retain, a.expiry_s) for a in topics_of(actions, "health")]
+
+
+def topics_of(actions, name):
+    return [a for a in actions if isinstance(a, Publish) and a.topic == f"{ROOT}/{name}"]
+
+
+def test_health_is_kept_while_the_broker_is_away_and_counts_reconnects():
     s = session()
     s.start()
     assert s.health(0, {"load": 0.4}) == []
-    s.accepted(0, 65535)
-    (kept,) = [a for a in s.timer(S) if isinstance(a, Publish) and a.topic == f"{ROOT}/health"]
-    assert json.loads(kept.payload) == {"load": 0.4, "reconnects": 0}
-    assert (kept.retain, kept.expiry_s) == (True, 149)
+    acknowledge(s, 0, s.accepted(0, 65535))
+    sent = s.timer(S)
+    assert told(sent) == [({"load": 0.4, "reconnects": 0}, True, 149)]
+    acknowledge(s, S, sent)
     s.lost(2 * S, "it broke")
-    s.accepted(3 * S, 65535)
-    s.timer(4 * S)
-    s.health(5 * S, {})
-    assert [m.payload for m in s._picture.all(5 * S) if m.topic == f"{ROOT}/health"] == [b'{"reconnects":1}']
+    acknowledge(s, 3 * S, s.accepted(3 * S, 65535))
+    acknowledge(s, 4 * S, s.timer(4 * S))
+    assert told(s.health(5 * S, {})) == [({"reconnects": 1}, True, 150)]
+
+
+def test_messages_of_the_log_are_events_of_the_moment():
+    (sent,) = session().log([b'{"message":"odd"}'])
+    assert (sent.topic, sent.payload) == (f"{ROOT}/log", b'{"message":"odd"}')
+    assert (sent.retain, sent.qos, sent.expiry_s) == (False, 0, None)
