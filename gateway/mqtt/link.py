@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -71,10 +71,11 @@ class MqttLink:
         self._task: asyncio.Task[None] | None = None
         self._client: Client | None = None
         self._sock: Any = None
-        self._tokens: dict[int, int] = {}
+        self._flying: dict[int, Publish] = {}
         self._refusal: ReasonCode | None = None
+        self._fault = ""
         self._said: str | None = self._session.problem
-        self._complaints: set[str] = set()
+        self._wanted: tuple[str, ...] = ()
         self._quiet = asyncio.Event()
         self._gone = asyncio.Event()
 
@@ -118,7 +119,7 @@ class MqttLink:
 
     async def _goodbye(self) -> None:
         self._run(lambda: self._session.stop(self._now()))
-        await _within(GOODBYE_S, self._quiet, lambda: not self._tokens)
+        await _within(GOODBYE_S, self._quiet, lambda: not self._flying)
         if (client := self._client) is not None:
             self._gone.clear()
             forget = _properties(PacketTypes.DISCONNECT, SessionExpiryInterval=0)
@@ -181,13 +182,14 @@ class MqttLink:
         properties = _properties(PacketTypes.PUBLISH, **extra) if extra else None
         sent = self._client.publish(message.topic, message.payload, message.qos, message.retain, properties)
         if sent.rc is MQTTErrorCode.MQTT_ERR_SUCCESS and message.qos:
-            self._tokens[sent.mid] = message.token
+            self._flying[sent.mid] = message
             self._quiet.clear()
 
     def _subscribe(self, filters: tuple[str, ...]) -> None:
         """At QoS 0: what a broker cannot deliver at once it does not keep, so that no command comes minutes late."""
         if self._client is None:
             return
+        self._wanted = filters
         if self._session.v5:
             wish = SubscribeOptions(qos=0, retainAsPublished=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
             self._client.subscribe([(f, wish) for f in filters])
@@ -196,7 +198,7 @@ class MqttLink:
 
     def _connect(self, v5: bool) -> None:
         self._drop()
-        self._refusal = None
+        self._refusal, self._fault = None, ""
         self._client = client = self._new_client(v5)
         threading.Thread(target=self._dial, args=(client, v5), name="mqtt-dial", daemon=True).start()
 
@@ -213,6 +215,7 @@ class MqttLink:
             client.username_pw_set(self._settings.username, password.get_secret_value() if password else None)
         if self._tls is not None:
             client.tls_set_context(self._tls)
+            client.on_log = self._on_log
         will = _properties(PacketTypes.WILLMESSAGE, WillDelayInterval=WILL_DELAY_S) if v5 else None
         client.will_set(self._session.topics.status, b"offline", 1, retain=True, properties=will)
         client.on_connect = self._on_connect
@@ -258,13 +261,13 @@ class MqttLink:
                 self._loop.add_writer(self._sock, self._writable)
 
     def _lost(self, problem: str, *, unsupported: bool = False) -> None:
-        self._tokens.clear()
+        self._flying.clear()
         self._run(lambda: self._session.lost(self._now(), problem, unsupported=unsupported))
 
     def _drop(self) -> None:
         """Forget the client, closing its socket without a word."""
         client, self._client = self._client, None
-        self._tokens.clear()
+        self._flying.clear()
         if client is not None and self._sock is not None:
             self._unwatch()
             _close(client)
@@ -301,6 +304,7 @@ class MqttLink:
         if reason.is_failure:
             self._refusal = reason
             return
+        client.on_log = None
         window = getattr(properties, "ReceiveMaximum", 65535)
         self._run(lambda: self._session.accepted(self._now(), window))
 
@@ -317,7 +321,12 @@ class MqttLink:
             self._lost(reasons.refused(self._refusal, self._settings), unsupported=unsupported)
         else:
             by_broker = flags.is_disconnect_packet_from_server
-            self._lost(reasons.broken(reason, by_broker, self._session.connected, self._settings))
+            self._lost(reasons.broken(reason, by_broker, self._session.connected, self._settings, self._fault))
+
+    def _on_log(self, client: Client, _userdata: Any, level: int, text: str) -> None:
+        """Before the broker's first answer: paho tells nowhere else why it could not read, such as an alert of TLS."""
+        if client is self._client and level == LogLevel.MQTT_LOG_ERR:
+            self._fault = text
 
     def _on_message(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:
         answer_to = getattr(message.properties, "ResponseTopic", None)
@@ -326,25 +335,18 @@ class MqttLink:
         self._run(lambda: self._session.message(self._now(), arrival))
 
     def _on_publish(self, _client: Client, _userdata: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
-        token = self._tokens.pop(mid, None)
-        if reason.is_failure:
-            self._complain(f"the MQTT broker drops messages of ours: {str(reason).lower()}. Check its access list")
-        if token is not None:
-            self._run(lambda: self._session.acknowledged(self._now(), token))
-        if not self._tokens:
+        message = self._flying.pop(mid, None)
+        if message is not None:
+            self._session.access.answered(message.topic, str(reason).lower() if reason.is_failure else "")
+            self._run(lambda: self._session.acknowledged(self._now(), message.token))
+        if not self._flying:
             self._quiet.set()
 
     def _on_subscribe(
         self, _client: Client, _userdata: Any, _mid: int, codes: list[ReasonCode], _properties: Any
     ) -> None:
-        if any(code.is_failure for code in codes):
-            self._complain("the MQTT broker gives us no commands: it refused to subscribe. Check its access list")
-
-    def _complain(self, what: str) -> None:
-        """Say it, but not with every message."""
-        if what not in self._complaints:
-            self._complaints.add(what)
-            log.warning("%s", what)
+        pairs = zip(self._wanted, codes, strict=False)
+        self._session.access.subscribed([topic for topic, code in pairs if code.is_failure])
 
     def _on_socket_close(self, client: Client, _userdata: Any, _sock: Any) -> None:
         if client is self._client:

@@ -7,6 +7,7 @@ measurement/NODE       a concentration (expires)
 signal/NODE            a lock-in or peak result (expires)
 laser, relay/NAME ...  an output's state, read back (retained)
 laser/set ...          a command
+echo/set               a message of the box to itself, which tells whether commands come
 calibration            how far a reading of zero or span gas is, and what it gave (retained)
 actions                ok, or what is wrong with the first action node that does not deliver (retained)
 alarm                  an alarm is raised or cleared (event)
@@ -32,6 +33,7 @@ class Topics:
         self.alarm = f"{self.root}/alarm"
         self.problem = f"{self.root}/problem"
         self.result = f"{self.root}/result"
+        self.echo = f"{self.root}/echo{_SET}"
         self.health = f"{self.root}/health"
         self.log = f"{self.root}/log"
         self.commands = (f"{self.root}/+/set", f"{self.root}/+/+/set")

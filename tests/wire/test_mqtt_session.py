@@ -67,7 +67,7 @@ def test_values_expire_and_states_stay():
     sent = {a.topic: a for a in s.timer(S) if isinstance(a, Publish)}
     assert sent[f"{ROOT}/measurement/co2"].expiry_s == 29
     assert sent[f"{ROOT}/laser"].expiry_s is None
-    assert all(a.retain for a in sent.values())
+    assert all(a.retain for a in sent.values() if a.topic != f"{ROOT}/echo/set")
 
 
 def test_without_mqtt_5_values_are_not_retained():
@@ -272,3 +272,27 @@ def test_messages_of_the_log_are_events_of_the_moment():
     (sent,) = session().log([b'{"message":"odd"}'])
     assert (sent.topic, sent.payload) == (f"{ROOT}/log", b'{"message":"odd"}')
     assert (sent.retain, sent.qos, sent.expiry_s) == (False, 0, None)
+
+
+def test_refusals_are_a_problem_of_a_connection_that_holds():
+    s = online()
+    s.access.answered(f"{ROOT}/info", "not authorized")
+    s.timer(3 * S)
+    assert s.connected
+    assert "refuses spectrophone/box1/info" in s.problem
+    s.lost(4 * S, "it broke")
+    assert s.problem == "it broke"
+    s.accepted(5 * S, 65535)
+    assert s.problem is None
+
+
+def test_a_message_to_ourselves_goes_out_after_the_first_values_and_is_no_command():
+    s = session()
+    s.start()
+    acknowledge(s, 0, s.accepted(0, 65535))
+    assert topics(s.timer(S // 2)) == []
+    assert topics(s.timer(S))[-1] == "echo/set"
+    assert s.message(S, Arrival(f"{ROOT}/echo/set", b"")) == []
+    assert topics_of(s.timer(100 * S), "echo/set") == []
+    s.timer(101 * S)
+    assert s.problem is None
