@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gateway import jsonlines
+from gateway import health, jsonlines
 from gateway.clock import Clock
 from gateway.types import Outcome, Tick
 
@@ -97,6 +97,8 @@ def described(status: Mapping[str, Any]) -> str:
     lines += [f"  {alert['severity'].upper()} {alert['rule']} since {alert['t_s']:.0f} s" for alert in status["alerts"]]
     if words := _climate(status.get("climate", {})):
         lines.append(f"  climate: {words}")
+    if words := health.described(status.get("health", {})):
+        lines.append(f"  machine: {words}")
     for action in status.get("actions", ()):
         lines.append(f"  {_action(action)}")
         lines += [f"    | {line}" for line in action.get("driver", {}).get("shows", {}).get("lines", ())]

@@ -107,3 +107,9 @@ def test_what_scripts_lack_is_told_once_they_run(tmp_path: Path) -> None:
     text = status.described({**found, "scripts": scripts})
     said = "  scripts: isolation B\n    Landlock: not in this kernel\n    no memory cgroup: not delegated\n"
     assert said in text
+
+
+def test_how_the_box_fares_is_told_once_it_is_known() -> None:
+    bare = {**ABOUT, "pid": 1, "age_s": 0.0, "results": [], "alerts": [], "outputs": {}}
+    assert "machine" not in status.described({**bare, "health": {}})
+    assert "  machine: load 0.42\n" in status.described({**bare, "health": {"load": 0.42}})
