@@ -393,7 +393,7 @@ def parts(config: Config, board: Board, clock: Clock, secrets: Collection[str] =
     door = Outputs(doors, interlock)
     link = None
     if config.mqtt is not None:
-        link = MqttLink(config.mqtt, shown, inbox, clock, np.random.default_rng())
+        link = MqttLink(config.mqtt, shown, inbox, clock, np.random.default_rng(), keeping)
     plan = None if board.simulated else hardware.safe_plan(board)
     systemd = Systemd(os.environ, clock)
     guardian = None if plan is None else Process(plan, clock)

@@ -17,6 +17,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from gateway.clock import Clock
 from gateway.config.sections import JournalSection
+from gateway.errors import SpectrophoneError
+from gateway.journal.archive import count_after
 from gateway.journal.disk import Disk
 from gateway.journal.entry import Entry, told
 from gateway.journal.ring import Ring
@@ -139,6 +141,17 @@ class Journal:
                 return found + more, reached
             number = floor
         return self._ring.after(number, limit)
+
+    async def count(self, number: int, upto: int, kinds: Collection[str]) -> int:
+        """How many entries of these kinds the file has of ids greater than `number` and up to `upto`. Reads them all,
+        in a thread of its own; 0 where it cannot.
+        """
+        if self._disk is None:
+            return 0
+        try:
+            return await asyncio.to_thread(count_after, self._disk.file, number, upto, kinds)
+        except SpectrophoneError:
+            return 0
 
     def cursor(self, sink: str) -> int | None:
         """How far `sink` has got, None if it never got anything."""
