@@ -3,6 +3,9 @@
 The cursor is moved when the broker has acknowledged a page, and is on the card with the journal's next writing: after a
 crash a few pages come again, and none is left out. What the journal thinned or dropped before it could be delivered is
 counted.
+
+While the machine's clock is not set yet, entries without a time wait for it, that they arrive with the right one; but
+not for ever: where no time server ever answers they go without.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from gateway.clock import Clock
-from gateway.journal.entry import Entry
+from gateway.journal.entry import Entry, is_dated
 from gateway.journal.journal import Journal
 from gateway.mqtt.history import COLUMNS
 
@@ -21,6 +24,9 @@ PAGE = 500
 """Entries that are delivered before the cursor moves."""
 GATHER_NS = 3_000_000_000
 """How long entries gather when all before them have been delivered."""
+UNDATED_NS = 600_000_000_000
+"""How long after the start entries without a time wait for one."""
+_AGAIN_NS = 1_000_000_000
 
 
 class Backlog:
@@ -52,12 +58,12 @@ class Backlog:
     async def run(self, deliver: Callable[[Sequence[Entry]], Awaitable[None]]) -> None:
         """Hand page after page to `deliver`, which returns when the broker has acknowledged it; for ever."""
         await self._begin()
-        behind = True
+        begun_ns, behind = self._clock.monotonic_ns(), True
         while True:
             await self._journal.newer(self._read)
             if not behind:
                 await self._clock.sleep_until(self._clock.monotonic_ns() + GATHER_NS)
-            page, reached = await self._journal.after(self._read, PAGE)
+            page, reached = await self._page(begun_ns + UNDATED_NS)
             behind = len(page) == PAGE
             wanted = [entry for entry in page if _wanted(entry)]
             self._oldest_ns = wanted[0].time_ns if wanted else None
@@ -65,6 +71,14 @@ class Backlog:
             self._read = reached
             self._journal.reached(CURSOR, reached)
             self._settle(len(wanted))
+
+    async def _page(self, until_ns: int) -> tuple[list[Entry], int]:
+        """The next page, and the number that it reaches; before `until_ns` none that will be dated yet."""
+        while True:
+            page, reached = await self._journal.after(self._read, PAGE)
+            if not self._journal.undated or all(map(is_dated, page)) or self._clock.monotonic_ns() >= until_ns:
+                return page, reached
+            await self._clock.sleep_until(self._clock.monotonic_ns() + _AGAIN_NS)
 
     async def _begin(self) -> None:
         """Where the last run had got to, and how many wait since."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from gateway.config.sections import JournalSection
 from gateway.journal.journal import Journal
-from gateway.mqtt.backlog import CURSOR, PAGE, Backlog
-from gateway.types import Outcome
+from gateway.mqtt.backlog import CURSOR, PAGE, UNDATED_NS, Backlog
+from gateway.types import Outcome, iso_utc
 from tests.support.clock import FakeClock
-from tests.unit.journal.samples import SECOND_NS, alert, measurement, outcome, tick
+from tests.unit.journal.samples import SECOND_NS, UTC_NS, alert, measurement, outcome, tick
 
 SECTION = JournalSection(commit_s=600.0)
 
@@ -124,3 +126,43 @@ def test_what_was_lost_before_it_could_be_delivered_is_counted(tmp_path, monkeyp
         await journal.close()
 
     played(scene())
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_without_a_clock_entries_wait_for_their_time_but_not_for_ever(tmp_path, answered):
+    async def scene():
+        clock = FakeClock()
+        clock.believed = False
+        journal = Journal(tmp_path / "j", SECTION, clock)
+        await journal.start()
+        backlog, taker = Backlog(journal, clock), Taker()
+        taker.there.set()
+        journal.offer(tick(SECOND_NS, (measurement(SECOND_NS),), utc_ns=None), Outcome())
+        backlog.offer()
+        journal.reached(CURSOR, 0)
+        waits = []
+        clock.sleep_until = lambda until_ns: slept(clock, until_ns, waits)
+        running = asyncio.create_task(backlog.run(taker))
+        await turns(10)
+        assert not taker.pages
+        assert len(waits) == 1
+        if answered:
+            clock.set(UTC_NS)
+            journal.offer(tick(2 * SECOND_NS, utc_ns=UTC_NS), Outcome())
+            await turns(5)
+        else:
+            clock.advance(UNDATED_NS / 1e9)
+        waits[0].set()
+        await turns(10)
+        running.cancel()
+        await journal.close()
+        return taker.pages[0][0].fields["time"]
+
+    assert asyncio.run(scene()) == (iso_utc(UTC_NS) if answered else None)
+
+
+async def slept(clock, until_ns, waits):
+    """A sleep that ends when the test says so."""
+    waits.append(asyncio.Event())
+    await waits[-1].wait()
+    clock.now_ns = max(clock.now_ns, until_ns)
