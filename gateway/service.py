@@ -211,6 +211,7 @@ def _about(board: Board, parts: build.Parts, tuning: Tuning, health: Health) -> 
         "lost_frames": statistics.lost_frames,
         "block_mean_ms": statistics.mean_s * 1e3,
         "block_longest_ms": statistics.longest_s * 1e3,
+        "history": {} if parts.link is None else dict(parts.link.history()),
         "mqtt": "not configured" if parts.link is None else parts.link.problem or "connected",
         "health": dict(health.newest),
         "climate": {} if parts.inputs.climate is None else dict(parts.inputs.climate.status()),

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import ssl
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,10 @@ from gateway import tls
 from gateway.clock import Clock
 from gateway.config.sections import Mqtt
 from gateway.errors import CommandRefused
+from gateway.journal.entry import Entry
+from gateway.journal.journal import Journal
 from gateway.mqtt import reasons
+from gateway.mqtt.backlog import Backlog
 from gateway.mqtt.commands import Arrival
 from gateway.mqtt.discovery import device_id
 from gateway.mqtt.face import Face
@@ -58,14 +61,20 @@ class MqttLink:
         clock: Clock,
         rng: np.random.Generator,
         secrets: Collection[str] = (),
+        journal: Journal | None = None,
     ) -> None:
-        """`secrets` are blacked out in what goes to the log topic."""
+        """`secrets` are blacked out in what goes to the log topic; what `journal` keeps is delivered, too, if the
+        settings want it.
+        """
         self._settings = settings
         self._face = face
         self._inbox = inbox
         self._clock = clock
         self._session = Session(settings, face, rng)
         self._logs = LogHandler(secrets)
+        self._backlog = Backlog(journal, clock) if journal is not None and settings.history else None
+        self._stirred = asyncio.Event()
+        self._delivering: asyncio.Task[None] | None = None
         self._tls: ssl.SSLContext | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
@@ -84,6 +93,14 @@ class MqttLink:
         """Why values do not reach the broker, in a sentence; None while they do."""
         return self._session.problem
 
+    def history(self) -> Mapping[str, Any]:
+        """How the delivery of the journal stands; empty where there is none. `problem` is a sentence, or empty."""
+        if self._backlog is None:
+            return {}
+        refused = f"the broker refuses {self._session.topics.history('+')}. Check its access list"
+        problem = refused if self._session.history.refused else ""
+        return {**self._backlog.status(), "delivered": self._session.history.delivered, "problem": problem}
+
     async def start(self) -> None:
         """Begin to connect, in the background. Raises LinkError for a certificate or key file that is
         missing."""
@@ -93,9 +110,13 @@ class MqttLink:
         logging.getLogger(SOURCE).addHandler(self._logs)
         self._run(self._session.start)
         self._task = asyncio.create_task(self._tend(), name="mqtt")
+        if self._backlog is not None:
+            self._delivering = asyncio.create_task(self._backlog.run(self._deliver), name="mqtt history")
 
     def offer(self, tick: Tick, outcome: Outcome) -> None:
         """Take a tick: publish it, or keep its newest values until the broker is back."""
+        if self._backlog is not None:
+            self._backlog.offer()
         if self._task is not None:
             self._run(lambda: self._session.offer(self._now(), tick, outcome))
 
@@ -110,9 +131,10 @@ class MqttLink:
         if task is None:
             return
         logging.getLogger(SOURCE).removeHandler(self._logs)
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        tasks = [task] if self._delivering is None else [task, self._delivering]
+        for one in tasks:
+            one.cancel()
+        await asyncio.wait(tasks)
         if self._session.connected:
             await self._goodbye()
         self._drop()
@@ -137,6 +159,18 @@ class MqttLink:
             now_ns, due_ns = self._now(), self._session.due_ns
             await self._clock.sleep_until(min(now_ns + _MISC_NS, now_ns + _MISC_NS if due_ns is None else due_ns))
 
+    async def _deliver(self, page: Sequence[Entry]) -> None:
+        """Give the session a page of the journal; return when the broker has all of it."""
+        self._run(lambda: self._session.page(self._now(), page))
+        while not self._session.history.through:
+            self._stirred.clear()
+            due_ns = self._session.history.due_ns
+            if due_ns is not None and due_ns > self._now():
+                await self._clock.sleep_until(due_ns)
+                self._run(lambda: self._session.timer(self._now()))
+            else:
+                await self._stirred.wait()
+
     def _now(self) -> int:
         return self._clock.monotonic_ns()
 
@@ -148,6 +182,7 @@ class MqttLink:
                 self._act(action)
         except Exception:
             log.exception("a fault in the MQTT link; the message is lost")
+        self._stirred.set()
         if self._session.problem != self._said:
             self._said = self._session.problem
             if self._said is None:
@@ -336,9 +371,10 @@ class MqttLink:
 
     def _on_publish(self, _client: Client, _userdata: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
         message = self._flying.pop(mid, None)
+        refused = reason.is_failure
         if message is not None:
-            self._session.access.answered(message.topic, str(reason).lower() if reason.is_failure else "")
-            self._run(lambda: self._session.acknowledged(self._now(), message.token))
+            self._session.access.answered(message.topic, str(reason).lower() if refused else "")
+            self._run(lambda: self._session.acknowledged(self._now(), message.token, refused=refused))
         if not self._flying:
             self._quiet.set()
 

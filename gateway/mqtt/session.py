@@ -10,21 +10,25 @@ While the broker is away only the newest of each value is kept. Tries to connect
 random time between zero and a bound that doubles from 1 to 60 s ("full jitter": a street of boxes does not
 come back in step). A connection that broke within ten seconds does not count as success, so that two clients
 of one name do not fight at full speed.
+
+When nothing else waits the journal's history goes out, a message at a time (history.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gateway.config.sections import Mqtt
+from gateway.journal.entry import Entry
 from gateway.mqtt import codec, discovery
 from gateway.mqtt.access import Access
 from gateway.mqtt.commands import Arrival, decode
 from gateway.mqtt.face import Face
+from gateway.mqtt.history import History
 from gateway.mqtt.outbox import Outbox
 from gateway.mqtt.picture import Message, Picture
 from gateway.mqtt.topics import Topics
@@ -91,6 +95,8 @@ class Session:
         self._rng = rng
         self._picture = Picture(face, self.topics, settings.expire_s)
         self._outbox = Outbox()
+        self.history = History(face.box, self.topics, settings.history_rows_per_s)
+        """What the journal has for the broker."""
         self._birth_topic = f"{settings.discovery_prefix}/status"
         self._v5 = settings.protocol != "3.1.1"
         self._failures = 0
@@ -156,6 +162,7 @@ class Session:
         was_connected, self.connected, self._problem = self.connected, False, problem
         self._release_ns = self._birth_ns = None
         self._outbox.held = True
+        self.history.lost()
         if self._settings.protocol == "auto":
             if unsupported and self._v5:
                 self._v5 = False
@@ -205,9 +212,15 @@ class Session:
         """Messages of the log, for whoever listens now."""
         return [Publish(0, self.topics.log, payload, retain=False, qos=0) for payload in payloads]
 
-    def acknowledged(self, now_ns: int, token: int) -> list[Action]:
-        """The broker has the message of that token."""
+    def page(self, now_ns: int, entries: Sequence[Entry]) -> list[Action]:
+        """The journal's next page, when `history` is through with the one before."""
+        self.history.put(entries)
+        return self._pump(now_ns)
+
+    def acknowledged(self, now_ns: int, token: int, *, refused: bool = False) -> list[Action]:
+        """The broker has the message of that token, or has `refused` it for good."""
         self._outbox.acknowledged(token)
+        self.history.acknowledged(now_ns, token, refused=refused)
         return self._pump(now_ns)
 
     def timer(self, now_ns: int) -> list[Action]:
@@ -253,7 +266,13 @@ class Session:
     def _pump(self, now_ns: int) -> list[Action]:
         if not self.connected:
             return []
-        return [self._publish(now_ns, token, message) for token, message in self._outbox.take(now_ns)]
+        waiting = self.history.next(now_ns)
+        self._outbox.put_history(waiting)
+        taken = self._outbox.take(now_ns)
+        for token, message in taken:
+            if message is waiting:
+                self.history.sent(now_ns, token)
+        return [self._publish(now_ns, token, message) for token, message in taken]
 
     def _publish(self, now_ns: int, token: int, m: Message) -> Publish:
         """Without MQTT 5 a value cannot expire at the broker: it is not retained, and comes again at every

@@ -12,6 +12,7 @@ calibration            how far a reading of zero or span gas is, and what it gav
 actions                ok, or what is wrong with the first action node that does not deliver (retained)
 alarm                  an alarm is raised or cleared (event)
 alarm_state/RULE       ON while the alarm is raised (retained)
+history/NODE           batches of all measurements and alerts of a node, each with its own time (not retained)
 problem                ON while values are missing or invalid, and why (retained)
 health                 how the box fares: memory, heat, disk, Wi-Fi, clock, overruns (expires)
 log                    warnings and worse of the gateway's log (event)
@@ -47,6 +48,10 @@ class Topics:
         """Where the lock-in or peak results of `node` go."""
         return f"{self.root}/signal/{node}"
 
+    def history(self, node: str) -> str:
+        """Where all measurements and alerts of `node` go, in batches."""
+        return f"{self.root}/history/{node}"
+
     def alarm_state(self, rule: str) -> str:
         """Where it is seen whether `rule` is raised."""
         return f"{self.root}/alarm_state/{rule}"
@@ -69,7 +74,7 @@ class Topics:
         """Whether `target` is something that the box tells, but does not take commands for."""
         first, _, rest = target.partition("/")
         if rest:
-            return first in ("measurement", "signal", "alarm_state")
+            return first in ("measurement", "signal", "history", "alarm_state")
         return first in ("status", "info", "alarm", "problem", "result", "health", "log")
 
     def may_answer(self, topic: str) -> bool:
