@@ -50,7 +50,7 @@ async def serve(
     RecordingError.
     """
     secrets = Secrets() if secrets is None else secrets
-    parts = build.parts(config, board, clock, secrets)
+    parts = build.parts(config, board, clock, secrets, file)
     status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, lambda: _about(board, parts))
     place = state_directory(os.environ) / f"{parts.face.box}.warm"
     learnt = WarmFile(place, clock, parts.path, _about_sound(config, board))

@@ -14,6 +14,8 @@ import logging
 import ssl
 import threading
 from collections.abc import Callable
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,14 +28,16 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway import tls
 from gateway.clock import Clock
-from gateway.config.sections import Mqtt
+from gateway.config.sections import HomeAssistantSection, Mqtt
 from gateway.errors import CommandRefused
 from gateway.mqtt import reasons
 from gateway.mqtt.commands import Arrival
 from gateway.mqtt.discovery import device_id
 from gateway.mqtt.face import Face
+from gateway.mqtt.registry import RegistryFile
 from gateway.mqtt.session import Action, Connect, Hand, Publish, Session, Subscribe
 from gateway.ports import Inbox
+from gateway.reports import Reports
 from gateway.types import CommandResult, Outcome, Tick
 
 log = logging.getLogger("spectrophone.mqtt")
@@ -49,12 +53,28 @@ _MISC_NS = 1_000_000_000
 class MqttLink:
     """A Sink that publishes to the broker of `settings`, and puts its commands into `inbox`."""
 
-    def __init__(self, settings: Mqtt, face: Face, inbox: Inbox, clock: Clock, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        settings: Mqtt,
+        face: Face,
+        inbox: Inbox,
+        clock: Clock,
+        rng: np.random.Generator,
+        *,
+        home: HomeAssistantSection | None = None,
+        reports: Reports = lambda: MappingProxyType({}),
+        known: Path | None = None,
+    ) -> None:
+        """`home` says what Home Assistants there are, `reports` gives what is told beside the measurement, `known` is
+        the file of what was announced before; nothing is kept if absent.
+        """
         self._settings = settings
         self._face = face
         self._inbox = inbox
         self._clock = clock
-        self._session = Session(settings, face, rng)
+        self._known = RegistryFile(known)
+        before, keep = self._known.load(), self._known.keep
+        self._session = Session(settings, face, rng, home=home, reports=reports, registry=before, keep=keep)
         self._tls: ssl.SSLContext | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
@@ -86,6 +106,11 @@ class MqttLink:
         if self._task is not None:
             self._run(lambda: self._session.offer(self._now(), tick, outcome))
 
+    def show(self, face: Face) -> None:
+        """Go on as that box, of the same name: rules and action nodes have changed."""
+        if self._task is not None:
+            self._run(lambda: self._session.show(self._now(), face))
+
     async def close(self) -> None:
         """Publish offline and leave, within two seconds; may be called twice."""
         task, self._task = self._task, None
@@ -97,6 +122,7 @@ class MqttLink:
         if self._session.connected:
             await self._goodbye()
         self._drop()
+        await self._known.close()
 
     async def _goodbye(self) -> None:
         self._run(lambda: self._session.stop(self._now()))

@@ -105,6 +105,11 @@ def test_gas_lines_are_told_apart_by_what_stands_before_them(tmp_path: Path) -> 
             "laser cannot be told 'tune'",
         ),
         (
+            'homeassistant: {min_version: "2024.10.4"}',
+            "homeassistant.min_version",
+            "Home Assistant 2024.10.4 does not take a whole device in one message",
+        ),
+        (
             "mqtt: {host: broker, expire_s: 5}\nprocessing: {default_graph: {nodes: [{id: slow, type: lock_in, "
             "parameters: {integration_s: 10}}]}}\n",
             "mqtt.expire_s",
