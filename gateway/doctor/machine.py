@@ -1,0 +1,194 @@
+"""The machine itself: clock, disk, journal, memory, heat and power."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+
+from gateway import build
+from gateway.doctor.finding import CannotTellError, Said, missing, needless, ok, warning
+from gateway.doctor.place import Place
+from gateway.errors import SpectrophoneError
+from gateway.journal import schema
+from gateway.journal.place import journal_file
+from gateway.types import iso_utc
+
+MB = 1_000_000
+LEAST_MEMORY_MB, LEAST_DISK_MB = 150, 50
+"""What the gateway may take of memory, and needs of disk whatever its journal does."""
+HOT_C = 80.0
+"""Where a Raspberry Pi begins to slow down."""
+THROTTLED = {
+    0: "the voltage is too low",
+    1: "the processor is slowed down",
+    2: "the processor is slowed down much",
+    3: "the processor is hot",
+    16: "the voltage was too low",
+    17: "the processor was slowed down",
+    18: "the processor was slowed down much",
+    19: "the processor was hot",
+}
+"""Bits of the firmware's get_throttled (raspberrypi/documentation, os/using-it/vcgencmd.adoc); from 16 on: once since
+the start."""
+_UNSYNCHRONISED = 0x40
+
+
+class _Timex(ctypes.Structure):
+    """struct timex of adjtimex(2), as far as it is read, and room for the rest."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_char * 256),
+    )
+
+
+def clock(place: Place) -> Said:
+    """Whether the time of day is known: every measurement has it."""
+    if (place.root / "run/systemd/timesync/synchronized").exists():
+        return ok("synchronised by systemd-timesyncd")
+    synchronised = _kernel_says()
+    if synchronised is None:
+        raise CannotTellError("neither systemd-timesyncd nor the kernel says whether the clock is synchronised")
+    if synchronised:
+        return ok("synchronised, as the kernel says")
+    battery = "a battery clock" if (place.root / "dev/rtc0").exists() else "no battery clock"
+    found = f"not synchronised, with {battery}: times of measurements may be wrong"
+    return warning(found, "Run: timedatectl set-ntp true, and let UDP port 123 out")
+
+
+def _kernel_says() -> bool | None:
+    """adjtimex(2), reading only; None where it is forbidden."""
+    told = _Timex()
+    if ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(told)) < 0:
+        return None
+    return not told.status & _UNSYNCHRONISED
+
+
+def disk(place: Place) -> Said:
+    """Room for the journal where it is kept, and how the card fares."""
+    state = place.state
+    there = next(path for path in (state, *state.parents) if path.is_dir())
+    numbers = os.statvfs(there)
+    free_mb = numbers.f_bavail * numbers.f_frsize / MB
+    about = f"{state}: {_size(free_mb)} free"
+    if numbers.f_flag & os.ST_RDONLY:
+        return missing(f"{state} lies on a read-only file system", "Mount a writable one there; see dmesg for errors")
+    if not os.access(there, os.W_OK):
+        remedy = f"Give it to the gateway's user, or set StateDirectory= in its unit (this is user {os.geteuid()})"
+        return missing(f"{there} may not be written by this user", remedy)
+    section = place.config.journal
+    file = _journal(place)
+    wanted_mb = max(LEAST_DISK_MB, section.max_mb - _bytes(file) / MB if file else 0.0)
+    if free_mb < LEAST_DISK_MB:
+        return missing(about, "Make room: old recordings and logs, or a larger card")
+    if free_mb < wanted_mb:
+        return warning(f"{about}, and the journal may grow by {_size(wanted_mb)}", "Make room, or lower journal.max_mb")
+    return _worn(place, there, about)
+
+
+def _worn(place: Place, there: Path, about: str) -> Said:
+    """What the file system and the card say of their health."""
+    device = there.stat().st_dev
+    block = (place.root / f"sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve()
+    errors = place.text(f"sys/fs/ext4/{block.name}/errors_count")
+    if errors.isdecimal() and int(errors):
+        return warning(f"{about}; its file system has had {errors} errors", "Save the journal, and replace the card")
+    for holder in (block, block.parent):
+        life = place.text(str((holder / "device/life_time").relative_to(place.root)))
+        if any(int(word, 16) >= 9 for word in life.split()):
+            return warning(f"{about}; 80 % or more of the card's life is used", "Replace the card soon")
+    written = place.text(f"sys/fs/ext4/{block.name}/lifetime_write_kbytes")
+    return ok(about + (f"; {_size(int(written) / 1000)} written to it in its life" if written.isdecimal() else ""))
+
+
+def journal(place: Place) -> Said:
+    """The journal's file: ours, within its bounds, readable."""
+    section, file = place.config.journal, _journal(place)
+    if file is None:
+        return needless("journal.enabled is false: what a server that is away misses is lost")
+    try:
+        if not file.exists():
+            return ok(f"none yet: {file} comes with the first measurement")
+        with file.open("rb") as opened:
+            opened.read(1)
+    except PermissionError:
+        raise CannotTellError(f"{file} may not be read by this user") from None
+    size_mb = _bytes(file) / MB
+    try:
+        connection = schema.read_only(file)
+    except SpectrophoneError as error:
+        return missing(error.message, "Move it away: the gateway then begins a new one")
+    try:
+        newest = connection.execute("SELECT time_ns FROM measurement ORDER BY id DESC LIMIT 1").fetchone()
+    finally:
+        connection.close()
+    about = f"{file}: {_size(size_mb)} of at most {_size(section.max_mb)}"
+    if size_mb > 1.2 * section.max_mb:
+        return warning(about, "Start the gateway, which thins what is old")
+    return ok(about + ("" if newest is None else f", newest measurement of {iso_utc(newest[0])}"))
+
+
+def memory(place: Place) -> Said:
+    """What is left for the gateway."""
+    lines = dict(line.split(":", 1) for line in place.text("proc/meminfo").splitlines() if ":" in line)
+    if "MemAvailable" not in lines:
+        raise CannotTellError("/proc/meminfo does not say what is free")
+    free_mb, all_mb = (int(lines[name].split()[0]) * 1024 / MB for name in ("MemAvailable", "MemTotal"))
+    about = f"{_size(free_mb)} of {_size(all_mb)} are free"
+    if free_mb < LEAST_MEMORY_MB and not place.holder:
+        return warning(f"{about}, and the gateway may take {LEAST_MEMORY_MB} MB", "End what else runs here")
+    return ok(about)
+
+
+def heat(place: Place) -> Said:
+    """The processor's temperature."""
+    text = place.text("sys/class/thermal/thermal_zone0/temp")
+    if not text.lstrip("-").isdecimal():
+        return needless("this machine does not tell its processor's temperature")
+    celsius = int(text) / 1000
+    if celsius >= HOT_C:
+        return warning(f"the processor has {celsius:.0f} C", "Give it a heat sink or a fan")
+    return ok(f"the processor has {celsius:.0f} C")
+
+
+def power(place: Place) -> Said:
+    """What the Pi's firmware says of voltage and speed, now and since the start."""
+    text = place.text("sys/devices/platform/soc/soc:firmware/get_throttled")
+    text = text or (place.ask(["vcgencmd", "get_throttled"]) or "").strip().removeprefix("throttled=")
+    try:
+        bits = int(text, 16)
+    except ValueError:
+        return needless("no Raspberry Pi firmware that would tell")
+    troubles = [words for bit, words in THROTTLED.items() if bits >> bit & 1]
+    if not troubles:
+        return ok("the voltage has been good since the start")
+    low = bits & 0x10001
+    remedy = "Take a better power supply and a short cable" if low else "Give the processor a heat sink or a fan"
+    return warning(", ".join(troubles), remedy)
+
+
+def _journal(place: Place) -> Path | None:
+    """The journal's file; None where none is kept."""
+    section = place.config.journal
+    if not section.enabled:
+        return None
+    return journal_file(section, build.box_id(place.config), place.state)
+
+
+def _bytes(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
+
+
+def _size(megabytes: float) -> str:
+    if megabytes < 1:
+        return f"{megabytes * 1000:.0f} kB"
+    return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes:.3g} MB"
