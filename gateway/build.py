@@ -412,7 +412,7 @@ def parts(config: Config, board: Board, clock: Clock, secrets: Collection[str] =
     door = Outputs(doors, interlock)
     link = None
     if config.mqtt is not None:
-        link = MqttLink(config.mqtt, shown, inbox, clock, np.random.default_rng())
+        link = MqttLink(config.mqtt, shown, inbox, clock, np.random.default_rng(), secrets, keeping)
     plan = None if board.simulated else hardware.safe_plan(board)
     guardian = None if plan is None else Process(plan, clock)
     switches = (*hands.switches, (Condition.SAFE_MODE, life))
