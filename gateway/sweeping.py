@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mappi
 from pathlib import Path
 from typing import Any
 
-from gateway.dsp.resonance import NoResonance
+from gateway.dsp.resonance import NoResonance, load
 from gateway.errors import CommandRefused, SpectrophoneError
 from gateway.outputs import LASER, Outputs
 from gateway.ports import Laser
@@ -67,11 +67,12 @@ class Sweeper:
         self._file, self._about = file, about
         self._wanted, self._open = False, True
         self._procedure: Coroutine[None, SampleBlock, Sweep] | None = None
+        self._loading: asyncio.Task[None] | None = None
         self._writing: asyncio.Task[None] | None = None
 
     def take(self, outputs: Outputs, block: SampleBlock) -> Flags:
         """Hear a block, on the loop's thread; what is to be doubted of it."""
-        if not self._wanted:
+        if not self._wanted or self._loading is None or not self._loading.done():
             return NO_FLAGS
         try:
             if self._procedure is None:
@@ -103,6 +104,7 @@ class Sweeper:
         if self._laser.read() != "on":
             raise CommandRefused("the laser is off, and a sweep does not light it", "Tell it to be on first")
         self._wanted, self._state = True, "sweeping 0 %"
+        self._loading = asyncio.get_running_loop().create_task(asyncio.to_thread(load), name="load the fit")
 
     def read(self) -> str:
         """See Output: idle; sweeping 40 %; done: and what was found; failed: and why."""
