@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -343,3 +344,40 @@ def test_history_that_the_broker_refuses_is_kept():
     assert s.history.refused
     assert not history_of(s.timer(3 * S))
     assert [a.payload for a in history_of(s.timer(70 * S))] == [message.payload]
+
+
+def test_a_box_without_a_rule_any_more_takes_its_alarm_back():
+    s = online()
+    gone = replace(FACE, rules=FACE.rules[:1])
+    sent = s.show(20 * S, gone)
+    assert topics(sent) == ["info", CONFIG, CONFIG, CONFIG, "alarm_state/quiet"]
+    assert isinstance(sent[-1], Publish)
+    assert (sent[-1].payload, sent[-1].retain) == (b"", True)
+    acknowledge(s, 20 * S, sent)
+    states = s.timer(21 * S)
+    assert "alarm_state/quiet" not in topics([*states, *acknowledge(s, 21 * S, states)])
+    assert s.show(30 * S, gone) == []
+
+
+def test_what_was_taken_back_is_so_again_when_home_assistant_starts_and_then_no_more():
+    s = online()
+    acknowledge(s, 20 * S, s.show(20 * S, replace(FACE, rules=FACE.rules[:1])))
+    acknowledge(s, 21 * S, s.timer(21 * S))
+    configs = []
+    for begin in (100, 200):
+        s.message(begin * S, Arrival("homeassistant/status", b"online"))
+        due = s.due_ns
+        assert due is not None
+        again = s.timer(due)
+        configs.append(topics([*again, *acknowledge(s, due, again)]).count(CONFIG))
+        rest = s.timer(due + S)
+        acknowledge(s, due + S, rest)
+    assert configs == [3, 1]
+
+
+def test_a_changed_box_waits_for_its_broker():
+    s = session()
+    s.start()
+    assert s.show(0, replace(FACE, rules=())) == []
+    info = next(a for a in s.accepted(0, 65535) if isinstance(a, Publish) and a.topic.endswith("/info"))
+    assert json.loads(info.payload)["rules"] == []
