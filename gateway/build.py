@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import signal
 import socket
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ from gateway.config.config import Config
 from gateway.config.graph import feeders, order
 from gateway.config.settings import Settings
 from gateway.detect import detect
+from gateway.dials import DialOutput, dials
 from gateway.dsp.air import water_fraction
 from gateway.dsp.demodulator import exact
 from gateway.errors import ConfigError, Fault
@@ -39,9 +41,11 @@ from gateway.graph import Fitted, Graph, Step, commuted, fit, kinds
 from gateway.guardian import Process
 from gateway.inbox import CommandInbox
 from gateway.inputs import Inputs
-from gateway.interlock import Interlock
+from gateway.interlock import Condition, Interlock
 from gateway.journal.journal import Journal
 from gateway.journal.place import journal_file
+from gateway.life import ASKED as LIVED
+from gateway.life import GATEWAY, IDENTIFY, Identify, Life
 from gateway.mqtt.face import Face, GasFace, OutputFace, RuleFace, SignalFace
 from gateway.mqtt.link import MqttLink
 from gateway.nodes import COMPUTING
@@ -94,6 +98,7 @@ class Parts:
     """What is safe, for who comes after the gateway; None on a simulated board."""
     signals: Signals
     buttons: Buttons
+    life: Life
 
 
 def prepare(
@@ -349,6 +354,8 @@ def face(config: Config, board: Board) -> Face:
         **({CALIBRATION: ASKED} if any(line.kind == "lock_in" for line in lines) else {}),
     }
     told |= {ACTIONS: TOLD} if actions(config) else {}
+    told |= {GATEWAY: LIVED} | ({IDENTIFY: (IDENTIFY,)} if board.leds else {})
+    told |= {dial.target: DialOutput.verbs for dial in dials(config, [rule.alarm for rule in rules(config, board)])}
     return Face(
         box,
         config.box.name or box,
@@ -390,14 +397,18 @@ def parts(config: Config, board: Board, clock: Clock, secrets: Collection[str] =
     workers = Scripts(clock, config.scripts.level, config.scripts.least, secrets)
     told = making.build(actions(config), keeping, clock, inbox, shown.box, np.random.default_rng(), workers)
     doors.append(ActionsOutput(told))
+    systemd = Systemd(os.environ, clock)
+    life = Life(systemd.there, lambda: os.kill(os.getpid(), signal.SIGTERM), told.restrain)
+    doors += [life, *([Identify(leds)] if (leds := [each for each in doors if each.target.startswith("led/")]) else [])]
     door = Outputs(doors, interlock)
     link = None
     if config.mqtt is not None:
-        link = MqttLink(config.mqtt, shown, inbox, clock, np.random.default_rng(), keeping)
+        rng = np.random.default_rng()
+        link = MqttLink(config.mqtt, shown, inbox, clock, rng, secrets, keeping)
     plan = None if board.simulated else hardware.safe_plan(board)
-    systemd = Systemd(os.environ, clock)
     guardian = None if plan is None else Process(plan, clock)
-    watch = Watch(clock, door.lose, door.restore, switches=hands.switches, guardian=guardian, alive=systemd.alive)
+    switches = (*hands.switches, (Condition.SAFE_MODE, life))
+    watch = Watch(clock, door.lose, door.restore, switches=switches, guardian=guardian, alive=systemd.alive)
     air = hardware.climate(config, hardware.climate_sensor(config, board, clock, cell))
     warm_s = config.laser.ramp_s + config.laser.warm_up_s
     inputs = Inputs(listening, door, air, hardware.light(config), watch.heard, warm_s)
@@ -416,6 +427,7 @@ def parts(config: Config, board: Board, clock: Clock, secrets: Collection[str] =
         plan,
         signals,
         Buttons(hands.buttons, inbox, clock),
+        life,
     )
 
 

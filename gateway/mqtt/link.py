@@ -13,12 +13,12 @@ import contextlib
 import logging
 import ssl
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -35,6 +35,7 @@ from gateway.mqtt.backlog import Backlog
 from gateway.mqtt.commands import Arrival
 from gateway.mqtt.discovery import device_id
 from gateway.mqtt.face import Face
+from gateway.mqtt.logs import SOURCE, LogHandler
 from gateway.mqtt.session import Action, Connect, Hand, Publish, Session, Subscribe
 from gateway.ports import Inbox
 from gateway.types import CommandResult, Outcome, Tick
@@ -59,9 +60,12 @@ class MqttLink:
         inbox: Inbox,
         clock: Clock,
         rng: np.random.Generator,
+        secrets: Collection[str] = (),
         journal: Journal | None = None,
     ) -> None:
-        """What `journal` keeps is delivered, too, if the settings want it."""
+        """`secrets` are blacked out in what goes to the log topic. What `journal` keeps is delivered, too, if the
+        settings want it.
+        """
         self._settings = settings
         self._face = face
         self._inbox = inbox
@@ -70,15 +74,17 @@ class MqttLink:
         self._backlog = Backlog(journal, clock) if journal is not None and settings.history else None
         self._stirred = asyncio.Event()
         self._delivering: asyncio.Task[None] | None = None
+        self._logs = LogHandler(secrets)
         self._tls: ssl.SSLContext | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._client: Client | None = None
         self._sock: Any = None
-        self._tokens: dict[int, int] = {}
+        self._flying: dict[int, Publish] = {}
         self._refusal: ReasonCode | None = None
+        self._fault = ""
         self._said: str | None = self._session.problem
-        self._complaints: set[str] = set()
+        self._wanted: tuple[str, ...] = ()
         self._quiet = asyncio.Event()
         self._gone = asyncio.Event()
 
@@ -101,6 +107,7 @@ class MqttLink:
         if self._settings.tls is not None:
             self._tls = tls.context(self._settings.tls, self._settings.host, "mqtt.tls")
         self._loop = asyncio.get_running_loop()
+        logging.getLogger(SOURCE).addHandler(self._logs)
         self._run(self._session.start)
         self._task = asyncio.create_task(self._tend(), name="mqtt")
         if self._backlog is not None:
@@ -113,11 +120,17 @@ class MqttLink:
         if self._task is not None:
             self._run(lambda: self._session.offer(self._now(), tick, outcome))
 
+    def health(self, facts: Mapping[str, Any]) -> None:
+        """Publish how the box fares, or keep it until the broker is back."""
+        if self._task is not None:
+            self._run(lambda: self._session.health(self._now(), facts))
+
     async def close(self) -> None:
         """Publish offline and leave, within two seconds; may be called twice."""
         task, self._task = self._task, None
         if task is None:
             return
+        logging.getLogger(SOURCE).removeHandler(self._logs)
         tasks = [task] if self._delivering is None else [task, self._delivering]
         for one in tasks:
             one.cancel()
@@ -128,7 +141,7 @@ class MqttLink:
 
     async def _goodbye(self) -> None:
         self._run(lambda: self._session.stop(self._now()))
-        await _within(GOODBYE_S, self._quiet, lambda: not self._tokens)
+        await _within(GOODBYE_S, self._quiet, lambda: not self._flying)
         if (client := self._client) is not None:
             self._gone.clear()
             forget = _properties(PacketTypes.DISCONNECT, SessionExpiryInterval=0)
@@ -141,6 +154,8 @@ class MqttLink:
             if (client := self._client) is not None and self._sock is not None:
                 self._drive(client.loop_misc)
             self._run(lambda: self._session.timer(self._now()))
+            if self._session.connected:
+                self._run(lambda: self._session.log(self._logs.due(self._now())))
             now_ns, due_ns = self._now(), self._session.due_ns
             await self._clock.sleep_until(min(now_ns + _MISC_NS, now_ns + _MISC_NS if due_ns is None else due_ns))
 
@@ -200,15 +215,16 @@ class MqttLink:
         if message.correlation is not None:
             extra["CorrelationData"] = message.correlation
         properties = _properties(PacketTypes.PUBLISH, **extra) if extra else None
-        sent = self._client.publish(message.topic, message.payload, 1, message.retain, properties)
-        if sent.rc is MQTTErrorCode.MQTT_ERR_SUCCESS:
-            self._tokens[sent.mid] = message.token
+        sent = self._client.publish(message.topic, message.payload, message.qos, message.retain, properties)
+        if sent.rc is MQTTErrorCode.MQTT_ERR_SUCCESS and message.qos:
+            self._flying[sent.mid] = message
             self._quiet.clear()
 
     def _subscribe(self, filters: tuple[str, ...]) -> None:
         """At QoS 0: what a broker cannot deliver at once it does not keep, so that no command comes minutes late."""
         if self._client is None:
             return
+        self._wanted = filters
         if self._session.v5:
             wish = SubscribeOptions(qos=0, retainAsPublished=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
             self._client.subscribe([(f, wish) for f in filters])
@@ -217,7 +233,7 @@ class MqttLink:
 
     def _connect(self, v5: bool) -> None:
         self._drop()
-        self._refusal = None
+        self._refusal, self._fault = None, ""
         self._client = client = self._new_client(v5)
         threading.Thread(target=self._dial, args=(client, v5), name="mqtt-dial", daemon=True).start()
 
@@ -234,6 +250,7 @@ class MqttLink:
             client.username_pw_set(self._settings.username, password.get_secret_value() if password else None)
         if self._tls is not None:
             client.tls_set_context(self._tls)
+            client.on_log = self._on_log
         will = _properties(PacketTypes.WILLMESSAGE, WillDelayInterval=WILL_DELAY_S) if v5 else None
         client.will_set(self._session.topics.status, b"offline", 1, retain=True, properties=will)
         client.on_connect = self._on_connect
@@ -279,13 +296,13 @@ class MqttLink:
                 self._loop.add_writer(self._sock, self._writable)
 
     def _lost(self, problem: str, *, unsupported: bool = False) -> None:
-        self._tokens.clear()
+        self._flying.clear()
         self._run(lambda: self._session.lost(self._now(), problem, unsupported=unsupported))
 
     def _drop(self) -> None:
         """Forget the client, closing its socket without a word."""
         client, self._client = self._client, None
-        self._tokens.clear()
+        self._flying.clear()
         if client is not None and self._sock is not None:
             self._unwatch()
             _close(client)
@@ -322,6 +339,7 @@ class MqttLink:
         if reason.is_failure:
             self._refusal = reason
             return
+        client.on_log = None
         window = getattr(properties, "ReceiveMaximum", 65535)
         self._run(lambda: self._session.accepted(self._now(), window))
 
@@ -338,7 +356,12 @@ class MqttLink:
             self._lost(reasons.refused(self._refusal, self._settings), unsupported=unsupported)
         else:
             by_broker = flags.is_disconnect_packet_from_server
-            self._lost(reasons.broken(reason, by_broker, self._session.connected, self._settings))
+            self._lost(reasons.broken(reason, by_broker, self._session.connected, self._settings, self._fault))
+
+    def _on_log(self, client: Client, _userdata: Any, level: int, text: str) -> None:
+        """Before the broker's first answer: paho tells nowhere else why it could not read, such as an alert of TLS."""
+        if client is self._client and level == LogLevel.MQTT_LOG_ERR:
+            self._fault = text
 
     def _on_message(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:
         answer_to = getattr(message.properties, "ResponseTopic", None)
@@ -347,26 +370,19 @@ class MqttLink:
         self._run(lambda: self._session.message(self._now(), arrival))
 
     def _on_publish(self, _client: Client, _userdata: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
-        token = self._tokens.pop(mid, None)
-        if reason.is_failure:
-            self._complain(f"the MQTT broker drops messages of ours: {str(reason).lower()}. Check its access list")
-        if token is not None:
+        message = self._flying.pop(mid, None)
+        if message is not None:
             refused = reason.is_failure
-            self._run(lambda: self._session.acknowledged(self._now(), token, refused=refused))
-        if not self._tokens:
+            self._session.access.answered(message.topic, str(reason).lower() if refused else "")
+            self._run(lambda: self._session.acknowledged(self._now(), message.token, refused=refused))
+        if not self._flying:
             self._quiet.set()
 
     def _on_subscribe(
         self, _client: Client, _userdata: Any, _mid: int, codes: list[ReasonCode], _properties: Any
     ) -> None:
-        if any(code.is_failure for code in codes):
-            self._complain("the MQTT broker gives us no commands: it refused to subscribe. Check its access list")
-
-    def _complain(self, what: str) -> None:
-        """Say it, but not with every message."""
-        if what not in self._complaints:
-            self._complaints.add(what)
-            log.warning("%s", what)
+        pairs = zip(self._wanted, codes, strict=False)
+        self._session.access.subscribed([topic for topic, code in pairs if code.is_failure])
 
     def _on_socket_close(self, client: Client, _userdata: Any, _sock: Any) -> None:
         if client is self._client:

@@ -16,14 +16,16 @@ When nothing else waits the journal's history goes out, a message at a time (his
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from gateway.config.sections import Mqtt
 from gateway.journal.entry import Entry
 from gateway.mqtt import codec, discovery
+from gateway.mqtt.access import Access
 from gateway.mqtt.commands import Arrival, decode
 from gateway.mqtt.face import Face
 from gateway.mqtt.history import History
@@ -56,7 +58,7 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Send this with QoS 1, and give `token` back when the broker has it. `expiry_s` needs MQTT 5."""
+    """Send this, and with QoS 1 give `token` back when the broker has it. `expiry_s` needs MQTT 5."""
 
     token: int
     topic: str
@@ -64,6 +66,7 @@ class Publish:
     retain: bool
     expiry_s: int | None = None
     correlation: bytes | None = None
+    qos: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +85,11 @@ class Session:
 
     def __init__(self, settings: Mqtt, face: Face, rng: np.random.Generator) -> None:
         self.topics = Topics(settings.base_topic, face.box)
-        self.problem: str | None = "not connected yet"
-        """Why values do not arrive at the broker, for people; None while they do."""
+        self.access = Access(settings, self.topics)
+        """What the broker refuses."""
+        self._problem: str | None = "not connected yet"
         self.connected = False
+        self._connections = 0
         self._settings = settings
         self._face = face
         self._rng = rng
@@ -100,6 +105,11 @@ class Session:
         self._release_ns: int | None = None
         self._birth_ns: int | None = None
         self._next_birth_ns = 0
+
+    @property
+    def problem(self) -> str | None:
+        """Why values do not arrive at the broker, or commands here, for people; None while they do."""
+        return self.access.problem if self._problem is None else self._problem
 
     @property
     def v5(self) -> bool:
@@ -127,7 +137,9 @@ class Session:
 
     def accepted(self, now_ns: int, window: int) -> list[Action]:
         """The broker took us, and `window` unacknowledged messages at once."""
-        self.connected, self.problem, self._connected_ns = True, None, now_ns
+        self.connected, self._problem, self._connected_ns = True, None, now_ns
+        self.access.begin(now_ns, v5=self._v5)
+        self._connections += 1
         self._outbox.open(window)
         self._dial_ns = self._birth_ns = None
         self._next_birth_ns = now_ns
@@ -147,7 +159,7 @@ class Session:
         """The connection broke, or could not be made; `unsupported`: the broker does not speak this MQTT."""
         if self.connected and now_ns - self._connected_ns > STEADY_NS:
             self._failures = 0
-        was_connected, self.connected, self.problem = self.connected, False, problem
+        was_connected, self.connected, self._problem = self.connected, False, problem
         self._release_ns = self._birth_ns = None
         self._outbox.held = True
         self.history.lost()
@@ -167,6 +179,9 @@ class Session:
             if arrival.payload == b"online" and self._birth_ns is None:
                 soon = now_ns + round(self._rng.uniform(0.0, BIRTH_SPREAD_S) * _S)
                 self._birth_ns = max(soon, self._next_birth_ns)
+            return []
+        if arrival.topic == self.topics.echo:
+            self.access.echoed()
             return []
         asked = decode(arrival, self._face, self.topics)
         if isinstance(asked, Command):
@@ -191,6 +206,17 @@ class Session:
         self.history.put(entries)
         return self._pump(now_ns)
 
+    def health(self, now_ns: int, facts: Mapping[str, Any]) -> list[Action]:
+        """How the box fares."""
+        message = self._picture.health(now_ns, {**facts, "reconnects": max(0, self._connections - 1)})
+        if self.connected:
+            self._outbox.put([message])
+        return self._pump(now_ns)
+
+    def log(self, payloads: list[bytes]) -> list[Action]:
+        """Messages of the log, for whoever listens now."""
+        return [Publish(0, self.topics.log, payload, retain=False, qos=0) for payload in payloads]
+
     def acknowledged(self, now_ns: int, token: int, *, refused: bool = False) -> list[Action]:
         """The broker has the message of that token, or has `refused` it for good."""
         self._outbox.acknowledged(token)
@@ -211,7 +237,14 @@ class Session:
         silence = self._picture.silence(now_ns)
         if silence is not None and self.connected:
             self._outbox.put([silence])
-        return self._pump(now_ns)
+        return [*self._pump(now_ns), *self._ask(now_ns)]
+
+    def _ask(self, now_ns: int) -> list[Action]:
+        """The message to ourselves (access.py), once the first values have gone out."""
+        self.access.look(now_ns)
+        if not self.connected or self._outbox.held or not self.access.ask(now_ns):
+            return []
+        return [Publish(0, self.topics.echo, b"", retain=False)]
 
     def stop(self, now_ns: int) -> list[Action]:
         """Say goodbye: what events still wait, then offline."""

@@ -7,12 +7,15 @@ measurement/NODE       a concentration (expires)
 signal/NODE            a lock-in or peak result (expires)
 laser, relay/NAME ...  an output's state, read back (retained)
 laser/set ...          a command
+echo/set               a message of the box to itself, which tells whether commands come
 calibration            how far a reading of zero or span gas is, and what it gave (retained)
 actions                ok, or what is wrong with the first action node that does not deliver (retained)
 alarm                  an alarm is raised or cleared (event)
 alarm_state/RULE       ON while the alarm is raised (retained)
 history/NODE           batches of all measurements and alerts of a node, each with its own time (not retained)
 problem                ON while values are missing or invalid, and why (retained)
+health                 how the box fares: memory, heat, disk, Wi-Fi, clock, overruns (expires)
+log                    warnings and worse of the gateway's log (event)
 result                 what became of a command (event)
 """
 
@@ -31,6 +34,9 @@ class Topics:
         self.alarm = f"{self.root}/alarm"
         self.problem = f"{self.root}/problem"
         self.result = f"{self.root}/result"
+        self.echo = f"{self.root}/echo{_SET}"
+        self.health = f"{self.root}/health"
+        self.log = f"{self.root}/log"
         self.commands = (f"{self.root}/+/set", f"{self.root}/+/+/set")
         """The filters under which commands come."""
 
@@ -69,7 +75,7 @@ class Topics:
         first, _, rest = target.partition("/")
         if rest:
             return first in ("measurement", "signal", "history", "alarm_state")
-        return first in ("status", "info", "alarm", "problem", "result")
+        return first in ("status", "info", "alarm", "problem", "result", "health", "log")
 
     def may_answer(self, topic: str) -> bool:
         """Whether an answer may go to `topic`: a plain topic that is neither the broker's own nor this

@@ -22,6 +22,10 @@ from gateway.types import Climate, Command, Flag, LockInResult, SampleBlock
 from tests.support.clock import FakeClock
 from tests.support.pwm import FakeKernel, channel
 
+BESIDE = {"calibration", "actions", "gateway", "identify"}
+"""The outputs that lead to no hardware of their own."""
+DIALS = {"threshold/co2_concentration_above_1000_for_3s", "integration/co2_lock_in", "integration/co2_peak_finder"}
+
 
 @pytest.mark.parametrize("name", [name for name in boards.names() if boards.load(name).microphone.channels == 2])
 def test_every_board_with_two_microphones_takes_the_built_in_configuration(name: str, tmp_path: Path) -> None:
@@ -33,7 +37,11 @@ def test_every_board_with_two_microphones_takes_the_built_in_configuration(name:
     told = hardware.verbs(config, board)
     assert all(f"relay/{relay}" in told for relay in board.relays)
     face = build.face(config, board)
-    assert {output.target for output in face.outputs} == {*told, "calibration"}
+    assert {output.target for output in face.outputs} == {
+        *told,
+        *DIALS,
+        *BESIDE - ({"actions"} | (set() if board.leds else {"identify"})),
+    }
 
 
 def test_the_verbs_that_are_checked_are_those_that_the_outputs_have(tmp_path: Path) -> None:
@@ -47,7 +55,7 @@ def test_the_verbs_that_are_checked_are_those_that_the_outputs_have(tmp_path: Pa
     outcome = parts.outputs.apply([Command("cell", "set", {"value": 7.0})], 0)
     assert outcome.results[0].done
     assert outcome.states["cell"] == "7.0"
-    assert set(outcome.states) == {*hardware.verbs(config, board), "calibration", "actions"}
+    assert set(outcome.states) == {*hardware.verbs(config, board), *BESIDE}
     assert parts.face.output("calibration") == OutputFace("calibration", ("zero", "span", "cancel"))
     parts.outputs.close()
 

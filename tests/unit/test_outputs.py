@@ -173,7 +173,7 @@ def test_what_trips_voids_what_relays_were_told() -> None:
     outputs.apply([Command("laser", "on"), Command("relay/fan", "on")], 0)
     outputs.lose(Condition.STOP, "button stop is pressed")
     fan, off = outputs.apply([Command("relay/fan", "on"), Command("relay/fan", "off")], 0).results
-    assert fan.reason == "relay/fan stays safe: button stop is pressed. It follows when that is over"
+    assert fan.reason == "relay/fan stays safe: button stop is pressed. Mend that, then tell it again"
     assert off.done
     outputs.restore(Condition.STOP)
     assert dict(outputs.apply((), 0).states) == {"laser": "off", "relay/fan": "off"}
