@@ -181,9 +181,11 @@ def _health(config: Config, parts: build.Parts, clock: Clock) -> Health:
     made, statistics = LastCalibration(), parts.watch.statistics
 
     def counted() -> Mapping[str, Any]:
+        waiting = {} if parts.link is None else parts.link.history()
         return {
             "overruns": statistics.overruns,
             "lost_frames": statistics.lost_frames,
+            **{name: waiting[name] for name in ("queue_depth", "queue_age_s") if name in waiting},
             "last_calibration": made.of(build.calibration_files(config).values()),
         }
 
