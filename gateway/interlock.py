@@ -65,6 +65,10 @@ CONDITIONS: Mapping[Condition, Meaning] = MappingProxyType(
 )
 
 
+_BY_THEMSELVES = frozenset({Condition.LOOP, Condition.SOUND, Condition.TEMPERATURE, Condition.GUARDIAN})
+"""What comes back without anybody's doing, in most cases."""
+
+
 class State(StrEnum):
     """Of the laser."""
 
@@ -160,6 +164,11 @@ class Interlock:
         """Why relays stay in their safe states; nothing if they need not."""
         barring = [reason for condition, reason in self.missing.items() if _relays(condition) is Relays.BARRED]
         return "; ".join(barring)
+
+    @property
+    def refuses(self) -> str:
+        """Why a wish for light is of no use until somebody has done something; nothing where it is of use."""
+        return "; ".join(reason for condition, reason in self.missing.items() if condition not in _BY_THEMSELVES)
 
     @property
     def relays_safe(self) -> bool:

@@ -60,7 +60,8 @@ class Outputs:
                 log.error("the laser was lit by somebody else; it is made safe")
                 self._darken()
                 states[LASER] = _state(self._outputs[LASER])
-            return Outcome(results, MappingProxyType(states))
+            laser = (self._interlock.state, self._interlock.why)
+            return Outcome(results, MappingProxyType(states), laser, self._interlock.refuses)
 
     def lit(self) -> bool | None:
         """Whether the laser is lit, read back; None where there is no laser."""

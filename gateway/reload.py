@@ -44,11 +44,13 @@ class Reloader:
         inbox: Inbox,
         secrets: Secrets,
         doubted: Callable[[str], None] = lambda why: None,
+        applied: Callable[[Config], None] = lambda config: None,
     ) -> None:
         """`tuning` has the configuration that the gateway runs by; `secrets` are those in it, those of the changed one
-        are put to them. `doubted` is told why the file does not say how to drive the laser, or nothing when it does.
+        are put to them. `doubted` is told why the file does not say how to drive the laser, or nothing when it does;
+        `applied` is given what is followed from now on, on the event loop's thread.
         """
-        self._file, self._doubted = file, doubted
+        self._file, self._doubted, self._applied = file, doubted, applied
         self._tuning, self._config = tuning, tuning.file
         self._board = board
         self._inbox = inbox
@@ -68,6 +70,7 @@ class Reloader:
                 continue
             self._seen = digest
             await asyncio.to_thread(self._follow)
+            self._applied(self._tuning.file)
 
     def _follow(self) -> None:
         with self._tuning.lock:

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ async def serve(
     RecordingError; Restart where it was told to begin anew.
     """
     secrets = Secrets() if secrets is None else secrets
-    parts = build.parts(config, board, clock, secrets)
+    parts = build.parts(config, board, clock, secrets, file)
     tuning = Tuning(config, board, parts.inbox)
     parts.outputs.add(tuning.outputs(parts.path))
     health = _health(config, parts, clock)
@@ -71,7 +72,8 @@ async def serve(
             await sink.start()
         helpers.append(asyncio.create_task(health.watch(), name="health"))
         if file is not None:
-            reloader = Reloader(file, tuning, board, parts.inbox, secrets, partial(doubt, parts.outputs))
+            doubted, applied = partial(doubt, parts.outputs), partial(show, parts, config, board)
+            reloader = Reloader(file, tuning, board, parts.inbox, secrets, doubted, applied)
             helpers.append(asyncio.create_task(reloader.watch(clock), name="reload"))
         with guarded(parts):
             light(parts.outputs, config, board)
@@ -122,6 +124,18 @@ def doubt(outputs: Outputs, why: str) -> None:
         outputs.lose(Condition.CONFIGURATION, why)
     else:
         outputs.restore(Condition.CONFIGURATION)
+
+
+def show(parts: build.Parts, begun: Config, board: Board, config: Config) -> None:
+    """Home Assistant sees the rules and nodes of a changed configuration; what else has changed in it since the gateway
+    has `begun` waits for a restart, and so does what only a restart can open.
+    """
+    if parts.link is None:
+        return
+    followed = begun.model_copy(update={"rules": config.rules, "processing": config.processing})
+    face = build.face(followed, board)
+    there = tuple(output for output in face.outputs if parts.face.output(output.target) is not None)
+    parts.link.show(replace(face, outputs=there))
 
 
 def temper(outputs: Outputs, config: Config) -> None:
@@ -183,9 +197,9 @@ def _health(config: Config, parts: build.Parts, clock: Clock) -> Health:
     def counted() -> Mapping[str, Any]:
         waiting = {} if parts.link is None else parts.link.history()
         return {
+            **{name: waiting[name] for name in ("queue_depth", "queue_age_s") if name in waiting},
             "overruns": statistics.overruns,
             "lost_frames": statistics.lost_frames,
-            **{name: waiting[name] for name in ("queue_depth", "queue_age_s") if name in waiting},
             "last_calibration": made.of(build.calibration_files(config).values()),
         }
 

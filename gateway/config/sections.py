@@ -223,6 +223,16 @@ class Mqtt(Settings):
     )
 
 
+class HomeAssistantSection(Settings):
+    """What the Home Assistants are like that are to show the box."""
+
+    min_version: str = Field(
+        "2024.11",
+        pattern=r"^20\d\d\.(1[0-2]|[1-9])(\.\d+)?$",
+        description="the oldest of them, 2024.11 or later; what only later ones know is left out",
+    )
+
+
 class Condition(Settings):
     """When an alarm is raised and cleared."""
 

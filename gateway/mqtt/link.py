@@ -14,6 +14,8 @@ import logging
 import ssl
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway import tls
 from gateway.clock import Clock
-from gateway.config.sections import Mqtt
+from gateway.config.sections import HomeAssistantSection, Mqtt
 from gateway.errors import CommandRefused
 from gateway.journal.entry import Entry
 from gateway.journal.journal import Journal
@@ -36,8 +38,10 @@ from gateway.mqtt.commands import Arrival
 from gateway.mqtt.discovery import device_id
 from gateway.mqtt.face import Face
 from gateway.mqtt.logs import SOURCE, LogHandler
+from gateway.mqtt.registry import RegistryFile
 from gateway.mqtt.session import Action, Connect, Hand, Publish, Session, Subscribe
 from gateway.ports import Inbox
+from gateway.reports import Reports
 from gateway.types import CommandResult, Outcome, Tick
 
 log = logging.getLogger("spectrophone.mqtt")
@@ -62,19 +66,26 @@ class MqttLink:
         rng: np.random.Generator,
         secrets: Collection[str] = (),
         journal: Journal | None = None,
+        *,
+        home: HomeAssistantSection | None = None,
+        reports: Reports = lambda: MappingProxyType({}),
+        known: Path | None = None,
     ) -> None:
-        """`secrets` are blacked out in what goes to the log topic. What `journal` keeps is delivered, too, if the
-        settings want it.
+        """`secrets` are blacked out in what goes to the log topic; what `journal` keeps is delivered, too, if the
+        settings want it. `home` says what Home Assistants there are, `reports` gives what is told beside the
+        measurement, `known` is the file of what was announced before; nothing is kept if absent.
         """
         self._settings = settings
         self._face = face
         self._inbox = inbox
         self._clock = clock
-        self._session = Session(settings, face, rng)
+        self._known = RegistryFile(known)
+        before, keep = self._known.load(), self._known.keep
+        self._session = Session(settings, face, rng, home=home, reports=reports, registry=before, keep=keep)
+        self._logs = LogHandler(secrets)
         self._backlog = Backlog(journal, clock) if journal is not None and settings.history else None
         self._stirred = asyncio.Event()
         self._delivering: asyncio.Task[None] | None = None
-        self._logs = LogHandler(secrets)
         self._tls: ssl.SSLContext | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
@@ -125,6 +136,11 @@ class MqttLink:
         if self._task is not None:
             self._run(lambda: self._session.health(self._now(), facts))
 
+    def show(self, face: Face) -> None:
+        """Go on as that box, of the same name: rules and action nodes have changed."""
+        if self._task is not None:
+            self._run(lambda: self._session.show(self._now(), face))
+
     async def close(self) -> None:
         """Publish offline and leave, within two seconds; may be called twice."""
         task, self._task = self._task, None
@@ -138,6 +154,7 @@ class MqttLink:
         if self._session.connected:
             await self._goodbye()
         self._drop()
+        await self._known.close()
 
     async def _goodbye(self) -> None:
         self._run(lambda: self._session.stop(self._now()))
@@ -371,8 +388,8 @@ class MqttLink:
 
     def _on_publish(self, _client: Client, _userdata: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
         message = self._flying.pop(mid, None)
+        refused = reason.is_failure
         if message is not None:
-            refused = reason.is_failure
             self._session.access.answered(message.topic, str(reason).lower() if refused else "")
             self._run(lambda: self._session.acknowledged(self._now(), message.token, refused=refused))
         if not self._flying:

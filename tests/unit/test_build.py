@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,7 +17,10 @@ from gateway.calibrating import GasLine
 from gateway.check import Checked
 from gateway.config.sections import Cell
 from gateway.errors import ConfigError, DeviceError
+from gateway.mqtt import discovery
 from gateway.mqtt.face import OutputFace
+from gateway.mqtt.lint import lint
+from gateway.mqtt.topics import Topics
 from gateway.simulation import simulated_cell
 from gateway.types import Climate, Command, Flag, LockInResult, SampleBlock
 from tests.support.clock import FakeClock
@@ -111,6 +115,11 @@ def test_gas_lines_are_told_apart_by_what_stands_before_them(tmp_path: Path) -> 
             "rules: [{when: co2_concentration above 5, do: [laser tune]}]\n",
             "rules[0].do",
             "laser cannot be told 'tune'",
+        ),
+        (
+            'homeassistant: {min_version: "2024.10.4"}',
+            "homeassistant.min_version",
+            "Home Assistant 2024.10.4 does not take a whole device in one message",
         ),
         (
             "mqtt: {host: broker, expire_s: 5}\nprocessing: {default_graph: {nodes: [{id: slow, type: lock_in, "
@@ -380,3 +389,19 @@ def test_a_pwm_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     config, board = build.accepted(on_a_pwm(tmp_path, monkeypatch, "{duty: 0.4}"))
     with pytest.raises(DeviceError, match=r"there is no PWM chip 0: .*dtoverlay=pwm"):
         hardware.outputs(config, board, None)
+
+
+def test_home_assistant_takes_all_of_a_box(tmp_path: Path) -> None:
+    file = tmp_path / "box.yaml"
+    file.write_text("box: {id: lab}\ntec: {}\nmqtt: {host: broker}\n")
+    face = build.face(*build.accepted(build.prepare(file, {})))
+    message = discovery.payload(face, Topics("spectrophone", "lab"), 30)
+    assert lint(message) == []
+    assert len(json.dumps(message, separators=(",", ":"))) < 20_000
+    bounds = {
+        key: (c["min"], c["max"], c.get("unit_of_meas")) for key, c in message["cmps"].items() if c["p"] == "number"
+    }
+    assert bounds["cell"] == (0.0, 1_000_000.0, "ppm")
+    assert bounds["integration_co2_lock_in"] == (0.1, 15.0, "s")
+    assert bounds["threshold_co2_concentration_above_1000_for_3s"] == (0.0, 1_000_000.0, "ppm")
+    assert {"gateway_restart", "safe_mode", "identify_identify", "tec", "climate_pressure"} <= message["cmps"].keys()

@@ -41,6 +41,20 @@ def test_what_the_loss_of_a_condition_does() -> None:
     }
 
 
+def test_a_wish_is_refused_while_somebody_has_to_do_something() -> None:
+    refusing = set()
+    for condition in Condition:
+        interlock = Interlock()
+        interlock.lose(condition, "why")
+        assert interlock.refuses in ("", "why")
+        refusing |= {condition} if interlock.refuses else set()
+        interlock.restore(condition)
+        assert interlock.refuses == ""
+    assert refusing == {condition for condition, meaning in CONDITIONS.items() if meaning.trips} | {
+        Condition.CONFIGURATION
+    }
+
+
 def test_light_comes_only_of_being_told_or_of_a_condition_that_holds_again() -> None:
     ways = {(state, event) for state, row in TABLE.items() for event, after in row.items() if after is State.LIT}
     stays = {(State.LIT, Event.ON), (State.LIT, Event.HELD)}
