@@ -28,6 +28,7 @@ class Condition(StrEnum):
     TEMPERATURE = "temperature"
     GUARDIAN = "guardian"
     FAULT = "fault"
+    SAFE_MODE = "safe_mode"
 
 
 class Relays(StrEnum):
@@ -59,8 +60,13 @@ CONDITIONS: Mapping[Condition, Meaning] = MappingProxyType(
         Condition.TEMPERATURE: Meaning("the laser has its temperature", False, Relays.UNTOUCHED),
         Condition.GUARDIAN: Meaning("the guardian is there, next in line", False, Relays.UNTOUCHED),
         Condition.FAULT: Meaning("no part of the box has a fault", True, Relays.SAFE),
+        Condition.SAFE_MODE: Meaning("the gateway is not in safe mode", True, Relays.BARRED),
     }
 )
+
+
+_BY_THEMSELVES = frozenset({Condition.LOOP, Condition.SOUND, Condition.TEMPERATURE, Condition.GUARDIAN})
+"""What comes back without anybody's doing, in most cases."""
 
 
 class State(StrEnum):
@@ -158,6 +164,11 @@ class Interlock:
         """Why relays stay in their safe states; nothing if they need not."""
         barring = [reason for condition, reason in self.missing.items() if _relays(condition) is Relays.BARRED]
         return "; ".join(barring)
+
+    @property
+    def refuses(self) -> str:
+        """Why a wish for light is of no use until somebody has done something; nothing where it is of use."""
+        return "; ".join(reason for condition, reason in self.missing.items() if condition not in _BY_THEMSELVES)
 
     @property
     def relays_safe(self) -> bool:

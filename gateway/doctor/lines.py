@@ -122,7 +122,7 @@ def _channel(place: Place, name: str, device: int | str, channel: int, clock_hz:
     if not os.access(needed, os.W_OK):
         return missing(f"{about}: {needed} may not be written", _GROUP)
     if path.is_dir() and (pid := locked_by(path / "enable")):
-        if place.holder:
+        if pid == place.pid:
             return ok(f"{about} is held by {place.holder}")
         found = f"{about} is driven by process {pid} ({place.text(f'proc/{pid}/comm')})"
         return warning(found, "End it before the gateway starts, unless it is the gateway")

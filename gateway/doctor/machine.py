@@ -11,6 +11,7 @@ from gateway.doctor.place import Place
 from gateway.errors import SpectrophoneError
 from gateway.journal import schema
 from gateway.journal.place import journal_file
+from gateway.types import iso_utc
 
 MB = 1_000_000
 LEAST_MEMORY_MB, LEAST_DISK_MB = 150, 50
@@ -86,13 +87,13 @@ def journal(place: Place) -> Said:
     except SpectrophoneError as error:
         return missing(error.message, "Move it away: the gateway then begins a new one")
     try:
-        (newest,) = connection.execute("SELECT max(id) FROM measurement").fetchone()
+        newest = connection.execute("SELECT time_ns FROM measurement ORDER BY id DESC LIMIT 1").fetchone()
     finally:
         connection.close()
     about = f"{file}: {_size(size_mb)} of at most {_size(section.max_mb)}"
     if size_mb > 1.2 * section.max_mb:
         return warning(about, "Start the gateway, which thins what is old")
-    return ok(about + ("" if newest is None else f", newest measurement number {newest}"))
+    return ok(about + ("" if newest is None else f", newest measurement of {iso_utc(newest[0])}"))
 
 
 def memory(place: Place) -> Said:
@@ -148,4 +149,6 @@ def _bytes(file: Path) -> int:
 
 
 def _size(megabytes: float) -> str:
+    if megabytes < 1:
+        return f"{megabytes * 1000:.0f} kB"
     return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes:.3g} MB"

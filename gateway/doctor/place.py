@@ -25,7 +25,7 @@ COMMAND_S = 10.0
 """How long a program of the system may take to answer."""
 _ASKED = (
     *("LoadState", "ActiveState", "UnitFileState", "MainPID", "Type", "WatchdogUSec", "ExecStopPost"),
-    *("Delegate", "DelegateControllers", "StateDirectory", "User"),
+    *("Delegate", "DelegateControllers", "ProtectControlGroups", "StateDirectory", "User"),
 )
 
 
@@ -89,8 +89,12 @@ class Place:
     @property
     def holder(self) -> str:
         """Who has the hardware now, in words; "" where no gateway runs."""
-        pid = str(self.gateway["pid"]) if self.gateway else self.unit.get("MainPID", "0")
-        return f"the running gateway (process {pid})" if pid != "0" else ""
+        return f"the running gateway (process {self.pid})" if self.pid else ""
+
+    @property
+    def pid(self) -> int:
+        """The running gateway's process; 0 where none runs."""
+        return int(self.gateway["pid"] if self.gateway else self.unit.get("MainPID") or 0)
 
     @property
     def state(self) -> Path:

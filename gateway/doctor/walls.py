@@ -8,6 +8,7 @@ import os
 from gateway.doctor.finding import Said, missing, ok, warning
 from gateway.doctor.place import Place
 from gateway.scripts.confine import probe
+from gateway.scripts.confine.cgroup import CONTROLLERS
 
 _WALLS = {
     "A": "namespaces, Landlock, seccomp",
@@ -17,7 +18,6 @@ _WALLS = {
     "D": "none holds",
 }
 """What stands at each level, strongest first."""
-CONTROLLERS = ("cpu", "memory", "pids")
 
 
 def isolation(place: Place) -> Said:
@@ -47,7 +47,8 @@ def control_groups(place: Place) -> Said:
     lacking = [name for name in CONTROLLERS if name not in there]
     if not there:
         return warning(
-            "there is no cgroup v2: a script's memory is bounded by its own limits only", "Use a newer system"
+            "there is no cgroup v2: a script's memory is bounded by its own limits only",
+            "Write systemd.unified_cgroup_hierarchy=1 into the kernel's command line, or ask who runs the container",
         )
     if lacking:
         remedy = (
@@ -56,10 +57,12 @@ def control_groups(place: Place) -> Said:
         return warning(f"the kernel has no control of {', '.join(lacking)} by cgroup", remedy)
     if place.unit.get("LoadState") != "loaded":
         return ok(f"the kernel has {', '.join(CONTROLLERS)}; without a unit nobody delegates them to the gateway")
-    if place.unit.get("Delegate") != "yes":
-        return warning(
-            "systemd does not delegate control groups to the gateway", "Write Delegate=cpu memory pids in its unit"
-        )
+    told = place.gateway.get("scripts", {}).get("control_groups") if place.gateway else None
+    if told:
+        return ok(f"the running gateway's scripts have {', '.join(told)}")
+    if place.unit.get("Delegate") != "yes" or place.unit.get("ProtectControlGroups") == "yes":
+        remedy = f"Write Delegate={' '.join(CONTROLLERS)} and ProtectControlGroups=no in its unit"
+        return warning("systemd does not delegate control groups to the gateway", remedy)
     return ok(f"delegated: {place.unit.get('DelegateControllers') or 'all'}")
 
 

@@ -13,7 +13,9 @@ import contextlib
 import logging
 import ssl
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,15 +28,20 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway import tls
 from gateway.clock import Clock
-from gateway.config.sections import Mqtt
+from gateway.config.sections import HomeAssistantSection, Mqtt
 from gateway.errors import CommandRefused
+from gateway.journal.entry import Entry
+from gateway.journal.journal import Journal
 from gateway.mqtt import reasons
+from gateway.mqtt.backlog import Backlog
 from gateway.mqtt.commands import Arrival
 from gateway.mqtt.discovery import device_id
 from gateway.mqtt.face import Face
 from gateway.mqtt.logs import SOURCE, LogHandler
+from gateway.mqtt.registry import RegistryFile
 from gateway.mqtt.session import Action, Connect, Hand, Publish, Session, Subscribe
 from gateway.ports import Inbox
+from gateway.reports import Reports
 from gateway.types import CommandResult, Outcome, Tick
 
 log = logging.getLogger("spectrophone.mqtt")
@@ -58,14 +65,27 @@ class MqttLink:
         clock: Clock,
         rng: np.random.Generator,
         secrets: Collection[str] = (),
+        journal: Journal | None = None,
+        *,
+        home: HomeAssistantSection | None = None,
+        reports: Reports = lambda: MappingProxyType({}),
+        known: Path | None = None,
     ) -> None:
-        """`secrets` are blacked out in what goes to the log topic."""
+        """`secrets` are blacked out in what goes to the log topic; what `journal` keeps is delivered, too, if the
+        settings want it. `home` says what Home Assistants there are, `reports` gives what is told beside the
+        measurement, `known` is the file of what was announced before; nothing is kept if absent.
+        """
         self._settings = settings
         self._face = face
         self._inbox = inbox
         self._clock = clock
-        self._session = Session(settings, face, rng)
+        self._known = RegistryFile(known)
+        before, keep = self._known.load(), self._known.keep
+        self._session = Session(settings, face, rng, home=home, reports=reports, registry=before, keep=keep)
         self._logs = LogHandler(secrets)
+        self._backlog = Backlog(journal, clock) if journal is not None and settings.history else None
+        self._stirred = asyncio.Event()
+        self._delivering: asyncio.Task[None] | None = None
         self._tls: ssl.SSLContext | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
@@ -84,6 +104,14 @@ class MqttLink:
         """Why values do not reach the broker, in a sentence; None while they do."""
         return self._session.problem
 
+    def history(self) -> Mapping[str, Any]:
+        """How the delivery of the journal stands; empty where there is none. `problem` is a sentence, or empty."""
+        if self._backlog is None:
+            return {}
+        refused = f"the broker refuses {self._session.topics.history('+')}. Check its access list"
+        problem = refused if self._session.history.refused else ""
+        return {**self._backlog.status(), "delivered": self._session.history.delivered, "problem": problem}
+
     async def start(self) -> None:
         """Begin to connect, in the background. Raises LinkError for a certificate or key file that is
         missing."""
@@ -93,9 +121,13 @@ class MqttLink:
         logging.getLogger(SOURCE).addHandler(self._logs)
         self._run(self._session.start)
         self._task = asyncio.create_task(self._tend(), name="mqtt")
+        if self._backlog is not None:
+            self._delivering = asyncio.create_task(self._backlog.run(self._deliver), name="mqtt history")
 
     def offer(self, tick: Tick, outcome: Outcome) -> None:
         """Take a tick: publish it, or keep its newest values until the broker is back."""
+        if self._backlog is not None:
+            self._backlog.offer()
         if self._task is not None:
             self._run(lambda: self._session.offer(self._now(), tick, outcome))
 
@@ -104,18 +136,25 @@ class MqttLink:
         if self._task is not None:
             self._run(lambda: self._session.health(self._now(), facts))
 
+    def show(self, face: Face) -> None:
+        """Go on as that box, of the same name: rules and action nodes have changed."""
+        if self._task is not None:
+            self._run(lambda: self._session.show(self._now(), face))
+
     async def close(self) -> None:
         """Publish offline and leave, within two seconds; may be called twice."""
         task, self._task = self._task, None
         if task is None:
             return
         logging.getLogger(SOURCE).removeHandler(self._logs)
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        tasks = [task] if self._delivering is None else [task, self._delivering]
+        for one in tasks:
+            one.cancel()
+        await asyncio.wait(tasks)
         if self._session.connected:
             await self._goodbye()
         self._drop()
+        await self._known.close()
 
     async def _goodbye(self) -> None:
         self._run(lambda: self._session.stop(self._now()))
@@ -137,6 +176,18 @@ class MqttLink:
             now_ns, due_ns = self._now(), self._session.due_ns
             await self._clock.sleep_until(min(now_ns + _MISC_NS, now_ns + _MISC_NS if due_ns is None else due_ns))
 
+    async def _deliver(self, page: Sequence[Entry]) -> None:
+        """Give the session a page of the journal; return when the broker has all of it."""
+        self._run(lambda: self._session.page(self._now(), page))
+        while not self._session.history.through:
+            self._stirred.clear()
+            due_ns = self._session.history.due_ns
+            if due_ns is not None and due_ns > self._now():
+                await self._clock.sleep_until(due_ns)
+                self._run(lambda: self._session.timer(self._now()))
+            else:
+                await self._stirred.wait()
+
     def _now(self) -> int:
         return self._clock.monotonic_ns()
 
@@ -148,6 +199,7 @@ class MqttLink:
                 self._act(action)
         except Exception:
             log.exception("a fault in the MQTT link; the message is lost")
+        self._stirred.set()
         if self._session.problem != self._said:
             self._said = self._session.problem
             if self._said is None:
@@ -336,9 +388,10 @@ class MqttLink:
 
     def _on_publish(self, _client: Client, _userdata: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
         message = self._flying.pop(mid, None)
+        refused = reason.is_failure
         if message is not None:
-            self._session.access.answered(message.topic, str(reason).lower() if reason.is_failure else "")
-            self._run(lambda: self._session.acknowledged(self._now(), message.token))
+            self._session.access.answered(message.topic, str(reason).lower() if refused else "")
+            self._run(lambda: self._session.acknowledged(self._now(), message.token, refused=refused))
         if not self._flying:
             self._quiet.set()
 

@@ -192,6 +192,40 @@ def test_units(guest: Guest, lines: tuple[str, ...], state: str, words: str) -> 
         guest.run("systemctl", "daemon-reload")
 
 
+def test_a_running_gateway_keeps_what_it_has(guest: Guest) -> None:
+    """Lines, PWM, switches and microphone are told as its own, and it measures on; a stranger is told that it runs."""
+    unit = "/run/systemd/system/spectrophone.service"
+    service = (
+        f"[Service]\nType=notify\nUser=spectrophone\nRuntimeDirectory=spectrophone\nRuntimeDirectoryMode=0750\nStateDirectory=spectrophone\n"
+        f"WatchdogSec=30\nExecStart={VENV}/bin/spectrophone run --config {BOX}\n"
+        f"ExecStopPost=+{VENV}/bin/spectrophone safe --config {BOX}\n"
+    )
+    guest.put(service.encode(), unit)
+    player = guest.start(f"{VENV}/bin/python", "-c", PLAY)
+    try:
+        guest.run("systemctl", "daemon-reload")
+        guest.run("systemctl", "start", "spectrophone", timeout_s=90)
+        guest.shell("timeout 20 sh -c 'until [ -s /run/spectrophone/*.json ]; do sleep 0.1; done'")
+        pid = guest.run("systemctl", "show", "-P", "MainPID", "spectrophone").out.strip()
+        found, stranger = examined(guest), examined(guest, "nobody")
+        assert guest.run("systemctl", "show", "-P", "MainPID", "spectrophone").out.strip() == pid
+    finally:
+        guest.run("systemctl", "stop", "spectrophone", timeout_s=60)
+        player.signal(signal.SIGKILL)
+        player.wait()
+        guest.run("rm", unit)
+        guest.run("systemctl", "daemon-reload")
+    holder = f"the running gateway (process {pid})"
+    assert found["GPIO lines"][:2] == ("ok", f"7 lines are held by {holder}, 0 are free")
+    assert found["PWM"][1].endswith(f"is held by {holder}")
+    assert found["interlock and stop"][1].startswith(f"held by {holder}; the laser is ")
+    assert found["microphone"][1].startswith(f"hw:CARD=Zero,DEV=0 belongs to {holder}: ")
+    assert found["gateway"][1].startswith(f"bench on rpi4-codec-zero, process {pid}")
+    assert found["user"][:2] == ("ok", "spectrophone, as the gateway")
+    assert stranger["gateway"][:2] == ("warning", f"{holder} does not show its status to this user")
+    assert stranger["microphone"][1].endswith(f"belongs to {holder}")
+
+
 def test_no_sound_card(guest: Guest) -> None:
     unplugged = guest.unplug()
     unplugged.wait()

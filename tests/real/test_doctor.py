@@ -181,7 +181,7 @@ def test_a_running_gateway(tmp_path: Path) -> None:
         running.terminate()
         running.stdout.read()
     assert found["gateway"]["found"].startswith(f"lab on sim, process {running.pid}, ")
-    assert "newest measurement number" in found["journal"]["found"]
+    assert "newest measurement of 20" in found["journal"]["found"]
     after = doctored(tmp_path, text)
     assert after["gateway"]["state"] == "not needed"
     assert after["journal"]["state"] == "ok"

@@ -26,6 +26,7 @@ def test_what_the_loss_of_a_condition_does() -> None:
         Condition.INTERLOCK,
         Condition.STOP,
         Condition.FAULT,
+        Condition.SAFE_MODE,
     }
     assert {str(condition): meaning.relays.name for condition, meaning in CONDITIONS.items()} == {
         "configuration": "SAFE",
@@ -36,6 +37,21 @@ def test_what_the_loss_of_a_condition_does() -> None:
         "temperature": "UNTOUCHED",
         "guardian": "UNTOUCHED",
         "fault": "SAFE",
+        "safe_mode": "BARRED",
+    }
+
+
+def test_a_wish_is_refused_while_somebody_has_to_do_something() -> None:
+    refusing = set()
+    for condition in Condition:
+        interlock = Interlock()
+        interlock.lose(condition, "why")
+        assert interlock.refuses in ("", "why")
+        refusing |= {condition} if interlock.refuses else set()
+        interlock.restore(condition)
+        assert interlock.refuses == ""
+    assert refusing == {condition for condition, meaning in CONDITIONS.items() if meaning.trips} | {
+        Condition.CONFIGURATION
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from gateway.mqtt.commands import Arrival
 from gateway.mqtt.session import Connect, Hand, Publish, Session, Subscribe
 from gateway.types import Command, CommandResult, Outcome
+from tests.unit.journal.samples import entries
 from tests.unit.mqtt.samples import FACE, OUTCOME, S, alert, full_tick, ppm, settings, tick
 
 ROOT = "spectrophone/box1"
@@ -296,3 +298,86 @@ def test_a_message_to_ourselves_goes_out_after_the_first_values_and_is_no_comman
     assert topics_of(s.timer(100 * S), "echo/set") == []
     s.timer(101 * S)
     assert s.problem is None
+
+
+def page(count):
+    return [e for e in entries(count) if e.kind == "measurement"]
+
+
+def history_of(actions):
+    return [a for a in actions if isinstance(a, Publish) and a.topic.startswith(f"{ROOT}/history/")]
+
+
+def test_history_goes_once_the_box_has_settled_and_again_after_a_break():
+    s = session()
+    s.start()
+    assert s.page(0, page(150)) == []
+    assert history_of(s.accepted(0, 65535)) == []
+    (first,) = history_of(s.timer(S))
+    assert (first.retain, first.expiry_s) == (False, None)
+    s.lost(2 * S, "gone")
+    assert history_of(s.acknowledged(2 * S, first.token)) == []
+    acknowledge(s, 3 * S, s.accepted(3 * S, 65535))
+    (again,) = history_of(s.timer(4 * S))
+    assert again.payload == first.payload
+    assert history_of(s.acknowledged(4 * S, again.token)) == []
+    (rest,) = history_of(s.timer(5 * S))
+    assert rest.payload != first.payload
+    s.acknowledged(5 * S, rest.token)
+    assert s.history.through
+    assert s.history.delivered == 150
+
+
+def test_history_leaves_room_for_what_is_new():
+    s = online()
+    (under_way,) = history_of(s.page(2 * S, page(300)))
+    values = topics(s.offer(2 * S, full_tick(500.0, 2 * S), OUTCOME))
+    assert "measurement/co2" in values
+    assert not history_of(s.timer(3 * S))
+    s.acknowledged(3 * S, under_way.token)
+
+
+def test_history_that_the_broker_refuses_is_kept():
+    s = online()
+    (message,) = history_of(s.page(2 * S, page(10)))
+    s.acknowledged(2 * S, message.token, refused=True)
+    assert s.history.refused
+    assert not history_of(s.timer(3 * S))
+    assert [a.payload for a in history_of(s.timer(70 * S))] == [message.payload]
+
+
+def test_a_box_without_a_rule_any_more_takes_its_alarm_back():
+    s = online()
+    gone = replace(FACE, rules=FACE.rules[:1])
+    sent = s.show(20 * S, gone)
+    assert topics(sent) == ["info", CONFIG, CONFIG, CONFIG, "alarm_state/quiet"]
+    assert isinstance(sent[-1], Publish)
+    assert (sent[-1].payload, sent[-1].retain) == (b"", True)
+    acknowledge(s, 20 * S, sent)
+    states = s.timer(21 * S)
+    assert "alarm_state/quiet" not in topics([*states, *acknowledge(s, 21 * S, states)])
+    assert s.show(30 * S, gone) == []
+
+
+def test_what_was_taken_back_is_so_again_when_home_assistant_starts_and_then_no_more():
+    s = online()
+    acknowledge(s, 20 * S, s.show(20 * S, replace(FACE, rules=FACE.rules[:1])))
+    acknowledge(s, 21 * S, s.timer(21 * S))
+    configs = []
+    for begin in (100, 200):
+        s.message(begin * S, Arrival("homeassistant/status", b"online"))
+        due = s.due_ns
+        assert due is not None
+        again = s.timer(due)
+        configs.append(topics([*again, *acknowledge(s, due, again)]).count(CONFIG))
+        rest = s.timer(due + S)
+        acknowledge(s, due + S, rest)
+    assert configs == [3, 1]
+
+
+def test_a_changed_box_waits_for_its_broker():
+    s = session()
+    s.start()
+    assert s.show(0, replace(FACE, rules=())) == []
+    info = next(a for a in s.accepted(0, 65535) if isinstance(a, Publish) and a.topic.endswith("/info"))
+    assert json.loads(info.payload)["rules"] == []

@@ -109,9 +109,10 @@ def test_a_pwm_that_somebody_drives(tmp_path: Path) -> None:
     with locked(tmp_path / "sys/class/pwm/pwmchip2/pwm0/enable") as pid:
         said = lines.pwm(place)
         assert (said.state, f"is driven by process {pid}" in said.found) == ("warning", True)
-    place = pi4(tmp_path, gateways=(STATUS,))
-    with locked(tmp_path / "sys/class/pwm/pwmchip2/pwm0/enable"):
-        assert lines.pwm(place).found.endswith(f"is held by {HOLDER}")
+    with locked(tmp_path / "sys/class/pwm/pwmchip2/pwm0/enable") as pid:
+        place = pi4(tmp_path, gateways=({**STATUS, "pid": pid},))
+        assert lines.pwm(place).found.endswith(f"is held by the running gateway (process {pid})")
+        assert lines.pwm(pi4(tmp_path, gateways=(STATUS,))).state == "warning", "another one has it"
 
 
 def test_a_pwm_of_another_clock(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from gateway.doctor import walls
 from gateway.scripts.confine.confine import LEVELS
 from gateway.scripts.confine.probe import Capabilities, Reached
-from tests.unit.doctor.machines import UNIT, machine
+from tests.unit.doctor.machines import STATUS, UNIT, machine
 
 GROUPS = "sys/fs/cgroup/cgroup.controllers"
 
@@ -56,6 +56,7 @@ def test_this_machine_by_doing(tmp_path: Path) -> None:
         ("cpu memory pids io", UNIT, "ok", "delegated: cpu memory pids"),
         ("cpu memory pids io", {}, "ok", "without a unit"),
         ("cpu memory pids", {**UNIT, "Delegate": "no"}, "warning", "does not delegate"),
+        ("cpu memory pids", {**UNIT, "ProtectControlGroups": "yes"}, "warning", "does not delegate"),
         ("cpu pids", UNIT, "warning", "the kernel has no control of memory by cgroup"),
         ("", UNIT, "warning", "there is no cgroup v2"),
     ],
@@ -64,3 +65,9 @@ def test_control_groups(tmp_path: Path, there: str, unit: dict[str, str], state:
     said = walls.control_groups(machine(tmp_path, files={GROUPS: f"{there}\n"}, unit=unit))
     assert said.state == state
     assert words in said.found
+
+
+def test_a_running_gateway_knows_its_groups(tmp_path: Path) -> None:
+    status = {**STATUS, "scripts": {"control_groups": ["cpu", "memory"]}}
+    place = machine(tmp_path, files={GROUPS: "cpu memory pids\n"}, unit=UNIT, gateways=(status,))
+    assert walls.control_groups(place).found == "the running gateway's scripts have cpu, memory"
