@@ -436,7 +436,18 @@ def parts(config: Config, board: Board, clock: Clock, secrets: Collection[str] =
         told_too = reports(air, None if tec is None else lambda: tec.temperature_c, told.status)
         known = registry_file(state_directory(os.environ), shown.box, file)
         rng = np.random.default_rng()
-        link = MqttLink(config.mqtt, shown, inbox, clock, rng, home=config.homeassistant, reports=told_too, known=known)
+        link = MqttLink(
+            config.mqtt,
+            shown,
+            inbox,
+            clock,
+            rng,
+            secrets,
+            keeping,
+            home=config.homeassistant,
+            reports=told_too,
+            known=known,
+        )
     plan = None if board.simulated else hardware.safe_plan(board)
     guardian = None if plan is None else Process(plan, clock)
     switches = (*hands.switches, (Condition.SAFE_MODE, life))

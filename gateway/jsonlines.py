@@ -125,7 +125,7 @@ TRIED: dict[str, dict[str, str]] = {
 """What `script try --json` prints: a call each, then the summary."""
 
 EXAMINED: dict[str, dict[str, str]] = {
-    "finding": {
+    "check": {
         "group": "software, board, sound, lines, sensors, safety, scripts, machine, network or gateway",
         "name": "what was looked at; docs/doctor.md has them all",
         "state": "ok; warning: it works, and could be better; missing: it is to be mended; unknown; not needed",

@@ -22,6 +22,7 @@ from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.config.redact import Secrets
 from gateway.errors import SpectrophoneError
+from gateway.health import Health, LastCalibration
 from gateway.interlock import Condition
 from gateway.life import Restart, Starts
 from gateway.outputs import LASER, START, Outputs
@@ -57,7 +58,9 @@ async def serve(
     parts = build.parts(config, board, clock, secrets, file)
     tuning = Tuning(config, board, parts.inbox)
     parts.outputs.add(tuning.outputs(parts.path))
-    status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, lambda: _about(board, parts, tuning))
+    health = _health(config, parts, clock)
+    about = partial(_about, board, parts, tuning, health)
+    status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, about)
     place = state_directory(os.environ) / f"{parts.face.box}.warm"
     learnt = WarmFile(place, clock, parts.path, _about_sound(config, board))
     starts = Starts(state_directory(os.environ) / f"{parts.face.box}.starts", parts.life)
@@ -67,6 +70,7 @@ async def serve(
     try:
         for sink in everybody:
             await sink.start()
+        helpers.append(asyncio.create_task(health.watch(), name="health"))
         if file is not None:
             doubted, applied = partial(doubt, parts.outputs), partial(show, parts, config, board)
             reloader = Reloader(file, tuning, board, parts.inbox, secrets, doubted, applied)
@@ -186,7 +190,27 @@ def _about_sound(config: Config, board: Board) -> str:
     return repr((build.VERSION, board.name, config.acquisition, config.laser))
 
 
-def _about(board: Board, parts: build.Parts, tuning: Tuning) -> Mapping[str, Any]:
+def _health(config: Config, parts: build.Parts, clock: Clock) -> Health:
+    """How the box fares: what the gateway counts, and who is told."""
+    made, statistics = LastCalibration(), parts.watch.statistics
+
+    def counted() -> Mapping[str, Any]:
+        waiting = {} if parts.link is None else parts.link.history()
+        return {
+            **{name: waiting[name] for name in ("queue_depth", "queue_age_s") if name in waiting},
+            "overruns": statistics.overruns,
+            "lost_frames": statistics.lost_frames,
+            "last_calibration": made.of(build.calibration_files(config).values()),
+        }
+
+    def tell(facts: Mapping[str, Any]) -> None:
+        if parts.link is not None:
+            parts.link.health(facts)
+
+    return Health(clock, state_directory(os.environ), counted, tell)
+
+
+def _about(board: Board, parts: build.Parts, tuning: Tuning, health: Health) -> Mapping[str, Any]:
     statistics = parts.watch.statistics
     laser, why = parts.outputs.safety()
     return {
@@ -203,7 +227,9 @@ def _about(board: Board, parts: build.Parts, tuning: Tuning) -> Mapping[str, Any
         "lost_frames": statistics.lost_frames,
         "block_mean_ms": statistics.mean_s * 1e3,
         "block_longest_ms": statistics.longest_s * 1e3,
+        "history": {} if parts.link is None else dict(parts.link.history()),
         "mqtt": "not configured" if parts.link is None else parts.link.problem or "connected",
+        "health": dict(health.newest),
         "climate": {} if parts.inputs.climate is None else dict(parts.inputs.climate.status()),
         "journal": parts.journal.status(),
         "actions": parts.actions.status(),

@@ -87,5 +87,5 @@ def as_json(findings: Iterable[Finding]) -> Iterator[str]:
     counts = dict.fromkeys(_MARKS, 0)
     for finding in findings:
         counts[finding.state] += 1
-        yield json.dumps({"kind": "finding", **dataclasses.asdict(finding)}, ensure_ascii=False)
+        yield json.dumps({"kind": "check", **dataclasses.asdict(finding)}, ensure_ascii=False)
     yield json.dumps({"kind": "summary", **{state.replace(" ", "_"): count for state, count in counts.items()}})

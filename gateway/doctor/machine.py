@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from pathlib import Path
 
-from gateway import build
+from gateway import build, machine
 from gateway.doctor.finding import CannotTellError, Said, missing, needless, ok, warning
 from gateway.doctor.place import Place
 from gateway.errors import SpectrophoneError
@@ -19,65 +18,28 @@ LEAST_MEMORY_MB, LEAST_DISK_MB = 150, 50
 """What the gateway may take of memory, and needs of disk whatever its journal does."""
 HOT_C = 80.0
 """Where a Raspberry Pi begins to slow down."""
-THROTTLED = {
-    0: "the voltage is too low",
-    1: "the processor is slowed down",
-    2: "the processor is slowed down much",
-    3: "the processor is hot",
-    16: "the voltage was too low",
-    17: "the processor was slowed down",
-    18: "the processor was slowed down much",
-    19: "the processor was hot",
-}
-"""Bits of the firmware's get_throttled (raspberrypi/documentation, os/using-it/vcgencmd.adoc); from 16 on: once since
-the start."""
-_UNSYNCHRONISED = 0x40
-
-
-class _Timex(ctypes.Structure):
-    """struct timex of adjtimex(2), as far as it is read, and room for the rest."""
-
-    _fields_ = (
-        ("modes", ctypes.c_uint),
-        ("offset", ctypes.c_long),
-        ("freq", ctypes.c_long),
-        ("maxerror", ctypes.c_long),
-        ("esterror", ctypes.c_long),
-        ("status", ctypes.c_int),
-        ("rest", ctypes.c_char * 256),
-    )
 
 
 def clock(place: Place) -> Said:
     """Whether the time of day is known: every measurement has it."""
-    if (place.root / "run/systemd/timesync/synchronized").exists():
-        return ok("synchronised by systemd-timesyncd")
-    synchronised = _kernel_says()
+    synchronised = machine.clock_synchronised(place.root)
     if synchronised is None:
         raise CannotTellError("neither systemd-timesyncd nor the kernel says whether the clock is synchronised")
     if synchronised:
-        return ok("synchronised, as the kernel says")
+        return ok("synchronised")
     battery = "a battery clock" if (place.root / "dev/rtc0").exists() else "no battery clock"
     found = f"not synchronised, with {battery}: times of measurements may be wrong"
     return warning(found, "Run: timedatectl set-ntp true, and let UDP port 123 out")
-
-
-def _kernel_says() -> bool | None:
-    """adjtimex(2), reading only; None where it is forbidden."""
-    told = _Timex()
-    if ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(told)) < 0:
-        return None
-    return not told.status & _UNSYNCHRONISED
 
 
 def disk(place: Place) -> Said:
     """Room for the journal where it is kept, and how the card fares."""
     state = place.state
     there = next(path for path in (state, *state.parents) if path.is_dir())
-    numbers = os.statvfs(there)
-    free_mb = numbers.f_bavail * numbers.f_frsize / MB
+    found = machine.disk(there)
+    free_mb = found.free_bytes / MB
     about = f"{state}: {_size(free_mb)} free"
-    if numbers.f_flag & os.ST_RDONLY:
+    if found.read_only:
         return missing(f"{state} lies on a read-only file system", "Mount a writable one there; see dmesg for errors")
     if not os.access(there, os.W_OK):
         remedy = f"Give it to the gateway's user, or set StateDirectory= in its unit (this is user {os.geteuid()})"
@@ -136,10 +98,10 @@ def journal(place: Place) -> Said:
 
 def memory(place: Place) -> Said:
     """What is left for the gateway."""
-    lines = dict(line.split(":", 1) for line in place.text("proc/meminfo").splitlines() if ":" in line)
-    if "MemAvailable" not in lines:
+    found = machine.memory(place.root)
+    if found is None:
         raise CannotTellError("/proc/meminfo does not say what is free")
-    free_mb, all_mb = (int(lines[name].split()[0]) * 1024 / MB for name in ("MemAvailable", "MemTotal"))
+    free_mb, all_mb = found.free_bytes / MB, found.all_bytes / MB
     about = f"{_size(free_mb)} of {_size(all_mb)} are free"
     if free_mb < LEAST_MEMORY_MB and not place.holder:
         return warning(f"{about}, and the gateway may take {LEAST_MEMORY_MB} MB", "End what else runs here")
@@ -148,10 +110,9 @@ def memory(place: Place) -> Said:
 
 def heat(place: Place) -> Said:
     """The processor's temperature."""
-    text = place.text("sys/class/thermal/thermal_zone0/temp")
-    if not text.lstrip("-").isdecimal():
+    celsius = machine.cpu_temperature_c(place.root)
+    if celsius is None:
         return needless("this machine does not tell its processor's temperature")
-    celsius = int(text) / 1000
     if celsius >= HOT_C:
         return warning(f"the processor has {celsius:.0f} C", "Give it a heat sink or a fan")
     return ok(f"the processor has {celsius:.0f} C")
@@ -159,16 +120,15 @@ def heat(place: Place) -> Said:
 
 def power(place: Place) -> Said:
     """What the Pi's firmware says of voltage and speed, now and since the start."""
-    text = place.text("sys/devices/platform/soc/soc:firmware/get_throttled")
-    text = text or (place.ask(["vcgencmd", "get_throttled"]) or "").strip().removeprefix("throttled=")
-    try:
-        bits = int(text, 16)
-    except ValueError:
+    troubles = machine.throttled(place.root)
+    if troubles is None:
+        said = place.ask(["vcgencmd", "get_throttled"]) or ""
+        troubles = machine.troubles(said.strip().removeprefix("throttled="))
+    if troubles is None:
         return needless("no Raspberry Pi firmware that would tell")
-    troubles = [words for bit, words in THROTTLED.items() if bits >> bit & 1]
     if not troubles:
         return ok("the voltage has been good since the start")
-    low = bits & 0x10001
+    low = any("voltage" in words for words in troubles)
     remedy = "Take a better power supply and a short cable" if low else "Give the processor a heat sink or a fan"
     return warning(", ".join(troubles), remedy)
 

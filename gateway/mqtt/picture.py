@@ -8,9 +8,12 @@ every reconnect.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
+from gateway.health import LIVES_S as HEALTH_S
 from gateway.mqtt import codec
 from gateway.mqtt.commands import ORIGIN, ReplyTo
 from gateway.mqtt.face import Face
@@ -83,6 +86,12 @@ class Picture:
         if isinstance(reply := result.command.reply_to, ReplyTo):
             answers.append(Message(reply.topic, payload, False, correlation=reply.correlation))
         return answers
+
+    def health(self, now_ns: int, facts: Mapping[str, Any]) -> Message:
+        """How the box fares, once a minute (gateway.health)."""
+        message = Message(self._topics.health, codec.dump(facts), expires_ns=now_ns + HEALTH_S * 1_000_000_000)
+        self._shown[message.topic] = message
+        return message
 
     def silence(self, now_ns: int) -> Message | None:
         """A problem, if no tick has come for longer than a value lives; None if there is nothing new to

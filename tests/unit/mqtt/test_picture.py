@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 
+from gateway.health import LIVES_S
 from gateway.mqtt.commands import ReplyTo
 from gateway.mqtt.picture import Picture
 from gateway.mqtt.topics import Topics
@@ -89,6 +90,14 @@ def test_answers_are_for_our_own_askers():
     outcome = Outcome((CommandResult(asked, True), CommandResult(other, True)), OUTCOME.states)
     _, events = p.take(0, tick(), outcome)
     assert [(m.topic, m.correlation) for m in events] == [(TOPICS.result, None), ("me", b"7")]
+
+
+def test_health_expires_later_than_values():
+    p = picture()
+    message = p.health(0, {"load": 0.4})
+    assert (message.topic, message.payload) == ("spectrophone/box1/health", b'{"load":0.4}')
+    assert topics(p.all(LIVES_S * S - 1)) == {"health"}
+    assert p.all(LIVES_S * S) == []
 
 
 def payloads(messages):
