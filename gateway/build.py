@@ -29,7 +29,7 @@ from gateway.actions.settings import ActionSettings
 from gateway.alarms import Alarm
 from gateway.board import Board
 from gateway.calibrating import GasLine
-from gateway.calibrator import ASKED, CALIBRATION, CalibrationOutput, Calibrator
+from gateway.calibrator import ASKED, CALIBRATION, SPAN_GAS, CalibrationOutput, Calibrator, SpanGas
 from gateway.check import Checked, acquisition, check
 from gateway.clock import Clock
 from gateway.config.config import Config
@@ -370,14 +370,13 @@ def face(config: Config, board: Board) -> Face:
         for step in placed
         if step.kind in ("lock_in", "peak_finder")
     ]
-    told = {
-        **hardware.verbs(config, board),
-        **({CALIBRATION: ASKED} if any(line.kind == "lock_in" for line in lines) else {}),
-    }
+    told = hardware.verbs(config, board)
+    if any(line.kind == "lock_in" for line in lines):
+        told |= {CALIBRATION: ASKED, SPAN_GAS: SpanGas.verbs}
     told |= {ACTIONS: TOLD} if actions(config) else {}
     told |= {SWEEP: SWEPT} if LASER in told else {}
     told |= {GATEWAY: LIVED} | ({IDENTIFY: (IDENTIFY,)} if board.leds else {})
-    spans = {"cell": _CELL}
+    spans = {"cell": _CELL, SPAN_GAS: Span(*SpanGas.bounds, _STEP, "ppm")}
     for dial in dials(config, [rule.alarm for rule in rules(config, board)]):
         if dial.low < dial.high:
             told[dial.target] = DialOutput.verbs
@@ -426,7 +425,7 @@ def parts(config: Config, board: Board, clock: Clock, secrets: Collection[str] =
     shows = {"status": signals.status, "alert": signals.alert}
     doors = [*hardware.outputs(config, board, cell, shows), *hands.movers]
     if calibrating is not None:
-        doors.append(CalibrationOutput(calibrating))
+        doors += [bottle := SpanGas(), CalibrationOutput(calibrating, bottle)]
     shown = face(config, board)
     inbox = CommandInbox()
     keeping = journal(config, clock)
