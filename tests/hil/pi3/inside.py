@@ -250,8 +250,8 @@ def guarded() -> None:
     with running() as gateway:
         gateway.kill()
         dark_ms = until(lambda: not lit(), "dark", 20.0)
-        until(lambda: not_driven_high() == [ENABLE, FAN, VALVE], "safe", 20.0)
-        say(f"gateway killed, dark {dark_ms:.1f} ms later: {wave_form()}; {outputs()}")
+        safe_ms = dark_ms + until(lambda: levels() == ["lo"] * 3, "safe", 20.0)
+        say(f"gateway killed, dark {dark_ms:.0f} ms later, lines low {safe_ms:.0f} ms: {wave_form()}; {outputs()}")
 
 
 def made_safe() -> None:
@@ -268,11 +268,12 @@ def made_safe() -> None:
         safe = subprocess.run(["python3", "-m", "gateway", "safe"], capture_output=True, text=True, env=PLACES)
         say(f"safe ({safe.returncode}), {time.monotonic() - start:.1f} s: {safe.stdout}{safe.stderr}".strip())
         say(f"afterwards: {wave_form()}; {outputs()}")
-        assert (safe.returncode, lit(), not_driven_high()) == (0, False, [ENABLE, FAN, VALVE])
+        assert (safe.returncode, lit(), levels()) == (0, False, ["lo"] * 3)
 
 
-def not_driven_high() -> list[int]:
-    return [line for line in (ENABLE, FAN, VALVE) if pin(line) != HIGH]
+def levels() -> list[str]:
+    """Of enable and relays; nothing pulls a line here, so a released one keeps its level until somebody drives it."""
+    return [pin(line)[-2:] for line in (ENABLE, FAN, VALVE)]
 
 
 def outputs() -> str:
@@ -288,7 +289,7 @@ def running() -> Iterator[subprocess.Popen[bytes]]:
         command = [*AS_USER, "python3", "-m", "gateway", "run", "--config", "/run/box.yaml"]
         process = subprocess.Popen(command, stdout=output, stderr=output, env=PLACES)
     try:
-        until(lambda: process.poll() is not None or (lit() and not not_driven_high()), "lit", PATIENCE_S, 0.5)
+        until(lambda: process.poll() is not None or (lit() and levels() == ["hi"] * 3), "lit", PATIENCE_S, 0.5)
         assert process.poll() is None
         say(f"gateway lit, relays on after {time.monotonic() - start:.0f} s: {wave_form()}; {outputs()}")
         yield process
