@@ -49,7 +49,7 @@ rules: [{when: co2_concentration above -1000000, do: [relay fan on, relay valve 
 """
 OPEN = f"pwm = KernelPwm({DEVICE!r}, 0, {CLOCK_HZ}"
 HIGH = "function gpio_out in hi"
-PATIENCE_S = 240.0
+PATIENCE_S = 400.0
 PLACES = {**os.environ, "RUNTIME_DIRECTORY": "/run/spectrophone", "STATE_DIRECTORY": "/var/lib/spectrophone"}
 WATCHDOG = Path("/sys/class/watchdog/watchdog0/identity")
 PATH = Path(f"/sys/class/pwm/pwmchip{find_chip(DEVICE)}/pwm0")
@@ -128,7 +128,8 @@ def written(name: str, value: object) -> str:
 def machine() -> None:
     ran = subprocess.run(["python3", "-m", "gateway", "board", "detect"], capture_output=True, text=True)
     say(f"board detect ({ran.returncode}): {' '.join(ran.stdout.split())}")
-    say(f"{os.uname().release}; gpiochip {pin(12)!r} on 12; watchdog {WATCHDOG.read_text().strip()!r}")
+    say(f"{Path('/proc/uptime').read_text().split()[0]} s after the kernel's start; {os.uname().release}")
+    say(f"gpiochip {pin(12)!r} on 12; watchdog {WATCHDOG.read_text().strip()!r}")
     clocks = [" ".join(line.split()[:5]) for line in (DEBUG / "clk/clk_summary").read_text().splitlines()]
     say("clocks: " + "; ".join(line for line in clocks if line.startswith(("plld_per ", "pwm "))))
     assert "Raspberry Pi 3 Model B" in ran.stdout
@@ -257,12 +258,15 @@ def guarded() -> None:
 def made_safe() -> None:
     """SIGKILL of gateway and guardian: nobody is left, and `spectrophone safe` makes it dark."""
     with running() as gateway:
-        children = Path(f"/proc/{gateway.pid}/task/{gateway.pid}/children").read_text().split()
+        children = [
+            pid for file in Path(f"/proc/{gateway.pid}/task").glob("*/children") for pid in file.read_text().split()
+        ]
+        assert children, "it has no guardian"
         for process in (*children, gateway.pid):
             os.kill(int(process), signal.SIGKILL)
         gateway.wait()
         time.sleep(1.0)
-        say(f"gateway and {len(children)} child killed, 1 s later: {wave_form()}; {outputs()}")
+        say(f"gateway and its {len(children)} child killed, 1 s later: {wave_form()}; {outputs()}")
         assert lit(), "nobody is there who could have switched it off"
         start = time.monotonic()
         safe = subprocess.run(["python3", "-m", "gateway", "safe"], capture_output=True, text=True, env=PLACES)
