@@ -46,7 +46,7 @@ test-hil: setup  ## the gateway on a real kernel's devices, in user-mode Linux (
 	.ci/need mmdebstrap device-tree-compiler e2fsprogs
 	SPECTROPHONE_HIL=$${SPECTROPHONE_HIL:-/var/tmp/spectrophone-hil} $(PY)/pytest tests/hil
 
-test-pi3: setup  ## drivers and gateway on an emulated Pi 3, under the Pi's own kernel drivers (root; four minutes, at first half an hour)
+test-pi3: setup  ## drivers and gateway on an emulated Pi 3 under its own kernel drivers (root; seven minutes, at first half an hour)
 	.ci/need mmdebstrap qemu-user-static qemu-system-arm device-tree-compiler e2fsprogs
 	tests/hil/pi3/run $(PY)/python
 
