@@ -20,7 +20,7 @@ from drivers.button import Buttons
 from drivers.laser import LEAST_TICKS
 from drivers.software_pwm import SECOND_US
 from drivers.tec import Tec
-from gateway import hardware
+from gateway import detect, hardware, safety
 from gateway.actions import making
 from gateway.actions.actions import ACTIONS, Actions, ActionsOutput
 from gateway.actions.actions import ASKED as TOLD
@@ -35,7 +35,6 @@ from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.config.graph import feeders, order
 from gateway.config.settings import Settings
-from gateway.detect import detect
 from gateway.dials import DialOutput, dials
 from gateway.dsp.air import water_fraction
 from gateway.dsp.demodulator import exact
@@ -127,7 +126,7 @@ def prepare(
         *(graph_faults, rule_faults, action_faults, expiry_faults, home_faults),
         *(track_faults, playback_faults, pwm_faults, climate_faults, tec_faults),
     )
-    return check(path, SETTINGS, environ, (*looks, script_faults) if scripts else looks, board or default_board())
+    return check(path, SETTINGS, environ, (*looks, script_faults) if scripts else looks, board or detect.default())
 
 
 def accepted(checked: Checked) -> tuple[Config, Board]:
@@ -135,14 +134,6 @@ def accepted(checked: Checked) -> tuple[Config, Board]:
     if checked.config is None or checked.board is None:
         raise ConfigError(checked.faults)
     return checked.config, checked.board
-
-
-def default_board() -> str:
-    """The board that this machine is; on a Raspberry Pi that is not certainly one, the likeliest, which then says what
-    it lacks, rather than simulated values; elsewhere the simulated one.
-    """
-    detected = detect()
-    return detected.board or next(iter(detected.likely), "sim")
 
 
 def sound(config: Config, board: Board) -> Sound:
@@ -457,7 +448,7 @@ def parts(config: Config, board: Board, clock: Clock, secrets: Collection[str] =
             reports=told_too,
             known=known,
         )
-    plan = None if board.simulated else hardware.safe_plan(board)
+    plan = None if board.simulated else safety.safe_plan(board)
     guardian = None if plan is None else Process(plan, clock)
     switches = (*hands.switches, (Condition.SAFE_MODE, life))
     watch = Watch(clock, door.lose, door.restore, switches=switches, guardian=guardian, alive=systemd.alive)
