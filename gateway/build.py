@@ -355,23 +355,11 @@ def face(config: Config, board: Board) -> Face:
     """What the box shows over MQTT."""
     box = box_id(config)
     placed = steps(config)
-    lines = gas_lines(config)
     signals: Iterable[SignalFace] = [
         SignalFace(step.id, "lock_in" if step.kind == "lock_in" else "peak")
         for step in placed
         if step.kind in ("lock_in", "peak_finder")
     ]
-    told = hardware.verbs(config, board)
-    if any(line.kind == "lock_in" for line in lines):
-        told |= {CALIBRATION: ASKED, SPAN_GAS: SpanGas.verbs}
-    told |= {ACTIONS: TOLD} if actions(config) else {}
-    told |= {SWEEP: SWEPT} if LASER in told else {}
-    told |= {GATEWAY: LIVED} | ({IDENTIFY: (IDENTIFY,)} if board.leds else {})
-    spans = {"cell": _CELL, SPAN_GAS: Span(*SpanGas.bounds, _STEP, "ppm")}
-    for dial in dials(config, [rule.alarm for rule in rules(config, board)]):
-        if dial.low < dial.high:
-            told[dial.target] = DialOutput.verbs
-            spans[dial.target] = Span(dial.low, dial.high, _STEP, "FS" if dial.unit == "full scale" else dial.unit)
     climate = config.climate
     known = (climate.temperature_c, climate.humidity_percent, climate.pressure_pa) != (None, None, None)
     senses = climate.sensor != "off" and (board.simulated or bool(board.climate))
@@ -380,13 +368,29 @@ def face(config: Config, board: Board) -> Face:
         config.box.name or box,
         VERSION,
         config.gas.name,
-        tuple(GasFace(line.node, line.source, follows=_follows(placed, line.node)) for line in lines),
+        tuple(GasFace(line.node, line.source, follows=_follows(placed, line.node)) for line in gas_lines(config)),
         tuple(signals),
         tuple(RuleFace(rule.alarm.rule, rule.alarm.type) for rule in rules(config, board)),
-        tuple(OutputFace(target, verbs, spans.get(target)) for target, verbs in told.items()),
+        tuple(_told(config, board)),
         tuple(actions(config)),
         known or senses,
     )
+
+
+def _told(config: Config, board: Board) -> Iterator[OutputFace]:
+    """What people may tell the box, hardware first."""
+    told = hardware.verbs(config, board)
+    if any(line.kind == "lock_in" for line in gas_lines(config)):
+        told |= {CALIBRATION: ASKED, SPAN_GAS: SpanGas.verbs}
+    told |= {ACTIONS: TOLD} if actions(config) else {}
+    told |= {SWEEP: SWEPT} if LASER in told else {}
+    told |= {GATEWAY: LIVED} | ({IDENTIFY: (IDENTIFY,)} if board.leds else {})
+    spans = {"cell": _CELL, SPAN_GAS: Span(*SpanGas.bounds, _STEP, "ppm")}
+    yield from (OutputFace(target, verbs, spans.get(target)) for target, verbs in told.items())
+    for dial in dials(config, [rule.alarm for rule in rules(config, board)]):
+        if dial.low < dial.high:
+            span = Span(dial.low, dial.high, _STEP, "FS" if dial.unit == "full scale" else dial.unit)
+            yield OutputFace(dial.target, DialOutput.verbs, span)
 
 
 def _follows(placed: Iterable[Step], node: str) -> bool:
