@@ -36,6 +36,7 @@ class Tuning:
         self.file = config
         """What the file says, as far as it is followed."""
         self.lock = threading.RLock()
+        self._hands = threading.Lock()  # of what is set by hand, never for long: the event loop takes it, too
         self._board, self._inbox = board, inbox
         self._running, self._steps = config, build.steps(config)
         self._calibrates = any(line.kind == "lock_in" for line in build.gas_lines(config))
@@ -48,31 +49,31 @@ class Tuning:
 
     def turn(self, dial: Dial, value: float, origin: str) -> None:
         """Set a number; the path that goes by it comes a moment later. On the event loop's thread."""
-        configured = self._dials.get(dial.target)
-        if configured is None:
-            raise CommandRefused(f"{dial.target} is no longer in the configuration", "Begin the gateway anew")
+        with self._hands:
+            configured = self._dials.get(dial.target)
+            if configured is None:
+                raise CommandRefused(f"{dial.target} is no longer in the configuration", "Begin the gateway anew")
+            self._hand = {**self._hand, dial.target: value}
         log.info("%s set to %g by %s; the configuration says %g", dial.target, value, origin, configured.configured)
-        self._hand = {**self._hand, dial.target: value}
         task = asyncio.get_running_loop().create_task(asyncio.to_thread(self._turned), name=f"set {dial.target}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def status(self) -> Mapping[str, Mapping[str, float]]:
         """What is set by hand: by target, its value and what the configuration says."""
-        known = self._dials
-        return {
-            target: {"value": value, "configured": known[target].configured}
-            for target, value in self._hand.items()
-            if target in known
-        }
+        with self._hands:
+            known, hand = self._dials, self._hand
+        return {target: {"value": value, "configured": known[target].configured} for target, value in hand.items()}
 
     def follow(self, file: Config) -> tuple[Command, ...]:
         """What makes the gateway follow a file whose nodes are still the same, each fed by the same."""
-        before, after = self._dials, self._dials_of(file)
-        kept = {target: value for target, value in self._hand.items() if _same(before, after, target)}
-        for target in self._hand.keys() - kept.keys():
+        after = self._dials_of(file)
+        with self._hands:
+            before, hand = self._dials, self._hand
+            kept = {target: value for target, value in hand.items() if _same(before, after, target)}
+            self.file, self._dials, self._hand = file, after, kept
+        for target in hand.keys() - kept.keys():
             log.warning("%s: what was set by hand is over, the configuration has changed it", target)
-        self.file, self._dials, self._hand = file, after, kept
         return self._changes()
 
     def _turned(self) -> None:
