@@ -16,7 +16,7 @@ from functools import partial
 from gateway import build
 from gateway.board import Board
 from gateway.config.config import Config
-from gateway.dials import INTEGRATION, THRESHOLD, Dial, DialOutput, dials, turned
+from gateway.dials import INTEGRATION, Dial, DialOutput, turned
 from gateway.errors import CommandRefused, SpectrophoneError
 from gateway.path import Path
 from gateway.ports import Inbox
@@ -45,7 +45,7 @@ class Tuning:
 
     def outputs(self, path: Path) -> list[DialOutput]:
         """The numbers as outputs, read back from the running path."""
-        return [DialOutput(dial, self.turn, _reading(path, dial.target)) for dial in self._dials.values()]
+        return [DialOutput(dial, self.turn, _reading(path, dial)) for dial in self._dials.values()]
 
     def turn(self, dial: Dial, value: float, origin: str) -> None:
         """Set a number; the path that goes by it comes a moment later. On the event loop's thread."""
@@ -103,8 +103,7 @@ class Tuning:
         return tuple(commands)
 
     def _dials_of(self, config: Config) -> dict[str, Dial]:
-        alarms = [rule.alarm for rule in build.rules(config, self._board)]
-        return {dial.target: dial for dial in dials(config, alarms)}
+        return {dial.target: dial for dial in build.numbers(config, self._board)}
 
 
 def _same(before: Mapping[str, Dial], after: Mapping[str, Dial], target: str) -> bool:
@@ -112,10 +111,9 @@ def _same(before: Mapping[str, Dial], after: Mapping[str, Dial], target: str) ->
     return target in after and after[target].configured == before[target].configured
 
 
-def _reading(path: Path, target: str) -> Callable[[], float | None]:
+def _reading(path: Path, dial: Dial) -> Callable[[], float | None]:
     """What tells the number that the path goes by."""
-    name = target.partition("/")[2]
-    if target.startswith(THRESHOLD):
-        return partial(path.threshold, name)
-    assert target.startswith(INTEGRATION)
-    return lambda: getattr(path.settings(name), "integration_s", None)
+    if dial.alarm:
+        return partial(path.threshold, dial.alarm)
+    node = dial.target.removeprefix(INTEGRATION)
+    return lambda: getattr(path.settings(node), "integration_s", None)
