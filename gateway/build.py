@@ -35,7 +35,7 @@ from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.config.graph import feeders, order
 from gateway.config.settings import Settings
-from gateway.dials import DialOutput, dials
+from gateway.dials import Dial, DialOutput, dials
 from gateway.dsp.air import water_fraction
 from gateway.dsp.demodulator import exact
 from gateway.errors import ConfigError, Fault, SpectrophoneError
@@ -351,6 +351,11 @@ def rules(config: Config, board: Board) -> tuple[ParsedRule, ...]:
     return tuple(parse(rule, named, hardware.verbs(config, board), config.laser.frequency_hz) for rule in config.rules)
 
 
+def numbers(config: Config, board: Board) -> tuple[Dial, ...]:
+    """The numbers that may be set while the gateway runs."""
+    return dials(config, [*(rule.alarm for rule in rules(config, board)), *action_alarms(config)])
+
+
 def face(config: Config, board: Board) -> Face:
     """What the box shows over MQTT."""
     box = box_id(config)
@@ -387,7 +392,7 @@ def _told(config: Config, board: Board) -> Iterator[OutputFace]:
     told |= {GATEWAY: LIVED} | ({IDENTIFY: (IDENTIFY,)} if board.leds else {})
     spans = {"cell": _CELL, SPAN_GAS: Span(*SpanGas.bounds, _STEP, "ppm")}
     yield from (OutputFace(target, verbs, spans.get(target)) for target, verbs in told.items())
-    for dial in dials(config, [rule.alarm for rule in rules(config, board)]):
+    for dial in numbers(config, board):
         if dial.low < dial.high:
             span = Span(dial.low, dial.high, _STEP, "FS" if dial.unit == "full scale" else dial.unit)
             yield OutputFace(dial.target, DialOutput.verbs, span)
