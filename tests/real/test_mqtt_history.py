@@ -81,7 +81,7 @@ def flapping(broker: Mosquitto, rng: random.Random) -> Iterator[list[int]]:
     done, over = [0], threading.Event()
 
     def flap() -> None:
-        while not over.wait(rng.uniform(0.5, 4.0)):
+        while not over.wait(rng.uniform(0.5, 6.0)):
             broker.end()
             time.sleep(rng.uniform(0.0, 1.0))
             broker.start()
@@ -99,16 +99,17 @@ def flapping(broker: Mosquitto, rng: random.Random) -> Iterator[list[int]]:
 def test_killed_fifty_times_with_a_broker_that_comes_and_goes(tmp_path: Path) -> None:
     rng = random.Random(7)
     broker = Mosquitto(tmp_path, *PERSISTENT, f"persistence_location {tmp_path}/")
-    config = str(configuration(tmp_path, {}, mqtt={"host": HOST, "port": broker.port}, journal={"commit_s": 0.3}))
+    config = configuration(tmp_path, {}, mqtt={"host": HOST, "port": broker.port}, journal={"commit_s": 0.3})
+    config.write_text(config.read_text().replace("integration_s: 0.2", "integration_s: 0.1"))
     file = tmp_path / "lab.journal"
-    run, begun_ns = ("run", "--config", config, "--json"), time.time_ns()
+    run, begun_ns = ("run", "--config", str(config), "--json"), time.time_ns()
     with broker, ear(broker.port, "spectrophone/lab/history/#") as heard:
         with flapping(broker, rng) as flaps:
             for number in range(KILLS):
                 with gateway(tmp_path, *run) as running:
                     if number % 3:
                         running.wait(lambda: running.lines, "a measurement")
-                    time.sleep(rng.uniform(0.0, 2.5))
+                    time.sleep(rng.uniform(0.0, 3.0))
                     running.stop(signal.SIGKILL)
         with gateway(tmp_path, *run) as running:
             running.wait(lambda: len(running.objects("measurement")) > 3, "measurements")
@@ -164,7 +165,7 @@ def test_a_days_outage_arrives_whole_with_its_times_and_live_values_first(tmp_pa
             listening(broker.port, VALUE) as live,
         ):
             options = settings(port=broker.port, history_rows_per_s=10_000)
-            link = MqttLink(options, FACE, Tray(), RealClock(), np.random.default_rng(1), journal)
+            link = MqttLink(options, FACE, Tray(), RealClock(), np.random.default_rng(1), journal=journal)
             await link.start()
             shown, late_s, begun_s = 0.0, [], None
             while link.history().get("queue_depth", 0) or not link.history()["delivered"]:
