@@ -1,8 +1,9 @@
 """A thousand boxes on one broker: connecting, discovery, steady traffic, and whether a box costs the same among many.
 
 Every box is a real MqttLink (session, paho, socket) in one process; only its ticks are made up, one a second. The
-broker is a mosquitto of its own, so that its CPU and memory are told apart from the boxes'. Boxes dial at once, as after
-a power cut; then Home Assistant starts, and all announce themselves again. Times are of this machine, ratios are not.
+broker is a mosquitto of its own, so that its CPU and memory are told apart from the boxes'. Boxes dial at once, as
+after a power cut; then Home Assistant starts, and all announce themselves again. Times are of this machine, the ratios
+are not.
 
     python bench/fleet.py [BOXES ...]
 """
