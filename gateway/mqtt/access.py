@@ -89,8 +89,8 @@ class Access:
             said = f"{where} refuses {', '.join(topics[:NAMED])}{more}: {self._refused[topics[0]]}"
             return f"{said}. Allow {who} to write {what} in its access list"
         if self._unheard:
-            said = f"{where} gives us no commands: it refuses a subscription to {', '.join(self._unheard)}"
-            return f"{said}. Allow {who} to read it in its access list"
+            said = f"{where} refuses our subscription to {', '.join(self._unheard)}: what is sent there does not come"
+            return f"{said}. Allow {who} to read that in its access list"
         if not self._late:
             return None
         return reasons.unheard(self._settings, self._topics, v5=self._v5)
