@@ -147,6 +147,8 @@ class Talk:
         if why.get("code") == "unauthorized":
             remedy = "Make the token in an administrator's profile"
             raise LinkError(f"{self.where} does not let the owner of our token do {kind}", remedy)
+        if why.get("code") == "unknown_command":
+            raise LinkError(f"{self.where} does not know {kind}", "Let it run its recorder")
         raise LinkError(f"{self.where} refuses {kind}: {why.get('message', 'no reason given')}")
 
     async def _receive(self) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Backlog:
         """How many wait, how old the oldest is (seconds), and how many were missed."""
         oldest_ns = self._oldest_ns
         age_s = 0.0 if oldest_ns is None else max(0.0, (self._clock.utc_ns() - oldest_ns) / 1e9)
-        return {"queue_depth": self.depth, "queue_age_s": round(age_s, 1), "missed": self.missed}
+        return {"queue_depth": max(0, self.depth), "queue_age_s": round(age_s, 1), "missed": self.missed}
 
     async def run(self, deliver: Callable[[Sequence[Entry]], Awaitable[None]]) -> None:
         """Hand page after page to `deliver`, which returns when the broker has acknowledged it; for ever."""

@@ -48,6 +48,7 @@ def test_the_hours_arrive_at_the_entity_whatever_it_is_called_now(version):
     [
         ({}, "another", "co2", "does not take our token. Make a long-lived one in an administrator's profile"),
         ({"admin": False}, TOKEN, "co2", "does not let the owner of our token do recorder/import_statistics. Make the"),
+        ({"recorder": False}, TOKEN, "co2", "does not know recorder/list_statistic_ids. Let it run its recorder"),
         ({"unit": "ppb"}, TOKEN, "co2", "keeps sensor.renamed in ppb. Let it keep ppm"),
         ({}, TOKEN, "ch4", "has no statistics of ch4. See that it knows the box, and records it"),
     ],

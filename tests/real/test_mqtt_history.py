@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
@@ -37,7 +38,7 @@ from tests.real.mosquitto import HOST, Listener, Mosquitto, listening, until
 from tests.real.mqtt_box import ROOT, VALUE
 from tests.real.test_run_actions import configuration
 from tests.support.clock import FakeClock
-from tests.unit.mqtt.samples import FACE, OUTCOME, Tray, full_tick, ppm, settings, tick
+from tests.unit.mqtt.samples import FACE, OUTCOME, Tray, alert, full_tick, ppm, settings, tick
 
 KILLS = 50
 DAY_S = 86_400
@@ -146,6 +147,41 @@ async def outage(file: Path) -> None:
         journal.offer(tick(ppm(400.0 + second / 1000), t_ns=clock.now_ns, utc_ns=clock.utc_ns()), Outcome())
         await asyncio.sleep(0)
     await journal.close()
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_history_comes_in_either_version_and_while_the_access_list_forbids_it_waits(tmp_path, protocol):
+    acl = tmp_path / "acl"
+    acl.write_text(f"topic readwrite #\ntopic deny {ROOT}/history/#\n" if protocol == "5" else "topic readwrite #\n")
+
+    async def scene() -> None:
+        journal = Journal(tmp_path / "j", JournalSection(), RealClock())
+        await journal.start()
+        with Mosquitto(tmp_path, f"acl_file {acl}") as broker, ear(broker.port, f"{ROOT}/history/#") as heard:
+            options = settings(port=broker.port, protocol=protocol)
+            link = MqttLink(options, FACE, Tray(), RealClock(), np.random.default_rng(1), journal=journal)
+            await link.start()
+            await asyncio.sleep(0.1)
+            for number in range(300):
+                brought = tick(ppm(float(number)), alerts=(alert(),) if number == 7 else (), utc_ns=time.time_ns())
+                journal.offer(brought, OUTCOME)
+                link.offer(brought, OUTCOME)
+            if protocol == "5":
+                await until(lambda: link.history()["problem"], "the refusal")
+                assert link.history()["queue_depth"] == 301
+                assert not heard.batches
+                acl.write_text("topic readwrite #\n")
+                broker.end()
+                broker.start()
+            await until(lambda: link.history()["queue_depth"] == 0, "an empty queue", 90.0)
+            await until(lambda: len(heard.rows()) == 300 and heard.rows("alert"), "all")
+            assert [row["value"] for row in heard.rows()] == list(range(300))
+            assert [row["rule"] for row in heard.rows("alert")] == ["co2_high"]
+            assert not link.history()["problem"]
+            await link.close()
+        await journal.close()
+
+    asyncio.run(scene())
 
 
 def seen(live: Listener, value: float) -> bool:

@@ -21,10 +21,13 @@ WANTED = {"2024.11.0": _BOTH, "2026.11.0": METADATA["2026.11.0"] - {"has_mean"}}
 class HomeAssistant:
     """What it knows and what it was given."""
 
-    def __init__(self, version: str = "2026.11.0", *, admin: bool = True, unit: str = "ppm") -> None:
+    def __init__(
+        self, version: str = "2026.11.0", *, admin: bool = True, unit: str = "ppm", recorder: bool = True
+    ) -> None:
         self.version = version
         self.admin = admin
         self.unit = unit
+        self.recorder = recorder
         self.url = ""
         self.entities = [
             {"entity_id": "light.kitchen", "unique_id": "spectrophone_box1_gas_co2", "platform": "hue"},
@@ -53,7 +56,7 @@ class HomeAssistant:
         match kind:
             case "config/entity_registry/list":
                 return {"success": True, "result": self.entities}
-            case "recorder/list_statistic_ids":
+            case "recorder/list_statistic_ids" if self.recorder:
                 known = {"statistic_id": "sensor.renamed", "name": None, "source": "recorder", "has_sum": False}
                 known |= {"has_mean": True, "mean_type": 1, "unit_class": "unitless"}
                 return {"success": True, "result": [known | {"statistics_unit_of_measurement": self.unit}]}
