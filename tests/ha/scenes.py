@@ -1,0 +1,218 @@
+"""What is tried on a real Home Assistant beside restarts: what it shows and commands, and what must not come back."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+
+from tests.ha.home import Failure, never, wait
+from tests.ha.stage import EXPIRE_S, GAS, LOST, LOW_PPM, ROOT, Stage
+
+TWO_GASES = """\
+processing:
+  default_graph:
+    id: default
+    nodes:
+      - {id: input, type: input}
+      - {id: co2_lock_in, type: lock_in, parameters: {integration_s: 1.0}}
+      - id: co2_concentration
+        type: concentration
+        parameters: {source: co2_lock_in, polynomial_coefficients: [0, 41000, 0, 0, 0]}
+      - id: second
+        type: concentration
+        parameters: {source: co2_lock_in, polynomial_coefficients: [0, 20500, 0, 0, 0]}
+      - {id: output, type: output}
+    connections: []
+"""
+RENAMED = TWO_GASES.replace("id: second", "id: other")
+ONE_GAS = TWO_GASES[: TWO_GASES.index("      - id: second")] + TWO_GASES[TWO_GASES.index("      - {id: output") :]
+WATCH_S = EXPIRE_S + 5.0
+
+
+def shows(stage: Stage) -> None:
+    """Every entity is there with its unit and class, and shows the truth."""
+    stage.announced()
+    stage.current(f"all {len(stage.components)} entities are there and current", 120)
+    states = stage.home.states()
+    for key, component in stage.components.items():
+        state = states[stage.entity(key)]
+        about = state["attributes"]
+        words = [str(about.get(k, "-")) for k in ("unit_of_measurement", "device_class", "friendly_name")]
+        print(f"      {stage.entity(key)} = {state['state']} | {' | '.join(words)}")
+        for ours, theirs in (("unit_of_meas", "unit_of_measurement"), ("dev_cla", "device_class")):
+            # Home Assistant has another letter for the same micro sign.
+            if str(component.get(ours)).replace("µ", "μ") != str(about.get(theirs)).replace("µ", "μ"):
+                raise Failure(f"{stage.entity(key)}: {theirs} is {about.get(theirs)}, not {component.get(ours)}")
+    print("ok    units and classes are as announced")
+
+
+def obeys(stage: Stage) -> None:
+    """Home Assistant commands, and the box obeys."""
+    gas, alarm = f"gas_{GAS}", stage.key_of("gas")
+    stage.obeys("laser", "switch/turn_off", "off")
+    wait("without the laser there is no value", lambda: math.isnan(stage.value(gas)))
+    stage.becomes("problem", "on")
+    stage.obeys("laser", "switch/turn_on", "on")
+    wait("with the laser there is one again", lambda: abs(stage.value(gas) - LOW_PPM) < 40)
+    stage.obeys("relay_valve", "switch/turn_on", "on")
+    stage.obeys("relay_valve", "switch/turn_off", "off")
+    stage.obeys("led_status", "light/turn_on", "on", effect="cyan")
+    wait("the light has its effect", lambda: _about(stage, "led_status").get("effect") == "cyan")
+    stage.obeys("led_status", "light/turn_off", "off")
+    stage.obeys("led_status", "light/turn_on", "on", effect="auto")
+    stage.obeys("cell", "number/set_value", "1200.0", value=1200)
+    wait("the concentration follows", lambda: abs(stage.value(gas) - 1200) < 60)
+    stage.becomes(alarm, "on")
+    stage.becomes("relay_fan", "on")
+    wait("the alarm is an event", lambda: stage.home.state(stage.entity("alarm")) not in LOST)
+    stage.obeys("cell", "number/set_value", f"{LOW_PPM}.0", value=LOW_PPM)
+    stage.becomes(alarm, "off")
+    stage.becomes("relay_fan", "off")
+
+
+def refuses_retained(stage: Stage) -> None:
+    """A retained command does nothing, neither now nor after a restart of the gateway; another is answered."""
+    laser = f"{ROOT}/laser/set"
+    stage.obeys("laser", "switch/turn_off", "off")
+    stage.ear.publish(laser, "ON", retain=True)
+    wait("a retained laser/set ON is refused", lambda: _answered(stage, "laser", False))
+    _still(stage, "laser", "off")
+    stage.ear.publish(laser, "ON")
+    wait("one that is not retained is done", lambda: _answered(stage, "laser", True))
+    stage.becomes("laser", "on")
+    stage.ear.publish(laser, "OFF", retain=True)
+    stage.box.stop(kill=True)
+    stage.box.start()
+    stage.current("after a restart of the gateway every entity is current, with laser/set OFF retained at the broker")
+    _still(stage, "laser", "on")
+    stage.ear.publish(laser, "", retain=True)
+
+
+def heeds_interlock(stage: Stage) -> None:
+    """With the interlock open the laser's switch is unavailable; closed again it can be used, and is off until told."""
+    stage.ear.publish(f"{ROOT}/switch/interlock/set", "OFF")
+    stage.becomes("laser", "unavailable")
+    stage.ear.publish(f"{ROOT}/laser/set", "ON")
+    wait("a command to light it is refused", lambda: _answered(stage, "laser", False))
+    stage.ear.publish(f"{ROOT}/switch/interlock/set", "ON")
+    stage.becomes("laser", "off")
+    stage.obeys("laser", "switch/turn_on", "on")
+
+
+def nothing_stale(stage: Stage) -> None:
+    """When the gateway is dead, ended or hangs, its values go, and no restart of Home Assistant brings them back."""
+    gas = f"gas_{GAS}"
+    for how in ("killed", "ended", "hung"):
+        if how == "hung":
+            stage.box.freeze(True)
+        else:
+            stage.box.stop(kill=how == "killed")
+        if how != "hung":  # a broker tells that nobody is there only after one and a half keep-alives
+            stage.becomes("online", "off")
+        stage.becomes(gas, "unavailable")
+        stage.home.stop()
+        stage.home.start(quiet=True)
+        entity = stage.entity(gas)
+        never(f"no old value comes back: gateway {how}", lambda e=entity: _shown(stage, e), WATCH_S)  # type: ignore[misc]
+        if how == "hung":
+            stage.box.freeze(False)
+        else:
+            stage.box.start()
+        stage.current(f"after a restart of the {how} gateway every entity is current")
+
+
+def no_ghosts(stage: Stage) -> None:
+    """A gas that is renamed or removed leaves nothing: not with Home Assistant there, not with it away meanwhile."""
+    start = LOW_PPM
+    _configured(stage, TWO_GASES, "with two gases")
+    _configured(stage, RENAMED, "with the second renamed while the gateway was stopped")
+    stage.box.write(start, TWO_GASES)
+    time.sleep(3)  # the gateway looks at its file once a second
+    stage.current("renamed while it runs, it waits for a restart, and the old one lives")
+    _configured(stage, TWO_GASES, "renamed while it ran, after a restart")
+    _configured(stage, ONE_GAS, "with the second removed")
+    stage.home.stop()
+    stage.home.start(quiet=True)
+    stage.current("after a restart of Home Assistant every entity is current")
+    _no_others(stage)
+    _configured(stage, TWO_GASES, "with two gases again")
+    stage.home.stop()
+    stage.box.stop()
+    stage.box.write(start, ONE_GAS)
+    stage.box.start()
+    wait("the box announces one gas while Home Assistant is away", lambda: _gases(stage) == {f"gas_{GAS}"})
+    time.sleep(5)  # beyond both steps of the removal
+    stage.home.start(quiet=True)
+    stage.current("removed while Home Assistant was away, every entity is current")
+    _no_others(stage)
+    stage.home.stop()
+    if ghosts := set(stage.home.registered()) - _announced(stage):
+        raise Failure(f"ghosts in the registry: {sorted(ghosts)}")
+    print("ok    no ghost is in the registry")
+    stage.home.start(quiet=True)
+
+
+def _configured(stage: Stage, graph: str, what: str) -> None:
+    """The gateway stopped, configured so and started: exactly its entities are there."""
+    stage.box.stop()
+    before = len(stage.ear.messages)
+    stage.box.write(LOW_PPM, graph)
+    stage.box.start()
+    wait(f"{what}: announced", lambda: any("/config" in m.topic for m in stage.ear.messages[before:]), 60, quiet=True)
+    stage.current(f"{what}: every entity is current")
+    _no_others(stage)
+
+
+def _no_others(stage: Stage) -> None:
+    """Home Assistant has no entity of the box but those announced, not even as unavailable."""
+    wait("and there is no ghost", lambda: not _ghosts(stage), 15) if not _ghosts(stage) else _gone(stage)
+
+
+def _gone(stage: Stage) -> None:
+    try:
+        wait("and no ghost remains", lambda: not _ghosts(stage), 15)
+    except Failure:
+        raise Failure(f"ghosts: {_ghosts(stage)}") from None
+
+
+def _ghosts(stage: Stage) -> list[str]:
+    known = _announced(stage)
+    ours = [e for e in stage.home.states() if e.partition(".")[2].startswith("gas_box_")]
+    return [f"{e} ({stage.home.state(e)})" for e in ours if e not in known]
+
+
+def _announced(stage: Stage) -> set[str]:
+    return {component["def_ent_id"] for component in stage.components.values()}
+
+
+def _gases(stage: Stage) -> set[str]:
+    return {key for key in stage.components if key.startswith("gas_") and not key.endswith("_sigma")}
+
+
+def _about(stage: Stage, key: str) -> dict[str, object]:
+    found: dict[str, object] = stage.home.states()[stage.entity(key)]["attributes"]
+    return found
+
+
+def _shown(stage: Stage, entity: str) -> str:
+    """What an entity shows, if it shows a number."""
+    state = stage.home.state(entity)
+    return "" if state in LOST else str(state)
+
+
+def _answered(stage: Stage, target: str, done: bool) -> bool:
+    """Whether the newest answer is about that target, and so."""
+    payload = stage.ear.payload(f"{ROOT}/result")
+    told = json.loads(payload) if payload else {}
+    return told.get("target") == target and told.get("done") is done
+
+
+def _still(stage: Stage, key: str, state: str) -> None:
+    """Commands keep their order: once a later one is done, an earlier one has had its effect, if any."""
+    stage.ear.publish(f"{ROOT}/relay/valve/set", "ON")
+    wait("a later command is done", lambda: _answered(stage, "relay/valve", True))
+    stage.obeys("relay_valve", "switch/turn_off", "off")
+    if (shown := stage.home.state(stage.entity(key))) != state:
+        raise Failure(f"{stage.entity(key)} is {shown}, not {state}")
+    print(f"ok    {stage.entity(key)} is still {state}")
