@@ -16,9 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.ha.websocket import WebSocket
 from tests.real.mosquitto import HOST
 
-URL = "http://127.0.0.1:8123"
+PORT = 8123
+URL = f"http://{HOST}:{PORT}"
 CLIENT = f"{URL}/"
 STEP_S = 0.1
 SLOW_S = 180.0
@@ -114,10 +116,16 @@ class HomeAssistant:
         """Call a service, such as switch/turn_off."""
         self._post(f"/api/services/{service}", json.dumps({"entity_id": entity, **data}).encode())
 
-    def registered(self) -> list[str]:
-        """The entities of MQTT in its registry; written when it has stopped."""
-        told = json.loads((self._directory / ".storage/core.entity_registry").read_text())
-        return [entity["entity_id"] for entity in told["data"]["entities"] if entity["platform"] == "mqtt"]
+    def registered(self) -> dict[str, str]:
+        """The entities of MQTT in its registry, whether or not they live: entity ids by unique id."""
+        with WebSocket(HOST, PORT, "/api/websocket") as socket:
+            socket.receive()
+            socket.send({"type": "auth", "access_token": self._token})
+            if socket.receive()["type"] != "auth_ok":
+                raise ConnectionError("the token is not accepted")
+            socket.send({"id": 1, "type": "config/entity_registry/list"})
+            entities = socket.receive()["result"]
+        return {entity["unique_id"]: entity["entity_id"] for entity in entities if entity["platform"] == "mqtt"}
 
     def complaints(self, broken_off: bool) -> list[str]:
         """Warnings about us in its log; but for those of a broker gone, if the broker was `broken_off`."""

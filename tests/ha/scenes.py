@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import time
 
 from tests.ha.home import Failure, never, wait
-from tests.ha.stage import EXPIRE_S, GAS, LOST, LOW_PPM, ROOT, Stage
+from tests.ha.stage import ALARM_PPM, DISCOVERY, EXPIRE_S, GAS, LOST, LOW_PPM, ROOT, Stage
 
 TWO_GASES = """\
 processing:
@@ -104,86 +103,72 @@ def nothing_stale(stage: Stage) -> None:
     """When the gateway is dead, ended or hangs, its values go, and no restart of Home Assistant brings them back."""
     gas = f"gas_{GAS}"
     for how in ("killed", "ended", "hung"):
-        if how == "hung":
+        hung = how == "hung"
+        if hung:  # the broker tells that nobody is there only after one and a half keep-alives
             stage.box.freeze(True)
         else:
             stage.box.stop(kill=how == "killed")
-        if how != "hung":  # a broker tells that nobody is there only after one and a half keep-alives
             stage.becomes("online", "off")
-        stage.becomes(gas, "unavailable")
-        stage.home.stop()
-        stage.home.start(quiet=True)
-        entity = stage.entity(gas)
-        never(f"no old value comes back: gateway {how}", lambda e=entity: _shown(stage, e), WATCH_S)  # type: ignore[misc]
-        if how == "hung":
+            stage.becomes(gas, "unavailable")
+        _restarted(stage)
+        stage.becomes(gas, "unavailable", 2 * EXPIRE_S)
+        _restarted(stage)
+        never(f"no old value comes back: gateway {how}", lambda: _shown(stage, gas), WATCH_S)
+        if hung:
             stage.box.freeze(False)
         else:
             stage.box.start()
         stage.current(f"after a restart of the {how} gateway every entity is current")
 
 
+def _restarted(stage: Stage) -> None:
+    """Home Assistant, asked to end and started."""
+    stage.home.stop()
+    stage.home.start(quiet=True)
+
+
 def no_ghosts(stage: Stage) -> None:
     """A gas that is renamed or removed leaves nothing: not with Home Assistant there, not with it away meanwhile."""
-    start = LOW_PPM
-    _configured(stage, TWO_GASES, "with two gases")
-    _configured(stage, RENAMED, "with the second renamed while the gateway was stopped")
-    stage.box.write(start, TWO_GASES)
-    time.sleep(3)  # the gateway looks at its file once a second
-    stage.current("renamed while it runs, it waits for a restart, and the old one lives")
-    _configured(stage, TWO_GASES, "renamed while it ran, after a restart")
-    _configured(stage, ONE_GAS, "with the second removed")
-    stage.home.stop()
-    stage.home.start(quiet=True)
-    stage.current("after a restart of Home Assistant every entity is current")
-    _no_others(stage)
-    _configured(stage, TWO_GASES, "with two gases again")
+    _configured(stage, TWO_GASES, "two gases")
+    _configured(stage, RENAMED, "the second renamed while the gateway was stopped")
+    stage.box.write(graph=TWO_GASES)
+    stage.box.waits("wait for a restart")
+    stage.current("renamed while the gateway runs, it waits for a restart, and the old one lives")
+    _configured(stage, TWO_GASES, "after that restart")
+    _configured(stage, ONE_GAS, "the second removed")
+    _restarted(stage)
+    _no_ghost(stage, "after a restart of Home Assistant")
+    _configured(stage, TWO_GASES, "two gases again")
     stage.home.stop()
     stage.box.stop()
-    stage.box.write(start, ONE_GAS)
+    stage.box.write(graph=ONE_GAS)
     stage.box.start()
-    wait("the box announces one gas while Home Assistant is away", lambda: _gases(stage) == {f"gas_{GAS}"})
-    time.sleep(5)  # beyond both steps of the removal
+    wait("one is removed while Home Assistant is away", lambda: _gases(stage) == {f"gas_{GAS}"})
     stage.home.start(quiet=True)
-    stage.current("removed while Home Assistant was away, every entity is current")
-    _no_others(stage)
-    stage.home.stop()
-    if ghosts := set(stage.home.registered()) - _announced(stage):
-        raise Failure(f"ghosts in the registry: {sorted(ghosts)}")
-    print("ok    no ghost is in the registry")
-    stage.home.start(quiet=True)
+    _no_ghost(stage, "when Home Assistant is back")
+    rules = stage.key_of("gas")
+    stage.box.write(graph=ONE_GAS, alarm=ALARM_PPM + 10)
+    wait("another rule while the gateway runs is announced", lambda: stage.key_of("gas") != rules)
+    _no_ghost(stage, "the rule of before")
 
 
 def _configured(stage: Stage, graph: str, what: str) -> None:
     """The gateway stopped, configured so and started: exactly its entities are there."""
     stage.box.stop()
     before = len(stage.ear.messages)
-    stage.box.write(LOW_PPM, graph)
+    stage.box.write(graph=graph)
     stage.box.start()
-    wait(f"{what}: announced", lambda: any("/config" in m.topic for m in stage.ear.messages[before:]), 60, quiet=True)
+    wait(f"{what}: announced", lambda: any(m.topic == DISCOVERY for m in stage.ear.messages[before:]), quiet=True)
+    _no_ghost(stage, what)
+
+
+def _no_ghost(stage: Stage, what: str) -> None:
+    """Every entity is current, and Home Assistant has no other of the box, not even as unavailable."""
     stage.current(f"{what}: every entity is current")
-    _no_others(stage)
-
-
-def _no_others(stage: Stage) -> None:
-    """Home Assistant has no entity of the box but those announced, not even as unavailable."""
-    wait("and there is no ghost", lambda: not _ghosts(stage), 15) if not _ghosts(stage) else _gone(stage)
-
-
-def _gone(stage: Stage) -> None:
     try:
-        wait("and no ghost remains", lambda: not _ghosts(stage), 15)
+        wait("and there is no ghost", lambda: not stage.ghosts(), 15)
     except Failure:
-        raise Failure(f"ghosts: {_ghosts(stage)}") from None
-
-
-def _ghosts(stage: Stage) -> list[str]:
-    known = _announced(stage)
-    ours = [e for e in stage.home.states() if e.partition(".")[2].startswith("gas_box_")]
-    return [f"{e} ({stage.home.state(e)})" for e in ours if e not in known]
-
-
-def _announced(stage: Stage) -> set[str]:
-    return {component["def_ent_id"] for component in stage.components.values()}
+        raise Failure(f"{what}: ghosts: {stage.ghosts()}") from None
 
 
 def _gases(stage: Stage) -> set[str]:
@@ -195,9 +180,9 @@ def _about(stage: Stage, key: str) -> dict[str, object]:
     return found
 
 
-def _shown(stage: Stage, entity: str) -> str:
+def _shown(stage: Stage, key: str) -> str:
     """What an entity shows, if it shows a number."""
-    state = stage.home.state(entity)
+    state = stage.home.state(stage.entity(key))
     return "" if state in LOST else str(state)
 
 

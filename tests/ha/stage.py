@@ -75,11 +75,11 @@ class Box:
         """Whether the process is there."""
         return self._process is not None
 
-    def write(self, ppm: int | None = None, graph: str = "", gas: str = GAS) -> None:
-        """Write the configuration: the gas in the cell, the nodes (YAML; "": the built-in ones), the alarm's node."""
+    def write(self, ppm: int | None = None, graph: str = "", alarm: int = ALARM_PPM) -> None:
+        """Write the configuration: the gas in the cell, the nodes (YAML; "": the built-in ones), the threshold."""
         self.ppm = self.ppm if ppm is None else ppm
         told = {"box": BOX, "host": HOST, "port": self._port, "expire_s": EXPIRE_S, "ppm": self.ppm}
-        self._file.write_text(CONFIG.format(**told, alarm=ALARM_PPM, gas=gas, graph=graph))
+        self._file.write_text(CONFIG.format(**told, alarm=alarm, gas=GAS, graph=graph))
 
     def start(self) -> None:
         """Start it; it is up when it says so on MQTT."""
@@ -102,6 +102,10 @@ class Box:
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
 
+    def waits(self, words: str) -> None:
+        """Wait until it logs these words."""
+        wait(f"the gateway says: {words}", lambda: words in self.said())
+
     def said(self) -> str:
         """The end of what it logged."""
         return self._said.read_text(errors="replace")[-3000:] if self._said.exists() else ""
@@ -112,6 +116,7 @@ class Stage:
 
     def __init__(self, home: HomeAssistant, broker: Broker, box: Box, ear: Listener) -> None:
         self.home, self.broker, self.box, self.ear = home, broker, box, ear
+        self._ids: dict[str, str] = {}
 
     @property
     def components(self) -> dict[str, Any]:
@@ -131,9 +136,12 @@ class Stage:
         return next(key for key, c in self.components.items() if c.get("dev_cla") == device_class)
 
     def entity(self, key: str) -> str:
-        """The entity id of a component."""
-        name: str = self.components[key]["def_ent_id"]
-        return name
+        """The entity id of a component; one that Home Assistant does not know is called after its key."""
+        unique = self.components[key]["uniq_id"]
+        if unique not in self._ids:
+            with contextlib.suppress(*NO_ANSWER):
+                self._ids = self.home.registered()
+        return self._ids.get(unique, key)
 
     def value(self, key: str) -> float:
         """The number that an entity shows; NaN if it shows none."""
@@ -141,10 +149,11 @@ class Stage:
 
     def wrong(self, since: float = 0.0) -> list[str]:
         """What is not as it should be: lost, another value than the truth, or an expiring value not written since."""
+        self._ids = self.home.registered()
         states = self.home.states()
         found = []
-        for component in self.components.values():
-            entity = component["def_ent_id"]
+        for key, component in self.components.items():
+            entity = self.entity(key)
             state = states.get(entity, {})
             shown = state.get("state")
             if shown in LOST and not (shown == "unknown" and entity.startswith(SILENT)):
@@ -154,11 +163,12 @@ class Stage:
         return found + self._untrue(states)
 
     def current(self, what: str, seconds: float = 60.0) -> None:
-        """Wait until nothing is wrong any more."""
+        """Wait until nothing is wrong any more, with values written from now on."""
+        since = now()
         try:
-            wait(what, lambda: not self.wrong(), seconds)
+            wait(what, lambda: not self.wrong(since), seconds)
         except Failure as failure:
-            raise Failure(f"{failure}; {self.wrong()[:8]}") from None
+            raise Failure(f"{failure}; {self.wrong(since)[:8]}") from None
 
     def becomes(self, key: str, state: str, seconds: float = 30) -> None:
         """An entity gets that state."""
@@ -183,9 +193,16 @@ class Stage:
         with contextlib.suppress(*NO_ANSWER):
             self.home.states()
             return self.current("everything is back as in the beginning")
-        self.home.stop()
+        self.home.stop(kill=True)
         self.home.start()
         return self.current("everything is back as in the beginning")
+
+    def ghosts(self) -> list[str]:
+        """Entities that Home Assistant still has, and that are not announced any more."""
+        announced = {
+            c["uniq_id"] for c in json.loads(self.ear.payload(DISCOVERY) or b"{}")["cmps"].values() if len(c) > 1
+        }
+        return [entity for unique, entity in self.home.registered().items() if unique not in announced]
 
     def _untrue(self, states: dict[str, Any]) -> list[str]:
         """Entities that show something else than the gas in the cell demands."""
