@@ -65,6 +65,8 @@ def _play(chosen: Mapping[str, Scene], persistence: bool) -> list[str]:
     with tempfile.TemporaryDirectory() as name:
         root = Path(os.environ["CHROOT"])
         with stage(root, os.environ["HA"], Path(name), persistence) as there:
+            there.announced()
+            there.current(f"all {len(there.components)} entities are there and current", 120)
             broken_off = False
             for title, scene in chosen.items():
                 print(f"-- {title}", flush=True)
