@@ -168,7 +168,7 @@ class Stage:
         try:
             wait(what, lambda: not self.wrong(since), seconds)
         except Failure as failure:
-            raise Failure(f"{failure}; {self.wrong(since)[:8]}") from None
+            raise Failure(f"{failure}; {self.wrong(since)[:40]}") from None
 
     def becomes(self, key: str, state: str, seconds: float = 30) -> None:
         """An entity gets that state."""
