@@ -14,6 +14,8 @@ processing:
     id: default
     nodes:
       - {id: input, type: input}
+      - {id: preamp, type: gain, parameters: {gain_db: 12}}
+      - {id: differential, type: differential}
       - {id: co2_lock_in, type: lock_in, parameters: {integration_s: 1.0}}
       - id: co2_concentration
         type: concentration
