@@ -37,6 +37,7 @@ docs: setup  ## the generated pages anew
 	$(PY)/python -c "from gateway.actions import reference as r; print(r.reference(), end='')" > docs/actions.md
 	$(PY)/python -c "from gateway.scripts import reference as r; print(r.reference(), end='')" > docs/script-api.md
 	$(PY)/python -c "from gateway import signals as s; print(s.reference(), end='')" > docs/leds.md
+	$(PY)/python -c "from gateway import interlock as i; print(i.reference(), end='')" > docs/interlock.md
 
 test-ha: setup  ## the gateway on a real Home Assistant (root; three minutes and 1.6 GB the first time)
 	.ci/need mosquitto debootstrap iproute2

@@ -19,7 +19,7 @@ from drivers.cell import Cell
 from drivers.intake import Intake, Piece
 from drivers.recording import Change, Recording
 from drivers.sound import condition
-from gateway.clock import Clock
+from gateway.clock import Clock, utc_of
 from gateway.errors import DeviceError
 from gateway.types import SampleBlock
 
@@ -146,7 +146,7 @@ class AlsaMicrophone:
 
     def _block(self, index: int, piece: Piece) -> SampleBlock:
         samples, flags = condition(piece.samples)
-        utc_ns = self._intake.monotonic_ns_of(piece.frame) + self._clock.utc_ns() - self._clock.monotonic_ns()
+        utc_ns = utc_of(self._clock, self._intake.monotonic_ns_of(piece.frame))
         return SampleBlock(index, piece.frame, self.rate_hz, samples, piece.lost, utc_ns, flags)
 
 
@@ -235,7 +235,7 @@ class SimulatedMicrophone:
     async def blocks(self) -> AsyncGenerator[SampleBlock]:
         """See gateway.ports.Microphone. For ever; begins anew, at frame 0 of the cell, only once."""
         pace = _Pace(self._clock, self.rate_hz)
-        start_utc_ns = self._clock.utc_ns()
+        start_ns = self._clock.monotonic_ns()
         index = frame = 0
         while True:
             lost = self._cell.lost(frame, self._block_frames)
@@ -248,7 +248,7 @@ class SimulatedMicrophone:
             self.overruns += lost > 0
             self.lost_frames_total += lost
             samples, flags = condition(self._cell.sound(frame, self._block_frames))
-            utc_ns = start_utc_ns + frame * 1_000_000_000 // self.rate_hz
+            utc_ns = utc_of(self._clock, start_ns + frame * 1_000_000_000 // self.rate_hz)
             yield SampleBlock(index, frame, self.rate_hz, samples, lost, utc_ns, flags)
             index, frame = index + 1, frame + self._block_frames
 

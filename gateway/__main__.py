@@ -7,10 +7,25 @@ import os
 import sys
 from collections.abc import Sequence
 
-from gateway.cli import allan, board, calibrate, check, export, record, replay, run, safe, schema, script, status, sweep
+from gateway.cli import (
+    allan,
+    board,
+    calibrate,
+    check,
+    doctor,
+    export,
+    record,
+    replay,
+    run,
+    safe,
+    schema,
+    script,
+    status,
+    sweep,
+)
 from gateway.errors import SpectrophoneError
 
-_COMMANDS = (run, check, schema, replay, record, calibrate, sweep, allan, export, script, status, safe, board)
+_COMMANDS = (run, check, schema, replay, record, calibrate, sweep, allan, export, script, status, safe, board, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

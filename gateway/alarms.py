@@ -67,6 +67,10 @@ class Alarms:
     def __contains__(self, rule: object) -> bool:
         return rule in self._states
 
+    def threshold(self, rule: str) -> float | None:
+        """What the rule compares with; None where there is no such rule."""
+        return next((alarm.threshold for alarm in self._alarms if alarm.rule == rule), None)
+
     def plan(self) -> str:
         """All of them, in words."""
         return repr(self._alarms)

@@ -225,17 +225,27 @@ def directory() -> Path:
     return installed if installed.is_dir() else package.parent / "boards"
 
 
+OWN = Path("/etc/spectrophone/boards")
+"""Where an owner's own board files are; one that is called like one of ours takes its place."""
+
+
 def names(root: Path | None = None) -> tuple[str, ...]:
     """The boards there are, by name."""
-    return tuple(sorted(path.stem for path in (root or directory()).glob("*.toml")))
+    return tuple(sorted(_files(root)))
+
+
+def _files(root: Path | None) -> dict[str, Path]:
+    """The board files by name: those in `root`, or ours and the owner's."""
+    places = [directory(), OWN] if root is None else [root]
+    return {path.stem: path for place in places for path in place.glob("*.toml")}
 
 
 def load(name: str, root: Path | None = None) -> Board:
     """The board of that name. Raises ConfigError with all faults of its file, or for an unknown name."""
-    known = names(root)
-    if name not in known:
-        raise ConfigError((Fault(("board",), f"there is no board '{name}'", nearest(name, known)),))
-    document = toml.read((root or directory()) / f"{name}.toml")
+    files = _files(root)
+    if name not in files:
+        raise ConfigError((Fault(("board",), f"there is no board '{name}'", nearest(name, sorted(files))),))
+    document = toml.read(files[name])
     document = replace(document, data={**document.data, "name": name})
     board, faults = validate(document, Board)
     if board is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import signal
 import socket
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ import numpy as np
 from drivers.button import Buttons
 from drivers.laser import LEAST_TICKS
 from drivers.software_pwm import SECOND_US
+from drivers.tec import Tec
 from gateway import hardware
 from gateway.actions import making
 from gateway.actions.actions import ACTIONS, Actions, ActionsOutput
@@ -32,6 +34,7 @@ from gateway.config.config import Config
 from gateway.config.graph import feeders, order
 from gateway.config.settings import Settings
 from gateway.detect import detect
+from gateway.dials import DialOutput, dials
 from gateway.dsp.air import water_fraction
 from gateway.dsp.demodulator import exact
 from gateway.errors import ConfigError, Fault
@@ -39,11 +42,16 @@ from gateway.graph import Fitted, Graph, Step, commuted, fit, kinds
 from gateway.guardian import Process
 from gateway.inbox import CommandInbox
 from gateway.inputs import Inputs
-from gateway.interlock import Interlock
+from gateway.interlock import Condition, Interlock
 from gateway.journal.journal import Journal
 from gateway.journal.place import journal_file
-from gateway.mqtt.face import Face, GasFace, OutputFace, RuleFace, SignalFace
+from gateway.life import ASKED as LIVED
+from gateway.life import GATEWAY, IDENTIFY, Identify, Life
+from gateway.mqtt.classes import OLDEST
+from gateway.mqtt.classes import version as version_of
+from gateway.mqtt.face import Face, GasFace, OutputFace, RuleFace, SignalFace, Span
 from gateway.mqtt.link import MqttLink
+from gateway.mqtt.registry import registry_file
 from gateway.nodes import COMPUTING
 from gateway.nodes import SETTINGS as NODES
 from gateway.nodes.calibrated import follows
@@ -52,6 +60,7 @@ from gateway.nodes.place import LaserPhase, NodeFault, start
 from gateway.outputs import Outputs
 from gateway.path import Path
 from gateway.places import state_directory
+from gateway.reports import reports
 from gateway.rules import ParsedRule, RuleFault, parse
 from gateway.safety import Plan
 from gateway.scripts.host import Scripts
@@ -65,6 +74,9 @@ VERSION = version("spectrophone")
 SETTINGS: Mapping[str, type[Settings]] = {**NODES, **DRIVEN}
 """Every kind of node, with its settings."""
 _NODES = ("processing", "default_graph", "nodes")
+_CELL = Span(0.0, 1_000_000.0, 0.1, "ppm")
+_STEP = 0.001
+"""In which Home Assistant lets people set other numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +106,7 @@ class Parts:
     """What is safe, for who comes after the gateway; None on a simulated board."""
     signals: Signals
     buttons: Buttons
+    life: Life
 
 
 def prepare(
@@ -105,7 +118,7 @@ def prepare(
     With `scripts`, customers' scripts are read and checked, too, which takes a while; a worker does it in any case.
     """
     looks = (
-        *(graph_faults, rule_faults, action_faults, expiry_faults),
+        *(graph_faults, rule_faults, action_faults, expiry_faults, home_faults),
         *(track_faults, playback_faults, pwm_faults, climate_faults, tec_faults),
     )
     return check(path, SETTINGS, environ, (*looks, script_faults) if scripts else looks, board or default_board())
@@ -281,6 +294,13 @@ def expiry_faults(config: Config, board: Board) -> Iterator[Fault]:
             yield Fault(("mqtt", "expire_s"), message, f"Give at least {math.ceil(2 * integration_s)}")
 
 
+def home_faults(config: Config, board: Board) -> Iterator[Fault]:
+    """A Home Assistant that knows no devices in one message."""
+    if version_of(oldest := config.homeassistant.min_version) < OLDEST:
+        message = f"Home Assistant {oldest} does not take a whole device in one message"
+        yield Fault(("homeassistant", "min_version"), message, 'Give "{}.{}" or a later one'.format(*OLDEST))
+
+
 def rule_faults(config: Config, board: Board) -> Iterator[Fault]:
     """Rules that name what is not there, or do not say what they mean."""
     for index, rule in enumerate(config.rules):
@@ -349,16 +369,31 @@ def face(config: Config, board: Board) -> Face:
         **({CALIBRATION: ASKED} if any(line.kind == "lock_in" for line in lines) else {}),
     }
     told |= {ACTIONS: TOLD} if actions(config) else {}
+    told |= {GATEWAY: LIVED} | ({IDENTIFY: (IDENTIFY,)} if board.leds else {})
+    spans = {"cell": _CELL}
+    for dial in dials(config, [rule.alarm for rule in rules(config, board)]):
+        if dial.low < dial.high:
+            told[dial.target] = DialOutput.verbs
+            spans[dial.target] = Span(dial.low, dial.high, _STEP, "FS" if dial.unit == "full scale" else dial.unit)
+    climate = config.climate
+    known = (climate.temperature_c, climate.humidity_percent, climate.pressure_pa) != (None, None, None)
+    senses = climate.sensor != "off" and (board.simulated or bool(board.climate))
     return Face(
         box,
         config.box.name or box,
         VERSION,
         config.gas.name,
-        tuple(GasFace(line.node, line.source) for line in lines),
+        tuple(GasFace(line.node, line.source, follows=_follows(placed, line.node)) for line in lines),
         tuple(signals),
         tuple(RuleFace(rule.alarm.rule, rule.alarm.type) for rule in rules(config, board)),
-        tuple(OutputFace(target, known) for target, known in told.items()),
+        tuple(OutputFace(target, verbs, spans.get(target)) for target, verbs in told.items()),
+        tuple(actions(config)),
+        known or senses,
     )
+
+
+def _follows(placed: Iterable[Step], node: str) -> bool:
+    return any(follows(step.settings) for step in placed if step.id == node)
 
 
 def box_id(config: Config) -> str:
@@ -367,10 +402,11 @@ def box_id(config: Config) -> str:
     return config.box.id or host.strip("-")[:64] or "box"
 
 
-def parts(config: Config, board: Board, clock: Clock, secrets: Collection[str] = ()) -> Parts:
+def parts(config: Config, board: Board, clock: Clock, secrets: Collection[str] = (), file: File | None = None) -> Parts:
     """Everything, put together. Raises DeviceError, RecordingError or ConfigError.
 
-    `secrets` of the configuration, which scripts may be given, are masked in what these say.
+    `secrets` of the configuration, which scripts may be given, are masked in what these say; `file` is the
+    configuration's.
     """
     heard = sound(config, board)
     cell = simulated_cell(config, heard.rate_hz, heard.channels) if board.simulated else None
@@ -390,15 +426,33 @@ def parts(config: Config, board: Board, clock: Clock, secrets: Collection[str] =
     workers = Scripts(clock, config.scripts.level, config.scripts.least, secrets)
     told = making.build(actions(config), keeping, clock, inbox, shown.box, np.random.default_rng(), workers)
     doors.append(ActionsOutput(told))
+    systemd = Systemd(os.environ, clock)
+    life = Life(systemd.there, lambda: os.kill(os.getpid(), signal.SIGTERM), told.restrain)
+    doors += [life, *([Identify(leds)] if (leds := [each for each in doors if each.target.startswith("led/")]) else [])]
     door = Outputs(doors, interlock)
+    air = hardware.climate(config, hardware.climate_sensor(config, board, clock, cell))
     link = None
     if config.mqtt is not None:
-        link = MqttLink(config.mqtt, shown, inbox, clock, np.random.default_rng())
+        tec = next((output for output in doors if isinstance(output, Tec)), None)
+        told_too = reports(air, None if tec is None else lambda: tec.temperature_c, told.status)
+        known = registry_file(state_directory(os.environ), shown.box, file)
+        rng = np.random.default_rng()
+        link = MqttLink(
+            config.mqtt,
+            shown,
+            inbox,
+            clock,
+            rng,
+            secrets,
+            keeping,
+            home=config.homeassistant,
+            reports=told_too,
+            known=known,
+        )
     plan = None if board.simulated else hardware.safe_plan(board)
-    systemd = Systemd(os.environ, clock)
     guardian = None if plan is None else Process(plan, clock)
-    watch = Watch(clock, door.lose, door.restore, switches=hands.switches, guardian=guardian, alive=systemd.alive)
-    air = hardware.climate(config, hardware.climate_sensor(config, board, clock, cell))
+    switches = (*hands.switches, (Condition.SAFE_MODE, life))
+    watch = Watch(clock, door.lose, door.restore, switches=switches, guardian=guardian, alive=systemd.alive)
     warm_s = config.laser.ramp_s + config.laser.warm_up_s
     inputs = Inputs(listening, door, air, hardware.light(config), watch.heard, warm_s)
     return Parts(
@@ -416,6 +470,7 @@ def parts(config: Config, board: Board, clock: Clock, secrets: Collection[str] =
         plan,
         signals,
         Buttons(hands.buttons, inbox, clock),
+        life,
     )
 
 

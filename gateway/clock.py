@@ -1,10 +1,23 @@
-"""The only reader of time. Everybody else is handed a Clock, or gets times with the data."""
+"""The only reader of time. Everybody else is handed a Clock, or gets times with the data.
+
+A Raspberry Pi has no clock that goes on without power: it begins with 1970, or with the time at which it was switched
+off, and knows better when a time server has answered. Until then its wall clock is not believed. The kernel says when
+that is (adjtimex: TIME_ERROR, 5, while STA_UNSYNC is set), and so does systemd's timesyncd by a file that stays, where
+the kernel's word lapses after hours without an answer. A clock chip with a battery that set the clock is believed, too.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import time
+from pathlib import Path
 from typing import Protocol
+
+_TIME_ERROR = 5
+_TIMEX_BYTES = 512  # struct timex has 208
+_OURS_S = 1_767_225_600
+"""2026-01-01: a clock chip that says less has lost its time."""
 
 
 class Clock(Protocol):
@@ -18,6 +31,14 @@ class Clock(Protocol):
         """Nanoseconds since 1970-01-01T00:00:00Z, as far as the machine knows."""
         ...
 
+    def is_set(self) -> bool:
+        """Whether utc_ns can be believed; once it can, it stays so."""
+        ...
+
+    def boot(self) -> str:
+        """What tells this boot of the machine from others: monotonic_ns begins anew with each."""
+        ...
+
     async def sleep_until(self, monotonic_ns: int) -> None:
         """Return when `monotonic_ns` has come; at once, but not before the loop has run, if it has passed."""
         ...
@@ -25,6 +46,11 @@ class Clock(Protocol):
 
 class RealClock:
     """The machine's clocks."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        """`root` is where /proc, /run and /sys are."""
+        self._root = root
+        self._is_set = False
 
     def monotonic_ns(self) -> int:
         """See Clock."""
@@ -34,9 +60,45 @@ class RealClock:
         """See Clock."""
         return time.time_ns()
 
+    def is_set(self) -> bool:
+        """See Clock."""
+        self._is_set = self._is_set or _is_set(self._root)
+        return self._is_set
+
+    def boot(self) -> str:
+        """See Clock."""
+        return (self._root / "proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+
     async def sleep_until(self, monotonic_ns: int) -> None:
         """See Clock."""
         await asyncio.sleep(max(0.0, (monotonic_ns - time.monotonic_ns()) * 1e-9))
+
+
+def utc_of(clock: Clock, monotonic_ns: int) -> int | None:
+    """The wall clock, nanoseconds since 1970, of a moment; None while it cannot be believed."""
+    return monotonic_ns + clock.utc_ns() - clock.monotonic_ns() if clock.is_set() else None
+
+
+def _is_set(root: Path) -> bool:
+    model = root / "proc/device-tree/model"
+    if not model.exists() or not model.read_bytes().startswith(b"Raspberry Pi"):
+        return True
+    if (root / "run/systemd/timesync/synchronized").exists() or any(map(_has_battery, root.glob("sys/class/rtc/rtc*"))):
+        return True
+    return 0 <= _adjtimex() < _TIME_ERROR
+
+
+def _has_battery(chip: Path) -> bool:
+    """Whether this clock chip set the clock when the machine began, and had kept the time."""
+    try:
+        return (chip / "hctosys").read_text().strip() == "1" and int((chip / "since_epoch").read_text()) > _OURS_S
+    except (OSError, ValueError):
+        return False
+
+
+def _adjtimex() -> int:
+    """What the kernel says of its clock, asked without changing anything."""
+    return int(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES)))
 
 
 def cpu_ns() -> int:

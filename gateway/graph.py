@@ -95,6 +95,10 @@ class Graph:
         self.restored()
         return tuple(results)
 
+    def settings(self, node: str) -> Settings | None:
+        """What a node goes by; None where there is no such node."""
+        return next((fitted.step.settings for fitted in self._fitted if fitted.step.id == node), None)
+
     def plan(self) -> str:
         """The nodes as configured, in words."""
         return repr([fitted.step for fitted in self._fitted])

@@ -28,6 +28,7 @@ class Condition(StrEnum):
     TEMPERATURE = "temperature"
     GUARDIAN = "guardian"
     FAULT = "fault"
+    SAFE_MODE = "safe_mode"
 
 
 class Relays(StrEnum):
@@ -59,8 +60,13 @@ CONDITIONS: Mapping[Condition, Meaning] = MappingProxyType(
         Condition.TEMPERATURE: Meaning("the laser has its temperature", False, Relays.UNTOUCHED),
         Condition.GUARDIAN: Meaning("the guardian is there, next in line", False, Relays.UNTOUCHED),
         Condition.FAULT: Meaning("no part of the box has a fault", True, Relays.SAFE),
+        Condition.SAFE_MODE: Meaning("the gateway is not in safe mode", True, Relays.BARRED),
     }
 )
+
+
+_BY_THEMSELVES = frozenset({Condition.LOOP, Condition.SOUND, Condition.TEMPERATURE, Condition.GUARDIAN})
+"""What comes back without anybody's doing, in most cases."""
 
 
 class State(StrEnum):
@@ -160,6 +166,11 @@ class Interlock:
         return "; ".join(barring)
 
     @property
+    def refuses(self) -> str:
+        """Why a wish for light is of no use until somebody has done something; nothing where it is of use."""
+        return "; ".join(reason for condition, reason in self.missing.items() if condition not in _BY_THEMSELVES)
+
+    @property
     def relays_safe(self) -> bool:
         """Whether a condition is missing that sends relays to their safe states."""
         return any(_relays(condition) is not Relays.UNTOUCHED for condition in self.missing)
@@ -231,17 +242,30 @@ def _relays(condition: Condition) -> Relays:
 
 
 def reference() -> str:
-    """The tables, for docs/safety.md."""
-    lines = ["| condition | holds while | its loss | relays |", "|---|---|---|---|"]
+    """docs/interlock.md."""
+    lines = [_INTRODUCTION, "| condition | holds while | its loss | relays |", "|---|---|---|---|"]
     for condition, meaning in CONDITIONS.items():
         loss = "trips: dark until told to be on again" if meaning.trips else "dark until it holds again"
         lines.append(f"| `{condition}` | {meaning.holds} | {loss} | {meaning.relays} |")
-    lines += ["", "```mermaid", "stateDiagram-v2", "    [*] --> dark"]
+    lines += ["", "## The laser", "", "```mermaid", "stateDiagram-v2", "    [*] --> dark"]
     for state, row in TABLE.items():
         for after in State:
-            events = [str(event) for event, then in row.items() if then is after and then is not state]
+            events = [event for event, then in row.items() if then is after and then is not state]
             lines += [f"    {state} --> {after}: {' / '.join(events)}"] if events else []
     lines += ["```", "", "| state | " + " | ".join(Event) + " |", "|---|" + "---|" * len(Event)]
-    for state, row in TABLE.items():
-        lines.append(f"| {state} | " + " | ".join(row[event] for event in Event) + " |")
-    return "\n".join(lines) + "\n"
+    lines += [f"| {state} | {' | '.join(row[event] for event in Event)} |" for state, row in TABLE.items()]
+    return "\n".join([*lines, _END])
+
+
+_INTRODUCTION = """\
+# The interlock
+
+The laser is lit while every one of these conditions holds, and not otherwise. A command that cannot be followed is
+refused with the condition that is missing; `spectrophone status` names it as well. How a loss is seen, how fast, and
+who acts if the gateway cannot: [safety.md](safety.md).
+"""
+_END = """
+`on` is a command while all holds; `on, early` one while a condition is missing that comes back by itself, and then the
+light comes with it; `on, barred` one while a condition is missing that trips, and it is refused. `trip` is also that
+the laser was lit for max_on_s without a new command. After a trip relays have forgotten what they were told.
+"""

@@ -124,6 +124,21 @@ TRIED: dict[str, dict[str, str]] = {
 }
 """What `script try --json` prints: a call each, then the summary."""
 
+EXAMINED: dict[str, dict[str, str]] = {
+    "check": {
+        "group": "software, board, sound, lines, sensors, safety, scripts, machine, network or gateway",
+        "name": "what was looked at; docs/doctor.md has them all",
+        "state": "ok; warning: it works, and could be better; missing: it is to be mended; unknown; not needed",
+        "found": "what was found, in words",
+        "remedy": "what to do about it; empty where nothing is to be done",
+    },
+    "summary": {
+        state: f"number of findings with that state ({state.replace('_', ' ')})"
+        for state in ("ok", "warning", "missing", "unknown", "not_needed")
+    },
+}
+"""What `doctor --json` prints: a finding each, then the summary."""
+
 FLAGS: dict[Flag, str] = {
     Flag.OVERLOAD: "a sample reached full scale",
     Flag.LOW_SIGNAL: "below the limit of detection",
@@ -158,6 +173,12 @@ directory, adds `file` to every object: the recording it came from, as it was gi
 null, never NaN. New fields may come; those listed here stay. `command` objects, with what became of each command,
 stand in the journal and in what action nodes deliver, and are not printed. This page is made from the code by
 `make docs`.
+"""
+
+_EXAMINING = """\
+## What `doctor --json` prints
+
+One object a check, in the order of the table in docs/doctor.md, and the summary at the end; these have no times.
 """
 
 _TRYING = """\
@@ -310,11 +331,12 @@ def reference() -> str:
         lines += [f"## {kind}", "", "| field | meaning |", "|---|---|"]
         lines += [f"| {name} | {meaning} |" for name, meaning in fields.items()]
         lines.append("")
-    lines += [_TRYING]
-    for kind, fields in TRIED.items():
-        lines += [f"### {kind}", "", "| field | meaning |", "|---|---|"]
-        lines += [f"| {name} | {meaning} |" for name, meaning in fields.items()]
-        lines.append("")
+    for introduction, kinds in ((_TRYING, TRIED), (_EXAMINING, EXAMINED)):
+        lines += [introduction]
+        for kind, fields in kinds.items():
+            lines += [f"### {kind}", "", "| field | meaning |", "|---|---|"]
+            lines += [f"| {name} | {meaning} |" for name, meaning in fields.items()]
+            lines.append("")
     lines += ["## Flags", "", "| flag | meaning | value is valid |", "|---|---|---|"]
     for flag, meaning in FLAGS.items():
         lines.append(f"| {flag} | {meaning} | {'no' if flag in INVALIDATING else 'yes'} |")

@@ -40,6 +40,11 @@ class Outputs:
         self._felt: set[Condition] = set()
         self._lock = threading.RLock()
 
+    def add(self, outputs: Sequence[Output]) -> None:
+        """More of them, that lead to no hardware; before the first sound."""
+        with self._lock:
+            self._outputs.update({output.target: output for output in outputs})
+
     def apply(self, commands: Sequence[Command], t_ns: int) -> Outcome:
         """Carry the commands out, at stream time `t_ns`. A fault of one output refuses its command and touches no
         other.
@@ -55,7 +60,8 @@ class Outputs:
                 log.error("the laser was lit by somebody else; it is made safe")
                 self._darken()
                 states[LASER] = _state(self._outputs[LASER])
-            return Outcome(results, MappingProxyType(states))
+            laser = (self._interlock.state, self._interlock.why)
+            return Outcome(results, MappingProxyType(states), laser, self._interlock.refuses)
 
     def lit(self) -> bool | None:
         """Whether the laser is lit, read back; None where there is no laser."""
@@ -201,15 +207,14 @@ class Outputs:
                     f"{command.target} cannot be told '{command.verb}'",
                     f"It knows: {', '.join(output.verbs)}",
                 )
+            barred = self._interlock.barred
+            if _is_relay(command.target) and barred and command.verb != _state(output):
+                raise CommandRefused(f"{command.target} stays safe: {barred}", "Mend that, then tell it again")
             before = self._wanted.get(command.target)
             if command.verb not in PASSING:
                 self._wanted[command.target] = command
             if command.target == LASER and command.verb not in PASSING:
                 self._switch(output, command, t_ns)
-            elif _is_relay(command.target) and self._interlock.barred and command.verb != _state(output):
-                raise CommandRefused(
-                    f"{command.target} stays safe: {self._interlock.barred}", "It follows when that is over"
-                )
             else:
                 note = self._tell(output, command, before)
         except (SpectrophoneError, OSError) as error:

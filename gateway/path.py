@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 
 from gateway.alarms import Alarm, Alarms
+from gateway.config.settings import Settings
 from gateway.graph import Graph
 from gateway.rules import ParsedRule
 from gateway.state import lasting, renew, restore, text_of
@@ -29,6 +30,14 @@ class Path:
         self._rules = {rule.alarm.rule: rule for rule in rules}
         self._alarms = Alarms([*(rule.alarm for rule in rules), *alarms])
         self.state = Snapshot()
+
+    def threshold(self, rule: str) -> float | None:
+        """What the rule compares with now; None where there is no such rule."""
+        return self._alarms.threshold(rule)
+
+    def settings(self, node: str) -> Settings | None:
+        """What a node goes by now; None where there is no such node."""
+        return self._graph.settings(node)
 
     def save(self) -> str:
         """The state of the computation as text, from which restore() goes on as if nothing had been between."""

@@ -22,6 +22,7 @@ from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.config.redact import Secrets
 from gateway.ports import Inbox
+from gateway.tuning import Tuning
 from gateway.types import Command
 
 log = logging.getLogger("spectrophone.reload")
@@ -38,22 +39,22 @@ class Reloader:
     def __init__(
         self,
         file: Path,
-        config: Config,
+        tuning: Tuning,
         board: Board,
         inbox: Inbox,
         secrets: Secrets,
         doubted: Callable[[str], None] = lambda why: None,
+        applied: Callable[[Config], None] = lambda config: None,
     ) -> None:
-        """`secrets` are those of the configuration; those of the changed one are put to them. `doubted` is told why the
-        file does not say how to drive the laser, or nothing when it does.
+        """`tuning` has the configuration that the gateway runs by; `secrets` are those in it, those of the changed one
+        are put to them. `doubted` is told why the file does not say how to drive the laser, or nothing when it does;
+        `applied` is given what is followed from now on, on the event loop's thread.
         """
-        self._file, self._doubted = file, doubted
-        self._config = config
+        self._file, self._doubted, self._applied = file, doubted, applied
+        self._tuning, self._config = tuning, tuning.file
         self._board = board
         self._inbox = inbox
         self._secrets = secrets
-        self._steps = build.steps(config)
-        self._calibrates = any(line.kind == "lock_in" for line in build.gas_lines(config))
         self._seen = self._digest()
         self._missed = False
 
@@ -68,7 +69,12 @@ class Reloader:
             if digest is None or digest == self._seen:
                 continue
             self._seen = digest
-            for command in await asyncio.to_thread(self.changed):
+            await asyncio.to_thread(self._follow)
+            self._applied(self._tuning.file)
+
+    def _follow(self) -> None:
+        with self._tuning.lock:
+            for command in self.changed():
                 self._inbox.put(command)
 
     def changed(self) -> tuple[Command, ...]:
@@ -85,21 +91,10 @@ class Reloader:
         self._doubted("")
         old, new = self._config, checked.config
         waiting = [name for name in _FIXED if getattr(old, name) != getattr(new, name)]
-        if build.shape(old) != build.shape(new):
+        same = build.shape(self._tuning.file) == build.shape(new)
+        if not same:
             waiting.append("processing (nodes or connections)")
-        commands = []
-        steps = build.steps(new)
-        changed = (self._steps, old.rules, build.action_alarms(old)) != (steps, new.rules, build.action_alarms(new))
-        if "processing (nodes or connections)" not in waiting and changed:
-            computing = build.path(
-                new.model_copy(update={"laser": old.laser}), self._board, build.sound(old, self._board)
-            )
-            commands.append(Command("path", "replace", {"path": computing}, "configuration"))
-        if build.actions(old) != build.actions(new):
-            commands.append(Command("actions", "configure", {"settings": build.actions(new)}, "configuration"))
-        lines = build.gas_lines(new)
-        if self._calibrates and build.gas_lines(old) != lines:
-            commands.append(Command("calibration", "configure", {"lines": lines}, "configuration"))
+        commands = list(self._tuning.follow(new)) if same else []
         if old.cell.ppm != new.cell.ppm and self._board.simulated:
             commands.append(Command("cell", "set", {"value": new.cell.ppm}, "configuration"))
         if old.cell.model_copy(update={"ppm": new.cell.ppm}) != new.cell:
@@ -108,7 +103,7 @@ class Reloader:
         if waiting:
             log.warning("%s: changes of %s wait for a restart", self._file, ", ".join(waiting))
         log.info("%s applied", self._file)
-        self._config, self._steps = new, steps
+        self._config = new
         return tuple(commands)
 
     def _digest(self) -> bytes | None:

@@ -76,6 +76,19 @@ def name_of(rule: Condition) -> str:
     return rule.name or re.sub(r"[^A-Za-z0-9_-]+", "_", rule.when).strip("_")[:64]
 
 
+def with_threshold(rule: Rule, value: float) -> Rule:
+    """The rule with another threshold: of silence, its time in seconds. Its name stays, whatever it was made of."""
+    text = rule.when.strip()
+    match = _LEVEL.fullmatch(text) or _FREQUENCY.fullmatch(text)
+    if match:
+        when = f"{text[: match.start('value')]}{value:.12g}{text[match.end('value') :]}"
+    elif silent := _SILENT.fullmatch(text):
+        when = f"{silent['node']} silent for {value:.12g}s"
+    else:
+        raise ValueError(f"'{rule.when}' is not a condition")
+    return rule.model_copy(update={"name": name_of(rule), "when": when})
+
+
 def alarm_of(rule: Condition, name: str, kinds: Mapping[str, str], laser_hz: float) -> Alarm:
     """The alarm, called `name`, that a condition describes. Raises RuleFault."""
     text = rule.when.strip()

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,17 @@ from gateway.broker import PrivateBroker
 from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.config.redact import Secrets
+from gateway.errors import SpectrophoneError
+from gateway.health import Health, LastCalibration
 from gateway.interlock import Condition
+from gateway.life import Restart, Starts
 from gateway.outputs import LASER, START, Outputs
 from gateway.places import directory, state_directory
 from gateway.ports import Sink
 from gateway.reload import Reloader
 from gateway.safety import SUFFIX
 from gateway.status import StatusFile
+from gateway.tuning import Tuning
 from gateway.types import Command, Tick
 from gateway.warm import WarmFile
 
@@ -47,21 +52,28 @@ async def serve(
 
     `file` is the configuration that is looked at for changes, `secrets` are those in it, more when it changes;
     `started` is called when the loop begins. Raises what makes running impossible: DeviceError, LinkError,
-    RecordingError.
+    RecordingError; Restart where it was told to begin anew.
     """
     secrets = Secrets() if secrets is None else secrets
-    parts = build.parts(config, board, clock, secrets)
-    status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, lambda: _about(board, parts))
+    parts = build.parts(config, board, clock, secrets, file)
+    tuning = Tuning(config, board, parts.inbox)
+    parts.outputs.add(tuning.outputs(parts.path))
+    health = _health(config, parts, clock)
+    about = partial(_about, board, parts, tuning, health)
+    status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, about)
     place = state_directory(os.environ) / f"{parts.face.box}.warm"
     learnt = WarmFile(place, clock, parts.path, _about_sound(config, board))
-    everybody: list[Sink] = [parts.signals, parts.journal, parts.actions, *sinks, status, learnt]
+    starts = Starts(state_directory(os.environ) / f"{parts.face.box}.starts", parts.life)
+    everybody: list[Sink] = [starts, parts.signals, parts.journal, parts.actions, *sinks, status, learnt]
     everybody += [sink for sink in (parts.calibrator, parts.link) if sink is not None]
     helpers: list[asyncio.Task[None]] = []
     try:
         for sink in everybody:
             await sink.start()
+        helpers.append(asyncio.create_task(health.watch(), name="health"))
         if file is not None:
-            reloader = Reloader(file, config, board, parts.inbox, secrets, partial(doubt, parts.outputs))
+            doubted, applied = partial(doubt, parts.outputs), partial(show, parts, config, board)
+            reloader = Reloader(file, tuning, board, parts.inbox, secrets, doubted, applied)
             helpers.append(asyncio.create_task(reloader.watch(clock), name="reload"))
         with guarded(parts):
             light(parts.outputs, config, board)
@@ -69,6 +81,10 @@ async def serve(
             parts.systemd.ready()
             started(parts)
             await until_told(loop.run(parts.inputs, parts.path, parts.outputs, everybody, parts.inbox, parts.watch))
+        starts.forget()
+    except SpectrophoneError:
+        starts.withdraw()
+        raise
     finally:
         parts.systemd.stopping()
         parts.buttons.close()
@@ -80,6 +96,8 @@ async def serve(
         await parts.journal.close()
         parts.inputs.microphone.close()
         parts.outputs.close()
+    if parts.life.restarting:
+        raise Restart("told to begin anew")
 
 
 @contextlib.contextmanager
@@ -106,6 +124,18 @@ def doubt(outputs: Outputs, why: str) -> None:
         outputs.lose(Condition.CONFIGURATION, why)
     else:
         outputs.restore(Condition.CONFIGURATION)
+
+
+def show(parts: build.Parts, begun: Config, board: Board, config: Config) -> None:
+    """Home Assistant sees the rules and nodes of a changed configuration; what else has changed in it since the gateway
+    has `begun` waits for a restart, and so does what only a restart can open.
+    """
+    if parts.link is None:
+        return
+    followed = begun.model_copy(update={"rules": config.rules, "processing": config.processing})
+    face = build.face(followed, board)
+    there = tuple(output for output in face.outputs if parts.face.output(output.target) is not None)
+    parts.link.show(replace(face, outputs=there))
 
 
 def temper(outputs: Outputs, config: Config) -> None:
@@ -160,7 +190,27 @@ def _about_sound(config: Config, board: Board) -> str:
     return repr((build.VERSION, board.name, config.acquisition, config.laser))
 
 
-def _about(board: Board, parts: build.Parts) -> Mapping[str, Any]:
+def _health(config: Config, parts: build.Parts, clock: Clock) -> Health:
+    """How the box fares: what the gateway counts, and who is told."""
+    made, statistics = LastCalibration(), parts.watch.statistics
+
+    def counted() -> Mapping[str, Any]:
+        waiting = {} if parts.link is None else parts.link.history()
+        return {
+            **{name: waiting[name] for name in ("queue_depth", "queue_age_s") if name in waiting},
+            "overruns": statistics.overruns,
+            "lost_frames": statistics.lost_frames,
+            "last_calibration": made.of(build.calibration_files(config).values()),
+        }
+
+    def tell(facts: Mapping[str, Any]) -> None:
+        if parts.link is not None:
+            parts.link.health(facts)
+
+    return Health(clock, state_directory(os.environ), counted, tell)
+
+
+def _about(board: Board, parts: build.Parts, tuning: Tuning, health: Health) -> Mapping[str, Any]:
     statistics = parts.watch.statistics
     laser, why = parts.outputs.safety()
     return {
@@ -169,6 +219,7 @@ def _about(board: Board, parts: build.Parts) -> Mapping[str, Any]:
         "board": board.name,
         "version": build.VERSION,
         "pid": os.getpid(),
+        "safe_mode": parts.life.safe_because,
         "laser": laser,
         "laser_dark_because": why,
         "blocks": statistics.blocks,
@@ -176,9 +227,12 @@ def _about(board: Board, parts: build.Parts) -> Mapping[str, Any]:
         "lost_frames": statistics.lost_frames,
         "block_mean_ms": statistics.mean_s * 1e3,
         "block_longest_ms": statistics.longest_s * 1e3,
+        "history": {} if parts.link is None else dict(parts.link.history()),
         "mqtt": "not configured" if parts.link is None else parts.link.problem or "connected",
+        "health": dict(health.newest),
         "climate": {} if parts.inputs.climate is None else dict(parts.inputs.climate.status()),
         "journal": parts.journal.status(),
         "actions": parts.actions.status(),
         "scripts": dict(parts.actions.isolation()),
+        "set_by_hand": tuning.status(),
     }

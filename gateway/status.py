@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gateway import jsonlines
+from gateway import health, jsonlines
 from gateway.clock import Clock
 from gateway.types import Outcome, Tick
 
@@ -83,6 +83,8 @@ def described(status: Mapping[str, Any]) -> str:
     lines = [f"{status['box']} on board {status['board']}, version {status['version']}, process {status['pid']}"]
     if status["age_s"] > STALE_S:
         lines.append(f"  HANGS: nothing new for {status['age_s']:.0f} s")
+    if reason := status.get("safe_mode"):
+        lines.append(f"  SAFE MODE: {reason}. Laser dark, relays safe, no scripts, until it is told normal or restart")
     for result in status["results"]:
         if result["kind"] == "measurement":
             value = "no value" if result["ppm"] is None else f"{result['ppm']:.2f} ± {result['sigma_ppm']:.2f} ppm"
@@ -95,14 +97,21 @@ def described(status: Mapping[str, Any]) -> str:
     lines += [f"  {alert['severity'].upper()} {alert['rule']} since {alert['t_s']:.0f} s" for alert in status["alerts"]]
     if words := _climate(status.get("climate", {})):
         lines.append(f"  climate: {words}")
+    if words := health.described(status.get("health", {})):
+        lines.append(f"  machine: {words}")
     for action in status.get("actions", ()):
         lines.append(f"  {_action(action)}")
         lines += [f"    | {line}" for line in action.get("driver", {}).get("shows", {}).get("lines", ())]
     if level := (scripts := status.get("scripts", {})).get("isolation"):
         lines.append(f"  scripts: isolation {level}")
         lines += [f"    {lacking}" for lacking in scripts["lacking"]]
+    for target, numbers in status.get("set_by_hand", {}).items():
+        value, configured = numbers["value"], numbers["configured"]
+        lines.append(f"  {target} is {value:g}, set by hand; the configuration says {configured:g}")
     if problem := status.get("journal", {}).get("problem"):
         lines.append(f"  journal: {problem}")
+    if words := _history(status.get("history", {})):
+        lines.append(f"  history: {words}")
     if why := status.get("laser_dark_because"):
         lines.append(f"  LASER {status['laser'].upper()}: {why}")
     lines.append("  " + ", ".join(f"{target} {state}" for target, state in status["outputs"].items()))
@@ -124,6 +133,15 @@ def _climate(climate: Mapping[str, Any]) -> str:
             known.append(f"{shape.format(told['value'])} ({told['from']}{age})")
     problems = [sensor["problem"] for sensor in climate.get("sensors", ()) if sensor["problem"]]
     return ". ".join([", ".join(known) or "not known", *problems]) if climate else ""
+
+
+def _history(history: Mapping[str, Any]) -> str:
+    """What of the journal the broker does not have yet, if that is worth a line."""
+    if not history or not (history["problem"] or history["missed"] or history["queue_age_s"] >= 60.0):
+        return ""
+    words = f"{history['queue_depth']} rows wait for the broker, the oldest for {history['queue_age_s']:.0f} s"
+    missed = f", {history['missed']} were thinned or dropped before" if history["missed"] else ""
+    return f"{words}{missed}. {history['problem']}".rstrip(". ")
 
 
 def _action(action: Mapping[str, Any]) -> str:

@@ -26,6 +26,11 @@ class Systemd:
         self._every_ns = int(watchdog) * 1000 // 4 if watchdog.isdecimal() else None
         self._clock, self._next_ns = clock, 0
 
+    @property
+    def there(self) -> bool:
+        """Whether systemd has started the gateway, and starts it again."""
+        return bool(self._address)
+
     def ready(self) -> None:
         """The loop begins."""
         self._tell("READY=1")

@@ -353,10 +353,15 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the outputs made of a tick: an answer per command, and the state of every output, read back."""
+    """What the outputs made of a tick: an answer per command, and the state of every output, read back. `laser` is the
+    interlock's word for the laser ("lit", "tripped"), and why it is dark although it is wanted; `barred`, why it would
+    stay dark whatever it is told, "" if it would not.
+    """
 
     results: tuple[CommandResult, ...] = ()
     states: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    laser: tuple[str, str] = ("", "")
+    barred: str = ""
 
 
 def snr_db(amplitude: float, sigma: float) -> float:

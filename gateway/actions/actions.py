@@ -28,17 +28,29 @@ class Actions:
     """A Sink behind the journal's."""
 
     def __init__(
-        self, settings: Mapping[str, ActionSettings], journal: Journal, make: Make, scripts: Scripts | None = None
+        self,
+        settings: Mapping[str, ActionSettings],
+        journal: Journal,
+        make: Make,
+        scripts: Scripts | None = None,
+        runs_code: Callable[[ActionSettings], bool] = lambda settings: False,
     ) -> None:
-        """`scripts` is where the drivers' workers come from; they end with the actions."""
+        """`scripts` is where the drivers' workers come from; they end with the actions. `runs_code`: whether a node's
+        driver runs a customer's script.
+        """
         self._actions = {name: make(name, each, None) for name, each in settings.items()}
         self._journal = journal
         self._make = make
         self._scripts = scripts
+        self._settings, self._runs_code = dict(settings), runs_code
+        self._restrained = self._started = False
         self._changing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """See Sink."""
+        allowed = self._allowed()
+        self._actions = {name: action for name, action in self._actions.items() if name in allowed}
+        self._started = True
         self._journal.reconfigure(*self._watched())
         for action in self._actions.values():
             await action.start()
@@ -71,8 +83,18 @@ class Actions:
 
     def configure(self, settings: Mapping[str, ActionSettings]) -> None:
         """Go on with these nodes and their settings; in the background, one change after the other."""
-        before = self._changing
-        self._changing = asyncio.get_running_loop().create_task(self._configured(settings, before))
+        before, self._settings = self._changing, dict(settings)
+        self._changing = asyncio.get_running_loop().create_task(self._configured(self._allowed(), before))
+
+    def restrain(self, restrained: bool) -> None:
+        """While restrained, no node is there that runs a customer's script; before the start, or from now on."""
+        self._restrained = restrained
+        if self._started:
+            self.configure(self._settings)
+
+    def _allowed(self) -> Mapping[str, ActionSettings]:
+        kept = self._settings.items()
+        return {name: each for name, each in kept if not (self._restrained and self._runs_code(each))}
 
     async def _configured(self, settings: Mapping[str, ActionSettings], before: asyncio.Task[None] | None) -> None:
         if before is not None:

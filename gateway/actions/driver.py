@@ -115,7 +115,7 @@ class DriverKind:
     the newest of each node, and every alert. `module` is the library that it needs, of the extra `extra` of this
     package; both empty where the core has it. `missing` looks for what the settings name and this machine, whose
     outputs take these verbs, lacks: the option, what is wrong, what to do. `read` reads the files that they name, which
-    may take seconds, and tells their faults, each with its own file and line.
+    may take seconds, and tells their faults, each with its own file and line. `code`: it runs a customer's.
     """
 
     settings: type[Settings]
@@ -125,3 +125,4 @@ class DriverKind:
     extra: str = ""
     missing: Callable[[Any, Verbs], Iterable[tuple[str, str, str]]] = lambda settings, verbs: ()
     read: Callable[[Any], Iterable[Fault]] = lambda settings: ()
+    code: bool = False

@@ -352,4 +352,4 @@ def _shallow(value: Any, levels: int) -> bool:
     return levels > 0 and all(_shallow(item, levels - 1) for item in inner)
 
 
-KIND = DriverKind(IsolatedPythonSettings, IsolatedPython, durable=False, missing=missing)
+KIND = DriverKind(IsolatedPythonSettings, IsolatedPython, durable=False, missing=missing, code=True)

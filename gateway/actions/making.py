@@ -84,7 +84,12 @@ def build(
             history=history, statistics=statistics,
         )  # fmt: skip
 
-    return Actions(nodes, journal, make, scripts)
+    return Actions(nodes, journal, make, scripts, runs_code)
+
+
+def runs_code(settings: ActionSettings) -> bool:
+    """Whether a customer's script runs in an action node of these settings."""
+    return settings.driven is not None and KINDS[settings.driven.type].code
 
 
 def parameters_of(settings: ActionSettings) -> dict[str, Any]:

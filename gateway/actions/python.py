@@ -272,5 +272,5 @@ def computing(newest: Mapping[str, Entry], box: str) -> dict[str, Any]:
     return {**told, "timestamp": max((node["timestamp"] for node in nodes.values()), default=0), "nodes": nodes}
 
 
-KIND = DriverKind(PythonSettings, Python, durable=False, missing=missing, read=read)
-ACTION = DriverKind(PythonActionSettings, Python, durable=False, missing=missing, read=read)
+KIND = DriverKind(PythonSettings, Python, durable=False, missing=missing, read=read, code=True)
+ACTION = DriverKind(PythonActionSettings, Python, durable=False, missing=missing, read=read, code=True)

@@ -57,6 +57,7 @@ def _of_board(config: Path | None) -> Plan:
     from gateway import board as boards
     from gateway import build, hardware
     from gateway.errors import ConfigError
+    from gateway.safety import Plan
 
     document = build.prepare(config).document
     name = document.get("board")
@@ -64,4 +65,4 @@ def _of_board(config: Path | None) -> Plan:
         board = boards.load(name if isinstance(name, str) else build.default_board())
     except ConfigError:
         board = boards.load(build.default_board())
-    return hardware.safe_plan(board)
+    return Plan() if board.simulated else hardware.safe_plan(board)

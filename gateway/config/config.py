@@ -23,6 +23,7 @@ from gateway.config.sections import (
     Cell,
     ClimateSection,
     Gas,
+    HomeAssistantSection,
     JournalSection,
     Laser,
     Mqtt,
@@ -96,6 +97,9 @@ class Config(Settings):
     processing: Processing = Field(description="the graph; the built-in one if absent")
     rules: tuple[Rule, ...] = Field((), description="alarms, and what to do about them")
     mqtt: Mqtt | None = Field(None, description="the MQTT broker; no MQTT if absent")
+    homeassistant: HomeAssistantSection = Field(
+        default_factory=HomeAssistantSection, description="Home Assistant, behind the broker"
+    )
     journal: JournalSection = Field(default_factory=JournalSection, description="what is kept on the box itself")
     scripts: ScriptsSection = Field(default_factory=ScriptsSection, description="the walls around customers' scripts")
 

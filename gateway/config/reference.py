@@ -16,6 +16,7 @@ from gateway.config.sections import (
     Cell,
     ClimateSection,
     Gas,
+    HomeAssistantSection,
     JournalSection,
     Laser,
     Mqtt,
@@ -37,6 +38,7 @@ _SECTIONS: Mapping[str, type[Settings]] = {
     "rules (a list)": Rule,
     "mqtt": Mqtt,
     "mqtt.tls": Tls,
+    "homeassistant": HomeAssistantSection,
     "journal": JournalSection,
     "scripts": ScriptsSection,
 }

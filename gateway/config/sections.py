@@ -215,6 +215,22 @@ class Mqtt(Settings):
         "homeassistant", pattern=r"^[^#+\x00]+$", description="Home Assistant's discovery prefix"
     )
     expire_s: int = Field(30, ge=2, le=86400, description="after this time without a new one a value is unavailable")
+    history: bool = Field(
+        True, description="deliver all measurements and alerts of the journal to BASE/BOX/history/NODE, at least once"
+    )
+    history_rows_per_s: float = Field(
+        1000.0, ge=1, le=10_000, description="how fast what has waited is delivered at most; what is new goes first"
+    )
+
+
+class HomeAssistantSection(Settings):
+    """What the Home Assistants are like that are to show the box."""
+
+    min_version: str = Field(
+        "2024.11",
+        pattern=r"^20\d\d\.(1[0-2]|[1-9])(\.\d+)?$",
+        description="the oldest of them, 2024.11 or later; what only later ones know is left out",
+    )
 
 
 class Condition(Settings):

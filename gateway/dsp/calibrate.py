@@ -26,8 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy.optimize
-import scipy.stats
+import scipy.special
 
 from gateway.errors import CalibrationError
 
@@ -124,7 +123,7 @@ def fit(points: Sequence[Point], *, saturating: bool = False) -> Fit:
     curve = Curve(background + offset * cmath.exp(1j * phase), phase, k, bend, covariance)
     _monotone(curve, max(point.ppm for point in points))
     dof = len(points) - len(values)
-    p_value = float(scipy.stats.chi2.sf(chi2, dof)) if dof else None
+    p_value = float(scipy.special.gammaincc(dof / 2.0, chi2 / 2.0)) if dof else None
     fitted = Fit(curve, float(weights.sum() ** -0.5), residuals(curve, points), chi2, dof, p_value)
     if p_value is not None and p_value < LEAST_P:
         raise CalibrationError(_lack(fitted, points), _advice(saturating))
@@ -136,10 +135,12 @@ def fit_curve(x: Array, sigma: Array, ppm: Array, sigma_ppm: Array, *, saturatin
 
     Points of equal ppm and sigma_ppm are of one gas. Raises CalibrationError where the points do not settle it.
     """
+    from scipy.optimize import least_squares  # 20 MB that only a calibration needs
+
     unit_x, unit_c = float(np.abs(x).max()) or 1.0, float(np.abs(ppm).max()) or 1.0
     number = 3 if saturating else 2
     problem = _Problem(x / unit_x, sigma / unit_x, ppm / unit_c, sigma_ppm / unit_c, number)
-    found = scipy.optimize.least_squares(
+    found = least_squares(
         problem.residuals, problem.start(), problem.jacobian, method="lm", x_scale="jac", xtol=1e-14, ftol=1e-14
     )
     covariance = _covariance(problem.jacobian(found.x))[:number, :number]

@@ -31,8 +31,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import least_squares
-from scipy.stats import chi2 as chi_square
+from scipy.special import gammaincc
 
 Reals = npt.NDArray[np.float64]
 Phasors = npt.NDArray[np.complex128]
@@ -92,6 +91,8 @@ def fit_resonance(frequency_hz: Reals, z: Phasors, sigma: Reals, *, background: 
     Raises NoResonance with the reason: fewer than 4 points, or 6 with background, values that are not finite, no signal
     above the noise, no resonance, a resonance outside the sweep, or one too weak to tell its Q.
     """
+    from scipy.optimize import least_squares  # 20 MB that only a sweep needs
+
     _check(frequency_hz, z, sigma, background)
     size = float(np.abs(z).max())
     start = (_start_with_background if background else _start)(frequency_hz, z / size, sigma / size)
@@ -109,7 +110,7 @@ def fit_resonance(frequency_hz: Reals, z: Phasors, sigma: Reals, *, background: 
     f0_hz, q = float(found.x[2]), float(found.x[3])
     _check_place(f0_hz, q, frequency_hz)
     chi2, dof = 2.0 * float(found.cost), 2 * len(z) - count
-    p_value = float(chi_square.sf(chi2, dof))
+    p_value = float(gammaincc(dof / 2.0, chi2 / 2.0))
     scale = math.sqrt(chi2 / dof) if p_value < GOOD else 1.0
     _, _, sigma_f0_hz, sigma_q, *rest = (scale * _deviations(derivatives(found.x))).tolist()
     if sigma_q > WEAKEST * q:
@@ -130,7 +131,7 @@ def _check(frequency_hz: Reals, z: Phasors, sigma: Reals, background: bool) -> N
     weights = sigma**-2
     mean = complex((z * weights).sum() / weights.sum()) if background else 0j
     power = float((np.abs(z - mean) ** 2 * weights).sum())
-    if chi_square.sf(power, 2 * (len(z) - background)) > FALSE_ALARM:
+    if gammaincc(len(z) - background, power / 2.0) > FALSE_ALARM:
         raise NoResonance("there is no signal above the noise")
 
 

@@ -66,6 +66,22 @@ def count_in(
             raise _unreadable(file, error) from None
 
 
+def count_after(file: Path, number: int, upto: int, kinds: Collection[str]) -> int:
+    """How many entries of these `kinds` `file` has of ids greater than `number` and up to `upto`. Raises as
+    `entries_in` does.
+    """
+    with closing(schema.read_only(file)) as connection:
+        try:
+            query = f"SELECT count(*) FROM event WHERE id > ? AND id <= ? AND kind IN ({', '.join('?' * len(kinds))})"
+            (found,) = connection.execute(query, (number, upto, *kinds)).fetchone()
+            if "measurement" in kinds:
+                query = "SELECT count(*) FROM measurement WHERE id > ? AND id <= ?"
+                found += connection.execute(query, (number, upto)).fetchone()[0]
+            return int(found)
+        except sqlite3.DatabaseError as error:
+            raise _unreadable(file, error) from None
+
+
 def _asked(
     since_ns: int | None,
     until_ns: int | None,

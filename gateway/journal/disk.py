@@ -61,6 +61,8 @@ class Disk:
         self.last_id = 0
         self.cursors: dict[str, int] = {}
         """What was there when it was opened."""
+        self.undated_ns: int | None = None
+        """What wall clock less monotonic time was taken for while this boot's clock was not set; None if it was."""
         self._clock = clock
         self._store: Store | None = None
         self._writing = False
@@ -94,19 +96,31 @@ class Disk:
             self._worked()
         return self._writing
 
-    def commit(self, entries: Sequence[Entry], cursors: Mapping[str, int]) -> bool:
-        """Write these down, and how far sinks have got; whether it is done."""
+    def commit(self, entries: Sequence[Entry], cursors: Mapping[str, int], offset_ns: int | None = None) -> bool:
+        """Write these down, and how far sinks have got; whether it is done. `offset_ns` is what was added to monotonic
+        time for those without a time, where they will get one.
+        """
         if not self._writing and not self.open(entries[0].id - 1 if entries else LARGEST):
             return False
         assert self._store is not None
         try:
-            self._store.append(entries, cursors)
+            self._store.append(entries, cursors, None if offset_ns is None else (self._clock.boot(), offset_ns))
         except (OSError, sqlite3.Error) as error:
             self._failed(error)
             return False
         self.committed_ns = self._clock.monotonic_ns()
         self._worked()
         return True
+
+    def date(self, step_ns: int) -> bool:
+        """One slice of giving entries that were made before the clock was set their times; whether there is more."""
+        if self._store is None or not self._writing:
+            return False
+        try:
+            return self._store.date(self._clock.boot(), step_ns, _BATCH)
+        except (OSError, sqlite3.Error) as error:
+            self._failed(error)
+            return False
 
     def after(self, number: int, limit: int, last: int) -> list[Entry] | None:
         """As Store.after; None where it cannot be read now, and may be later."""
@@ -202,6 +216,7 @@ class Disk:
         self._leave()
         self._store = store
         self._know(store.cursors(), store.last_id())
+        self.undated_ns = store.undated_ns(self._clock.boot())
 
     def _know(self, cursors: Mapping[str, int], last_id: int) -> None:
         for sink, number in cursors.items():

@@ -7,11 +7,11 @@ are never used twice, over restarts neither: together with the box they are the 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway import jsonlines
-from gateway.types import Measurement, Outcome, Tick
+from gateway.types import Measurement, Outcome, Tick, iso_utc
 
 UNTOLD = frozenset({"track", "start"})
 """Origins of commands that are not kept: they come by themselves, once a second."""
@@ -21,7 +21,8 @@ UNTOLD = frozenset({"track", "start"})
 class Entry:
     """One line of the journal.
 
-    `time_ns` is the wall clock, nanoseconds since 1970; `kind` and `subject` say what it is and of what: the node of a
+    `time_ns` is the wall clock, nanoseconds since 1970, as far as it was known: `time` in the fields is null where it
+    was not; `kind` and `subject` say what it is and of what: the node of a
     result, the node that an alert's rule watches, a command's target. `fields` is the JSON object, `kind` and `time` in
     it. `kept` is False for what is handed on and not written down.
     """
@@ -38,8 +39,8 @@ def told(
     tick: Tick, outcome: Outcome, watched: Collection[str], kept: Collection[str], first: int, now_ns: int
 ) -> Iterator[Entry]:
     """The entries of a tick, numbered from `first`: all measurements, alerts and commands' answers, and of the other
-    results those of the nodes in `watched`, which are written down if they are in `kept` too. `now_ns` is the time of
-    what has none of its own.
+    results those of the nodes in `watched`, which are written down if they are in `kept` too. `now_ns` is the tick's
+    time where it has none of its own.
     """
     number = first
     for item in (*tick.results, *tick.alerts):
@@ -50,13 +51,24 @@ def told(
         fields = jsonlines.of(item, tick)
         if fields is None:
             continue
-        time_ns = tick.utc_of(item.t_ns)
+        time_ns = item.t_ns + (now_ns if tick.utc_ns is None else tick.utc_ns) - tick.t_ns
         subject = fields["source"] if node is None else node
         keep = node is None or measured or node in kept
-        yield Entry(number, now_ns if time_ns is None else time_ns, fields["kind"], subject, fields, keep)
+        yield Entry(number, time_ns, fields["kind"], subject, fields, keep)
         number += 1
     for result in outcome.results:
         if result.command.origin not in UNTOLD:
             time_ns = now_ns if tick.utc_ns is None else tick.utc_ns
             yield Entry(number, time_ns, "command", result.command.target, jsonlines.command(result, tick))
             number += 1
+
+
+def is_dated(entry: Entry) -> bool:
+    """Whether its time is known."""
+    return entry.fields["time"] is not None
+
+
+def dated(entry: Entry, step_ns: int) -> Entry:
+    """An entry whose time was not known, now that it is: `step_ns` later than was thought."""
+    time_ns = entry.time_ns + step_ns
+    return replace(entry, time_ns=time_ns, fields={**entry.fields, "time": iso_utc(time_ns)})

@@ -17,8 +17,10 @@ from typing import Any, ParamSpec, TypeVar
 
 from gateway.clock import Clock
 from gateway.config.sections import JournalSection
+from gateway.errors import SpectrophoneError
+from gateway.journal.archive import count_after
 from gateway.journal.disk import Disk
-from gateway.journal.entry import Entry, told
+from gateway.journal.entry import Entry, dated, is_dated, told
 from gateway.journal.ring import Ring
 from gateway.journal.store import GAP
 from gateway.types import Outcome, Tick, iso_utc
@@ -63,6 +65,10 @@ class Journal:
         self._kept = kept
         self._disk = None if file is None else Disk(file, clock)
         self._thread = ThreadPoolExecutor(1, "journal")
+        self._offset_ns = clock.utc_ns() - clock.monotonic_ns()  # what it is taken for until the clock is set
+        self._dating: asyncio.Task[None] | None = None
+        self.undated = False
+        """Whether there are entries that will get their time when the clock is set."""
         self._begin(clock.utc_ns() // 1000)
         self._cursors: dict[str, int] = {}
         self._moved: dict[str, int] = {}  # those that are not on the disk yet
@@ -80,12 +86,16 @@ class Journal:
             return
         await self._on_thread(self._disk.open)
         self._begin(max(self._disk.last_id + GAP, self._clock.utc_ns() // 1000))
+        if self._disk.undated_ns is not None:
+            self._offset_ns, self.undated = self._disk.undated_ns, True
 
     def offer(self, tick: Tick, outcome: Outcome) -> None:
         """See Sink."""
         self.fresh = ()
         if tick.results or tick.alerts or outcome.results:
             self._take(tick, outcome)
+        if self.undated and self._dating is None and self._clock.is_set():
+            self._dating = asyncio.get_running_loop().create_task(self._date())
         if self._disk is not None:
             self._set_to_work(self._disk, self._clock.monotonic_ns())
 
@@ -140,6 +150,17 @@ class Journal:
             number = floor
         return self._ring.after(number, limit)
 
+    async def count(self, number: int, upto: int, kinds: Collection[str]) -> int:
+        """How many entries of these kinds the file has of ids greater than `number` and up to `upto`. Reads them all,
+        in a thread of its own; 0 where it cannot.
+        """
+        if self._disk is None:
+            return 0
+        try:
+            return await asyncio.to_thread(count_after, self._disk.file, number, upto, kinds)
+        except SpectrophoneError:
+            return 0
+
     def cursor(self, sink: str) -> int | None:
         """How far `sink` has got, None if it never got anything."""
         kept = None if self._disk is None else self._disk.cursors.get(sink)
@@ -179,9 +200,12 @@ class Journal:
         self._ring = Ring(first, RING, MOST)
 
     def _take(self, tick: Tick, outcome: Outcome) -> None:
-        entries = list(told(tick, outcome, self._watched, self._kept, self._ring.newest + 1, self._clock.utc_ns()))
+        known = self._clock.is_set()
+        now_ns = self._clock.utc_ns() if known else self._clock.monotonic_ns() + self._offset_ns
+        entries = list(told(tick, outcome, self._watched, self._kept, self._ring.newest + 1, now_ns))
         if not entries:
             return
+        self.undated = self.undated or not known
         self.fresh = tuple(entries)
         self._ring.add(entries)
         if self._disk is None:
@@ -204,12 +228,22 @@ class Journal:
 
     async def _commit(self, disk: Disk) -> None:
         entries, moved, upto = self._ring.uncommitted(), dict(self._moved), self._ring.newest
-        if (entries or moved) and not await self._on_thread(disk.commit, entries, moved):
+        offset_ns = self._offset_ns if self.undated else None
+        if (entries or moved) and not await self._on_thread(disk.commit, entries, moved, offset_ns):
             return
         self._ring.settle(upto)
         for sink, number in moved.items():
             if self._moved.get(sink) == number:
                 del self._moved[sink]
+
+    async def _date(self) -> None:
+        """The clock is set: correct the times of this boot's entries from before, in memory, then in the file."""
+        step_ns = self._clock.utc_ns() - self._clock.monotonic_ns() - self._offset_ns
+        log.info("the clock is set, by %+.3f s, and so are the times of what was measured before", step_ns / 1e9)
+        self._ring.change(lambda entry: entry if is_dated(entry) else dated(entry, step_ns))
+        while self._disk is not None and await self._on_thread(self._disk.date, step_ns):
+            pass
+        self.undated = False
 
     async def _look_after(self, disk: Disk) -> None:
         """Check the file once, mend it, keep it within its bounds; in slices, between which commits go."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from gateway.journal.entry import Entry
 
@@ -42,6 +42,10 @@ class Ring:
         self.committed = max(self.committed, number)
         self.waiting = len(self.uncommitted())
         self._trim()
+
+    def change(self, changed: Callable[[Entry], Entry]) -> None:
+        """Put what `changed` makes of each entry in its place."""
+        self._entries = {number: changed(entry) for number, entry in self._entries.items()}
 
     def after(self, number: int, limit: int) -> tuple[list[Entry], int]:
         """At most `limit` entries of ids greater than `number`, `floor` or beyond, and the id that they reach."""

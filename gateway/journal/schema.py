@@ -33,10 +33,12 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE cursor(sink TEXT PRIMARY KEY, id INTEGER NOT NULL)",
         "CREATE TABLE thinned(every_s INTEGER PRIMARY KEY, id INTEGER NOT NULL)",
     ),
+    ("CREATE TABLE undated(boot TEXT PRIMARY KEY, id INTEGER NOT NULL, offset_ns INTEGER NOT NULL)",),
 )
 """What leads from each version of the tables to the next; a new file takes them all. `flags` is the name of all flags
 of a measurement, with spaces between; `cursor` is how far each sink has got, `thinned` how far what is old has been
-thinned to one measurement in so many seconds."""
+thinned to one measurement in so many seconds; `undated` is the first entry of a boot of the machine that was made
+before its clock was set, and what was taken for the difference between wall clock and monotonic time."""
 VERSION = len(STEPS)
 ROWS = ("measurement", "event")
 """The tables of entries."""
@@ -55,6 +57,8 @@ MEASUREMENTS = (
 EVENTS = "SELECT id, time_ns, kind, subject, body FROM event"
 ADD_MEASUREMENT = f"INSERT OR IGNORE INTO measurement VALUES ({', '.join('?' * 16)})"
 SET_CURSOR = "INSERT INTO cursor VALUES (?, ?) ON CONFLICT(sink) DO UPDATE SET id = excluded.id"
+UNDATED = f"{EVENTS} WHERE id >= ? AND json_type(body, '$.time') = 'null' ORDER BY id LIMIT ?"
+ADD_UNDATED = "INSERT OR IGNORE INTO undated VALUES (?, ?, ?)"
 ADD_EVENT = "INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?)"
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gateway.journal import schema
-from gateway.journal.entry import Entry
+from gateway.journal.entry import Entry, dated, is_dated
 
 GAP = 1 << 20
 """Ids left free between runs: more than were handed on, and not yet committed, when the power went."""
@@ -42,17 +42,46 @@ class Store:
             self._connection.close()
             raise
 
-    def append(self, entries: Sequence[Entry], cursors: Mapping[str, int] | None = None) -> int:
-        """Commit `entries`, and how far sinks have got: all or nothing. What is there stays; how many are new."""
+    def append(
+        self,
+        entries: Sequence[Entry],
+        cursors: Mapping[str, int] | None = None,
+        unset: tuple[str, int] | None = None,
+    ) -> int:
+        """Commit `entries`, and how far sinks have got: all or nothing. What is there stays; how many are new.
+
+        `unset` says which boot's clock is not set yet, and by what difference to monotonic time entries without a time
+        were numbered meanwhile: `date` makes it good.
+        """
         with self._transaction():
-            rows = [(entry, schema.measurement_row(entry, self._name)) for entry in entries]
-            names = self._connection.total_changes
-            self._connection.executemany(schema.ADD_MEASUREMENT, [row for _, row in rows if row is not None])
-            events = [schema.event_row(entry) for entry, row in rows if row is None]
-            self._connection.executemany(schema.ADD_EVENT, events)
-            new = self._connection.total_changes - names
+            new = self._insert(entries)
             self._connection.executemany(schema.SET_CURSOR, (cursors or {}).items())
+            first = next((entry.id for entry in entries if not is_dated(entry)), None)
+            if unset is not None and first is not None:
+                self._connection.execute(schema.ADD_UNDATED, (unset[0], first, unset[1]))
         return new
+
+    def undated_ns(self, boot: str) -> int | None:
+        """The difference to monotonic time by which entries of this boot wait to be dated; None where none does."""
+        found = self._connection.execute("SELECT offset_ns FROM undated WHERE boot = ?", (boot,)).fetchone()
+        return None if found is None else int(found[0])
+
+    def date(self, boot: str, step_ns: int, most: int) -> bool:
+        """Give the next `most` entries that were made before this boot's clock was set their times, `step_ns` later
+        than was thought; whether there may be more.
+        """
+        found = self._connection.execute("SELECT id FROM undated WHERE boot = ?", (boot,)).fetchone()
+        if found is None:
+            return False
+        entries = [schema.event(row) for row in self._connection.execute(schema.UNDATED, (found[0], most))]
+        with self._transaction():
+            self._connection.executemany("DELETE FROM event WHERE id = ?", [(entry.id,) for entry in entries])
+            self._insert([dated(entry, step_ns) for entry in entries])
+            if len(entries) < most:
+                self._connection.execute("DELETE FROM undated WHERE boot = ?", (boot,))
+            else:
+                self._connection.execute("UPDATE undated SET id = ? WHERE boot = ?", (entries[-1].id + 1, boot))
+        return len(entries) == most
 
     def after(self, number: int, limit: int, last: int = LARGEST) -> list[Entry]:
         """The first `limit` entries of ids greater than `number`, up to `last`, in order."""
@@ -176,6 +205,14 @@ class Store:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
+
+    def _insert(self, entries: Sequence[Entry]) -> int:
+        """Put entries where they belong; how many are new."""
+        rows = [(entry, schema.measurement_row(entry, self._name)) for entry in entries]
+        names = self._connection.total_changes
+        self._connection.executemany(schema.ADD_MEASUREMENT, [row for _, row in rows if row is not None])
+        self._connection.executemany(schema.ADD_EVENT, [schema.event_row(entry) for entry, row in rows if row is None])
+        return self._connection.total_changes - names
 
     def _name(self, text: str) -> int:
         if text not in self._names:

@@ -13,9 +13,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.mqtt.face import Face, OutputFace
-from gateway.types import INVALIDATING, Alert, CommandResult, LockInResult, Measurement, PeakResult, Tick, iso_utc
+from gateway.types import (
+    INVALIDATING,
+    Alert,
+    CommandResult,
+    LockInResult,
+    Measurement,
+    PeakResult,
+    ResonanceResult,
+    Tick,
+    iso_utc,
+)
 
-Shown = Measurement | LockInResult | PeakResult
+Shown = Measurement | LockInResult | PeakResult | ResonanceResult
 """The results that are published."""
 
 
@@ -30,8 +40,11 @@ def number(value: float | None) -> float | None:
 
 
 def result_payload(result: Shown, box: str, tick: Tick) -> bytes:
-    """The message of a concentration, a lock-in or a peak result."""
-    body = _measurement(result) if isinstance(result, Measurement) else _signal(result)
+    """The message of a concentration, a lock-in, a peak or a resonance result."""
+    if isinstance(result, Measurement):
+        body = _measurement(result)
+    else:
+        body = _resonance(result) if isinstance(result, ResonanceResult) else _signal(result)
     return dump(body | _stamp(result.t_ns, box, result.node, tick))
 
 
@@ -70,15 +83,27 @@ def answer_payload(result: CommandResult) -> bytes:
 
 
 def state_payload(output: OutputFace | None, state: str) -> bytes:
-    """An output's state as read back: ON or OFF for switches, a light's JSON for LEDs, the text itself for
-    others."""
-    if output is None or output.kind in ("number", "reading", "procedure"):
+    """An output's state as read back: ON or OFF for switches that have one of them, a light's JSON for LEDs, None for a
+    number that is none, the text itself for others."""
+    if output is not None and output.kind == "switch":
+        return {"on": b"ON", "off": b"OFF"}.get(state, state.encode())
+    if output is not None and output.kind == "number":
+        return state.encode() if _is_number(state) else b"None"
+    if output is None or output.kind != "light":
         return state.encode()
-    if output.kind == "switch":
-        return {"on": b"ON", "off": b"OFF"}.get(state, b"None")
     if state == "off":
         return dump({"state": "OFF"})
     return dump({"state": "ON", "effect": state} if state != "on" else {"state": "ON"})
+
+
+def laser_payload(state: str, why: str) -> bytes:
+    """The interlock's word for the laser, and why it is dark although it is wanted."""
+    return dump({"state": state or None, "why": why})
+
+
+def report_payload(report: Mapping[str, Any]) -> bytes:
+    """What is told beside the measurement; no number that is none."""
+    return dump({name: number(value) if isinstance(value, float) else value for name, value in report.items()})
 
 
 def problem_payload(reasons: tuple[str, ...]) -> bytes:
@@ -95,6 +120,7 @@ def info_payload(face: Face) -> bytes:
             "version": face.version,
             "gas": face.gas,
             "concentrations": [{"node": g.node, "source": g.source, "unit": g.unit} for g in face.gases],
+            "actions": list(face.actions),
             "signals": [{"node": s.node, "kind": s.kind} for s in face.signals],
             "rules": [{"name": r.name, "type": r.type} for r in face.rules],
             "outputs": [{"target": o.target, "verbs": list(o.verbs)} for o in face.outputs],
@@ -132,3 +158,17 @@ def _signal(r: LockInResult | PeakResult) -> dict[str, Any]:
         numbers |= {"in_phase": r.in_phase, "quadrature": r.quadrature, "clock_offset_ppm": r.clock_offset_ppm}
     body |= {name: number(value) if valid else None for name, value in numbers.items()}
     return body | {"integration_s": r.integration_s, "valid": valid, "flags": sorted(r.flags)}
+
+
+def _resonance(r: ResonanceResult) -> dict[str, Any]:
+    valid = not r.flags & INVALIDATING
+    numbers = {"f0_hz": r.f0_hz, "sigma_f0_hz": r.sigma_f0_hz, "q": r.q, "detuning": r.detuning}
+    body: dict[str, Any] = {name: number(value) if valid else None for name, value in numbers.items()}
+    return body | {"valid": valid, "flags": sorted(r.flags)}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

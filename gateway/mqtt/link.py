@@ -13,12 +13,14 @@ import contextlib
 import logging
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -26,14 +28,20 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway import tls
 from gateway.clock import Clock
-from gateway.config.sections import Mqtt
+from gateway.config.sections import HomeAssistantSection, Mqtt
 from gateway.errors import CommandRefused
+from gateway.journal.entry import Entry
+from gateway.journal.journal import Journal
 from gateway.mqtt import reasons
+from gateway.mqtt.backlog import Backlog
 from gateway.mqtt.commands import Arrival
 from gateway.mqtt.discovery import device_id
 from gateway.mqtt.face import Face
+from gateway.mqtt.logs import SOURCE, LogHandler
+from gateway.mqtt.registry import RegistryFile
 from gateway.mqtt.session import Action, Connect, Hand, Publish, Session, Subscribe
 from gateway.ports import Inbox
+from gateway.reports import Reports
 from gateway.types import CommandResult, Outcome, Tick
 
 log = logging.getLogger("spectrophone.mqtt")
@@ -49,21 +57,45 @@ _MISC_NS = 1_000_000_000
 class MqttLink:
     """A Sink that publishes to the broker of `settings`, and puts its commands into `inbox`."""
 
-    def __init__(self, settings: Mqtt, face: Face, inbox: Inbox, clock: Clock, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        settings: Mqtt,
+        face: Face,
+        inbox: Inbox,
+        clock: Clock,
+        rng: np.random.Generator,
+        secrets: Collection[str] = (),
+        journal: Journal | None = None,
+        *,
+        home: HomeAssistantSection | None = None,
+        reports: Reports = lambda: MappingProxyType({}),
+        known: Path | None = None,
+    ) -> None:
+        """`secrets` are blacked out in what goes to the log topic; what `journal` keeps is delivered, too, if the
+        settings want it. `home` says what Home Assistants there are, `reports` gives what is told beside the
+        measurement, `known` is the file of what was announced before; nothing is kept if absent.
+        """
         self._settings = settings
         self._face = face
         self._inbox = inbox
         self._clock = clock
-        self._session = Session(settings, face, rng)
+        self._known = RegistryFile(known)
+        before, keep = self._known.load(), self._known.keep
+        self._session = Session(settings, face, rng, home=home, reports=reports, registry=before, keep=keep)
+        self._logs = LogHandler(secrets)
+        self._backlog = Backlog(journal, clock) if journal is not None and settings.history else None
+        self._stirred = asyncio.Event()
+        self._delivering: asyncio.Task[None] | None = None
         self._tls: ssl.SSLContext | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._client: Client | None = None
         self._sock: Any = None
-        self._tokens: dict[int, int] = {}
+        self._flying: dict[int, Publish] = {}
         self._refusal: ReasonCode | None = None
+        self._fault = ""
         self._said: str | None = self._session.problem
-        self._complaints: set[str] = set()
+        self._wanted: tuple[str, ...] = ()
         self._quiet = asyncio.Event()
         self._gone = asyncio.Event()
 
@@ -72,35 +104,61 @@ class MqttLink:
         """Why values do not reach the broker, in a sentence; None while they do."""
         return self._session.problem
 
+    def history(self) -> Mapping[str, Any]:
+        """How the delivery of the journal stands; empty where there is none. `problem` is a sentence, or empty."""
+        if self._backlog is None:
+            return {}
+        refused = f"the broker refuses {self._session.topics.history('+')}. Check its access list"
+        problem = refused if self._session.history.refused else ""
+        return {**self._backlog.status(), "delivered": self._session.history.delivered, "problem": problem}
+
     async def start(self) -> None:
         """Begin to connect, in the background. Raises LinkError for a certificate or key file that is
         missing."""
         if self._settings.tls is not None:
             self._tls = tls.context(self._settings.tls, self._settings.host, "mqtt.tls")
         self._loop = asyncio.get_running_loop()
+        logging.getLogger(SOURCE).addHandler(self._logs)
         self._run(self._session.start)
         self._task = asyncio.create_task(self._tend(), name="mqtt")
+        if self._backlog is not None:
+            self._delivering = asyncio.create_task(self._backlog.run(self._deliver), name="mqtt history")
 
     def offer(self, tick: Tick, outcome: Outcome) -> None:
         """Take a tick: publish it, or keep its newest values until the broker is back."""
+        if self._backlog is not None:
+            self._backlog.offer()
         if self._task is not None:
             self._run(lambda: self._session.offer(self._now(), tick, outcome))
+
+    def health(self, facts: Mapping[str, Any]) -> None:
+        """Publish how the box fares, or keep it until the broker is back."""
+        if self._task is not None:
+            self._run(lambda: self._session.health(self._now(), facts))
+
+    def show(self, face: Face) -> None:
+        """Go on as that box, of the same name: rules and action nodes have changed."""
+        if self._task is not None:
+            self._run(lambda: self._session.show(self._now(), face))
 
     async def close(self) -> None:
         """Publish offline and leave, within two seconds; may be called twice."""
         task, self._task = self._task, None
         if task is None:
             return
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        logging.getLogger(SOURCE).removeHandler(self._logs)
+        tasks = [task] if self._delivering is None else [task, self._delivering]
+        for one in tasks:
+            one.cancel()
+        await asyncio.wait(tasks)
         if self._session.connected:
             await self._goodbye()
         self._drop()
+        await self._known.close()
 
     async def _goodbye(self) -> None:
         self._run(lambda: self._session.stop(self._now()))
-        await _within(GOODBYE_S, self._quiet, lambda: not self._tokens)
+        await _within(GOODBYE_S, self._quiet, lambda: not self._flying)
         if (client := self._client) is not None:
             self._gone.clear()
             forget = _properties(PacketTypes.DISCONNECT, SessionExpiryInterval=0)
@@ -113,8 +171,22 @@ class MqttLink:
             if (client := self._client) is not None and self._sock is not None:
                 self._drive(client.loop_misc)
             self._run(lambda: self._session.timer(self._now()))
+            if self._session.connected:
+                self._run(lambda: self._session.log(self._logs.due(self._now())))
             now_ns, due_ns = self._now(), self._session.due_ns
             await self._clock.sleep_until(min(now_ns + _MISC_NS, now_ns + _MISC_NS if due_ns is None else due_ns))
+
+    async def _deliver(self, page: Sequence[Entry]) -> None:
+        """Give the session a page of the journal; return when the broker has all of it."""
+        self._run(lambda: self._session.page(self._now(), page))
+        while not self._session.history.through:
+            self._stirred.clear()
+            due_ns = self._session.history.due_ns
+            if due_ns is not None and due_ns > self._now():
+                await self._clock.sleep_until(due_ns)
+                self._run(lambda: self._session.timer(self._now()))
+            else:
+                await self._stirred.wait()
 
     def _now(self) -> int:
         return self._clock.monotonic_ns()
@@ -127,6 +199,7 @@ class MqttLink:
                 self._act(action)
         except Exception:
             log.exception("a fault in the MQTT link; the message is lost")
+        self._stirred.set()
         if self._session.problem != self._said:
             self._said = self._session.problem
             if self._said is None:
@@ -159,15 +232,16 @@ class MqttLink:
         if message.correlation is not None:
             extra["CorrelationData"] = message.correlation
         properties = _properties(PacketTypes.PUBLISH, **extra) if extra else None
-        sent = self._client.publish(message.topic, message.payload, 1, message.retain, properties)
-        if sent.rc is MQTTErrorCode.MQTT_ERR_SUCCESS:
-            self._tokens[sent.mid] = message.token
+        sent = self._client.publish(message.topic, message.payload, message.qos, message.retain, properties)
+        if sent.rc is MQTTErrorCode.MQTT_ERR_SUCCESS and message.qos:
+            self._flying[sent.mid] = message
             self._quiet.clear()
 
     def _subscribe(self, filters: tuple[str, ...]) -> None:
         """At QoS 0: what a broker cannot deliver at once it does not keep, so that no command comes minutes late."""
         if self._client is None:
             return
+        self._wanted = filters
         if self._session.v5:
             wish = SubscribeOptions(qos=0, retainAsPublished=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
             self._client.subscribe([(f, wish) for f in filters])
@@ -176,7 +250,7 @@ class MqttLink:
 
     def _connect(self, v5: bool) -> None:
         self._drop()
-        self._refusal = None
+        self._refusal, self._fault = None, ""
         self._client = client = self._new_client(v5)
         threading.Thread(target=self._dial, args=(client, v5), name="mqtt-dial", daemon=True).start()
 
@@ -193,6 +267,7 @@ class MqttLink:
             client.username_pw_set(self._settings.username, password.get_secret_value() if password else None)
         if self._tls is not None:
             client.tls_set_context(self._tls)
+            client.on_log = self._on_log
         will = _properties(PacketTypes.WILLMESSAGE, WillDelayInterval=WILL_DELAY_S) if v5 else None
         client.will_set(self._session.topics.status, b"offline", 1, retain=True, properties=will)
         client.on_connect = self._on_connect
@@ -238,13 +313,13 @@ class MqttLink:
                 self._loop.add_writer(self._sock, self._writable)
 
     def _lost(self, problem: str, *, unsupported: bool = False) -> None:
-        self._tokens.clear()
+        self._flying.clear()
         self._run(lambda: self._session.lost(self._now(), problem, unsupported=unsupported))
 
     def _drop(self) -> None:
         """Forget the client, closing its socket without a word."""
         client, self._client = self._client, None
-        self._tokens.clear()
+        self._flying.clear()
         if client is not None and self._sock is not None:
             self._unwatch()
             _close(client)
@@ -281,6 +356,7 @@ class MqttLink:
         if reason.is_failure:
             self._refusal = reason
             return
+        client.on_log = None
         window = getattr(properties, "ReceiveMaximum", 65535)
         self._run(lambda: self._session.accepted(self._now(), window))
 
@@ -297,7 +373,12 @@ class MqttLink:
             self._lost(reasons.refused(self._refusal, self._settings), unsupported=unsupported)
         else:
             by_broker = flags.is_disconnect_packet_from_server
-            self._lost(reasons.broken(reason, by_broker, self._session.connected, self._settings))
+            self._lost(reasons.broken(reason, by_broker, self._session.connected, self._settings, self._fault))
+
+    def _on_log(self, client: Client, _userdata: Any, level: int, text: str) -> None:
+        """Before the broker's first answer: paho tells nowhere else why it could not read, such as an alert of TLS."""
+        if client is self._client and level == LogLevel.MQTT_LOG_ERR:
+            self._fault = text
 
     def _on_message(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:
         answer_to = getattr(message.properties, "ResponseTopic", None)
@@ -306,25 +387,19 @@ class MqttLink:
         self._run(lambda: self._session.message(self._now(), arrival))
 
     def _on_publish(self, _client: Client, _userdata: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
-        token = self._tokens.pop(mid, None)
-        if reason.is_failure:
-            self._complain(f"the MQTT broker drops messages of ours: {str(reason).lower()}. Check its access list")
-        if token is not None:
-            self._run(lambda: self._session.acknowledged(self._now(), token))
-        if not self._tokens:
+        message = self._flying.pop(mid, None)
+        refused = reason.is_failure
+        if message is not None:
+            self._session.access.answered(message.topic, str(reason).lower() if refused else "")
+            self._run(lambda: self._session.acknowledged(self._now(), message.token, refused=refused))
+        if not self._flying:
             self._quiet.set()
 
     def _on_subscribe(
         self, _client: Client, _userdata: Any, _mid: int, codes: list[ReasonCode], _properties: Any
     ) -> None:
-        if any(code.is_failure for code in codes):
-            self._complain("the MQTT broker gives us no commands: it refused to subscribe. Check its access list")
-
-    def _complain(self, what: str) -> None:
-        """Say it, but not with every message."""
-        if what not in self._complaints:
-            self._complaints.add(what)
-            log.warning("%s", what)
+        pairs = zip(self._wanted, codes, strict=False)
+        self._session.access.subscribed([topic for topic, code in pairs if code.is_failure])
 
     def _on_socket_close(self, client: Client, _userdata: Any, _sock: Any) -> None:
         if client is self._client:

@@ -1,7 +1,7 @@
 """What waits to go out while connected. Bounded in every direction: one message a topic, a window of
 unacknowledged ones, and a queue of events (alarms, answers) that drops its oldest and counts them.
-Announcements go first, then events, then values; an event leaves only when the broker has acknowledged it, so
-that a break in between sends it again.
+Announcements go first, then events, then values, then the journal's history; an event leaves only when the
+broker has acknowledged it, so that a break in between sends it again.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Outbox:
         self._announcements: deque[Message] = deque()
         self._events: deque[Message] = deque()
         self._values: dict[str, Message] = {}
+        self._history: Message | None = None
         self._sent_events: dict[int, Message] = {}
         self._sent: set[int] = set()
 
@@ -40,6 +41,7 @@ class Outbox:
         self._window = max(1, min(WINDOW, window))
         self._announcements.clear()
         self._values.clear()
+        self._history = None
         for message in reversed(self._sent_events.values()):
             self._events.appendleft(message)
         self._sent_events.clear()
@@ -60,6 +62,10 @@ class Outbox:
         while len(self._events) > EVENTS:
             self._events.popleft()
             self.dropped += 1
+
+    def put_history(self, message: Message | None) -> None:
+        """The message that goes when nothing else waits, if there is one."""
+        self._history = message
 
     def acknowledged(self, token: int) -> None:
         """The broker has it."""
@@ -86,6 +92,8 @@ class Outbox:
             message = self._sent_events[self._token] = self._events.popleft()
         elif self._values:
             message = self._values.pop(next(iter(self._values)))
+        elif self._history is not None:
+            message, self._history = self._history, None
         else:
             return None
         self._sent.add(self._token)

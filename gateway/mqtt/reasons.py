@@ -3,17 +3,21 @@ them."""
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 
 from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway import tls
-from gateway.config.sections import Mqtt
+from gateway.config.sections import Mqtt, Tls
 
 UNSUPPORTED = 0x84
 _BAD_LOGIN = (0x86, 0x87, 0x8C)
 _TAKEN_OVER = 0x8E
+_SILENT = 0x8D
+_ALERT = re.compile(r"alert ([a-z ]+)")
+"""What OpenSSL says of an alert that came: "[SSL: TLSV13_ALERT_UNKNOWN_CA] tlsv13 alert unknown ca (_ssl.c:2576)"."""
 
 
 def place(settings: Mqtt) -> str:
@@ -35,6 +39,8 @@ def unreachable(error: Exception, settings: Mqtt) -> str:
         return f"the MQTT broker's name {settings.host} is not known. Check mqtt.host and the network"
     if isinstance(error, ConnectionRefusedError):
         return f"no MQTT broker listens at {where}. Check mqtt.host and mqtt.port, and that the broker runs"
+    if isinstance(error, ConnectionResetError) and settings.tls is not None:
+        return f"no TLS with the MQTT broker {where}: it hangs up. Check that mqtt.port is its TLS port"
     if isinstance(error, TimeoutError):
         return f"the MQTT broker {where} does not answer. Check mqtt.host, mqtt.port and the network"
     why = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
@@ -55,8 +61,8 @@ def refused(reason: ReasonCode, settings: Mqtt) -> str:
     return f"the MQTT broker {where} refused us: {str(reason).lower()}. Its log may tell why"
 
 
-def broken(reason: ReasonCode, by_broker: bool, answered: bool, settings: Mqtt) -> str:
-    """Why the connection ended; `answered`: the broker had taken our CONNECT before."""
+def broken(reason: ReasonCode, by_broker: bool, answered: bool, settings: Mqtt, fault: str = "") -> str:
+    """Why the connection ended; `answered`: the broker had taken our CONNECT before; `fault`: what paho says."""
     where = place(settings)
     if by_broker and reason.value == _TAKEN_OVER:
         return f"another client took our name at the MQTT broker {where}. Give every box its own box.id"
@@ -64,5 +70,19 @@ def broken(reason: ReasonCode, by_broker: bool, answered: bool, settings: Mqtt) 
         return f"the MQTT broker {where} ended the connection: {str(reason).lower()}. Trying again"
     if answered:
         return f"the connection to the MQTT broker {where} broke. Trying again"
-    hint = "It may want a certificate of ours (mqtt.tls.certificate)" if settings.tls else "It may want TLS (mqtt.tls)"
-    return f"the MQTT broker {where} closed the connection without an answer. {hint}"
+    if reason.value == _SILENT:
+        return f"the MQTT broker {where} does not answer. Check that mqtt.host and mqtt.port are those of a broker"
+    if settings.tls is None:
+        return f"the MQTT broker {where} closed the connection without an answer. It may want TLS (mqtt.tls)"
+    return _untrusted(where, settings.tls, fault)
+
+
+def _untrusted(where: str, ours: Tls, fault: str) -> str:
+    """A broker that ends an encrypted connection at once does not like our certificate, or that there is none."""
+    alert = _ALERT.search(fault)
+    why = f": {alert[1].strip()}" if alert else ""
+    if ours.certificate is None:
+        said = f"the MQTT broker {where} closed the connection without an answer{why}"
+        return f"{said}. It may want a certificate of ours (mqtt.tls.certificate and mqtt.tls.key)"
+    said = f"the MQTT broker {where} does not take our certificate {ours.certificate}{why}"
+    return f"{said}. Check mqtt.tls.certificate, and that the broker knows its authority"

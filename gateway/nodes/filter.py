@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-import scipy.signal
 from pydantic import Field
 
 from gateway.config.settings import Settings
@@ -54,6 +53,8 @@ class Filter:
 
     def process(self, block: SampleBlock) -> SampleBlock:
         """See SignalNode."""
+        import scipy.signal  # only where somebody hears the filter: gateway/dsp/filters.py says why
+
         if block.frame != self._next:
             self._state[:] = 0.0
         self._next = block.frame + len(block.samples)

@@ -42,6 +42,11 @@ class PeakFinderSettings(Settings):
     )
     channel: Channel = Field("A", description="the channel of stereo sound: A or B")
 
+    @property
+    def shortest_s(self) -> float:
+        """The shortest record of which the band is wide enough."""
+        return _FEWEST_BINS / (self.frequency_max - self.frequency_min)
+
 
 class PeakFinder:
     """Looks for one tone in a band."""

@@ -13,7 +13,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
-import scipy.signal
 from pydantic import Field
 
 from gateway.config.settings import Settings
@@ -55,7 +54,7 @@ class SpectrumNode:
         self._channel = place.channel(settings.channel)
         self._size = settings.fft_size
         self._averages = settings.averages
-        self._window = scipy.signal.get_window(settings.window, self._size).astype(np.float32)
+        self._window = _window(settings.window, self._size)
         self._enbw_bins = float(self._size * np.sum(self._window**2) / np.sum(self._window) ** 2)
         self._step = self._size // 2 if settings.overlap == "half" else self._size
         self._needed = self._step * (self._averages - 1) + self._size
@@ -97,3 +96,22 @@ class SpectrumNode:
             power += squares[0::2]
             power += squares[1::2]
         return power
+
+
+_COSINES = {
+    "boxcar": (1.0,),
+    "hann": (0.5, 0.5),
+    "blackmanharris": (0.35875, 0.48829, 0.14128, 0.01168),
+    "flattop": (0.21557895, 0.41663158, 0.277263158, 0.083578947, 0.006947368),
+}
+"""Windows as sums of cosines of alternating sign: Harris, Proc. IEEE 66 (1978) 51; flat top: D'Antona and Ferrero,
+Digital Signal Processing for Measurement Systems (2006), 70."""
+
+
+def _window(name: str, size: int) -> npt.NDArray[np.float32]:
+    """float32 [size], periodic: the sample after the last would be the first again."""
+    turn = 2.0 * np.pi * np.arange(size) / size
+    window = np.zeros(size)
+    for k, part in enumerate(_COSINES[name]):
+        window += (-1) ** k * part * np.cos(k * turn)
+    return window.astype(np.float32)

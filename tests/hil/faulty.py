@@ -42,8 +42,11 @@ def faulty(owner: type, name: str, stage: str) -> None:
 
 
 def read(self: Capture) -> Any:
-    """A card that is there and delivers nothing, when that is wanted."""
-    return (0, np.empty((0, 2), np.float32)) if wanted() == "stall" else delivers(self)
+    """A card that is there and delivers nothing, when that is wanted: it sleeps, for its descriptor stays readable."""
+    if wanted() != "stall":
+        return delivers(self)
+    time.sleep(0.02)
+    return 0, np.empty((0, 2), np.float32)
 
 
 faulty(Inputs, "_read", "inputs")

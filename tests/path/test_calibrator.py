@@ -11,6 +11,7 @@ from gateway import build, loop, service
 from gateway.config.redact import Secrets
 from gateway.ports import Sink
 from gateway.reload import Reloader
+from gateway.tuning import Tuning
 from gateway.types import Command, CommandResult, Measurement, Outcome, Tick
 from tests.support.clock import FakeClock
 
@@ -71,7 +72,8 @@ class Box:
         self.configure(0.2)
         config, board = build.accepted(build.prepare(self.file, {}))
         self.parts = build.parts(config, board, FakeClock())
-        self.reloader = Reloader(self.file, config, board, self.parts.inbox, Secrets())
+        tuning = Tuning(config, board, self.parts.inbox)
+        self.reloader = Reloader(self.file, tuning, board, self.parts.inbox, Secrets())
         self.ear = Ear()
         service.light(self.parts.outputs, config, board)
 

@@ -69,7 +69,7 @@ def test_a_fan_goes_on_and_off_with_the_gas(tmp_path: Path) -> None:
         "  led/status red by rule:high",
         "12 high cleared",
         "  relay/fan off by rule:high",
-        "  led/status off by rule:high",
+        "  led/status auto by rule:high",
     ]
 
 

@@ -48,6 +48,10 @@ class Running:
     def stop(self, number: int = signal.SIGINT) -> int:
         """Send a signal, wait for the end; the exit status."""
         self.process.send_signal(number)
+        return self.ended()
+
+    def ended(self) -> int:
+        """Wait for the end that something else has brought about; the exit status."""
         status = self.process.wait(DEADLINE_S)
         for reader in self._readers:
             reader.join()

@@ -89,6 +89,13 @@ class Mosquitto:
             self._process.wait()
             self._process = None
 
+    def end(self) -> None:
+        """End it as its service would: what it is to keep it writes down."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+            self._process = None
+
     def __enter__(self) -> Mosquitto:
         self.start()
         return self

@@ -6,11 +6,13 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gateway.clock import RealClock
+from gateway.mqtt.face import Face
 from gateway.mqtt.link import MqttLink
 from gateway.types import CommandResult, Outcome
 from tests.real.mosquitto import Listener
@@ -45,10 +47,10 @@ class Box:
 
 
 @asynccontextmanager
-async def box(port: int, **options: Any) -> AsyncIterator[Box]:
-    """A running box on the broker at `port`."""
+async def box(port: int, face: Face = FACE, known: Path | None = None, **options: Any) -> AsyncIterator[Box]:
+    """A running box on the broker at `port`; `known` is the file of what it has announced."""
     tray = Tray()
-    link = MqttLink(settings(port=port, **options), FACE, tray, RealClock(), np.random.default_rng(1))
+    link = MqttLink(settings(port=port, **options), face, tray, RealClock(), np.random.default_rng(1), known=known)
     await link.start()
     made = Box(link, tray)
     task = asyncio.create_task(made.run())

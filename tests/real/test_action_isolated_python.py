@@ -548,7 +548,7 @@ def test_walls_that_do_not_look_right_from_outside_let_no_script_in(
     level: str, tmp_path: Path, given: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = driver(tmp_path, f"open('{given}/ran', 'w')", level, file_access=[f"{given}:rw"])
-    monkeypatch.setattr(isolated_python.probe, "verify", lambda pid, level: [f"process {pid} has a door"])
+    monkeypatch.setattr(isolated_python.probe, "verify", lambda pid, level, group: [f"process {pid} has a door"])
 
     async def main() -> None:
         await made.start()

@@ -98,3 +98,14 @@ def test_bytes_that_are_not_text(tmp_path: Path) -> None:
     (tmp_path / "box.toml").write_bytes(b'title = "\xff"')
     with pytest.raises(ConfigError, match="not UTF-8"):
         boards.load("box", tmp_path)
+
+
+def test_an_owners_file_is_found_beside_ours_and_takes_the_place_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boards, "OWN", tmp_path)
+    text = (boards.directory() / "rpi4-usb.toml").read_text("utf-8")
+    (tmp_path / "mine.toml").write_text(text.replace("Raspberry Pi 4 with USB sound card", "My box"))
+    (tmp_path / "rpi4-usb.toml").write_text(text.replace("Raspberry Pi 4 with USB sound card", "My card"))
+    assert {"mine", "sim"} <= set(boards.names())
+    assert (boards.load("mine").title, boards.load("rpi4-usb").title) == ("My box", "My card")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,11 +17,18 @@ from gateway.calibrating import GasLine
 from gateway.check import Checked
 from gateway.config.sections import Cell
 from gateway.errors import ConfigError, DeviceError
+from gateway.mqtt import discovery
 from gateway.mqtt.face import OutputFace
+from gateway.mqtt.lint import lint
+from gateway.mqtt.topics import Topics
 from gateway.simulation import simulated_cell
 from gateway.types import Climate, Command, Flag, LockInResult, SampleBlock
 from tests.support.clock import FakeClock
 from tests.support.pwm import FakeKernel, channel
+
+BESIDE = {"calibration", "actions", "gateway", "identify"}
+"""The outputs that lead to no hardware of their own."""
+DIALS = {"threshold/co2_concentration_above_1000_for_3s", "integration/co2_lock_in", "integration/co2_peak_finder"}
 
 
 @pytest.mark.parametrize("name", [name for name in boards.names() if boards.load(name).microphone.channels == 2])
@@ -33,7 +41,11 @@ def test_every_board_with_two_microphones_takes_the_built_in_configuration(name:
     told = hardware.verbs(config, board)
     assert all(f"relay/{relay}" in told for relay in board.relays)
     face = build.face(config, board)
-    assert {output.target for output in face.outputs} == {*told, "calibration"}
+    assert {output.target for output in face.outputs} == {
+        *told,
+        *DIALS,
+        *BESIDE - ({"actions"} | (set() if board.leds else {"identify"})),
+    }
 
 
 def test_the_verbs_that_are_checked_are_those_that_the_outputs_have(tmp_path: Path) -> None:
@@ -47,7 +59,7 @@ def test_the_verbs_that_are_checked_are_those_that_the_outputs_have(tmp_path: Pa
     outcome = parts.outputs.apply([Command("cell", "set", {"value": 7.0})], 0)
     assert outcome.results[0].done
     assert outcome.states["cell"] == "7.0"
-    assert set(outcome.states) == {*hardware.verbs(config, board), "calibration", "actions"}
+    assert set(outcome.states) == {*hardware.verbs(config, board), *BESIDE}
     assert parts.face.output("calibration") == OutputFace("calibration", ("zero", "span", "cancel"))
     parts.outputs.close()
 
@@ -103,6 +115,11 @@ def test_gas_lines_are_told_apart_by_what_stands_before_them(tmp_path: Path) -> 
             "rules: [{when: co2_concentration above 5, do: [laser tune]}]\n",
             "rules[0].do",
             "laser cannot be told 'tune'",
+        ),
+        (
+            'homeassistant: {min_version: "2024.10.4"}',
+            "homeassistant.min_version",
+            "Home Assistant 2024.10.4 does not take a whole device in one message",
         ),
         (
             "mqtt: {host: broker, expire_s: 5}\nprocessing: {default_graph: {nodes: [{id: slow, type: lock_in, "
@@ -372,3 +389,19 @@ def test_a_pwm_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     config, board = build.accepted(on_a_pwm(tmp_path, monkeypatch, "{duty: 0.4}"))
     with pytest.raises(DeviceError, match=r"there is no PWM chip 0: .*dtoverlay=pwm"):
         hardware.outputs(config, board, None)
+
+
+def test_home_assistant_takes_all_of_a_box(tmp_path: Path) -> None:
+    file = tmp_path / "box.yaml"
+    file.write_text("box: {id: lab}\ntec: {}\nmqtt: {host: broker}\n")
+    face = build.face(*build.accepted(build.prepare(file, {})))
+    message = discovery.payload(face, Topics("spectrophone", "lab"), 30)
+    assert lint(message) == []
+    assert len(json.dumps(message, separators=(",", ":"))) < 20_000
+    bounds = {
+        key: (c["min"], c["max"], c.get("unit_of_meas")) for key, c in message["cmps"].items() if c["p"] == "number"
+    }
+    assert bounds["cell"] == (0.0, 1_000_000.0, "ppm")
+    assert bounds["integration_co2_lock_in"] == (0.1, 15.0, "s")
+    assert bounds["threshold_co2_concentration_above_1000_for_3s"] == (0.0, 1_000_000.0, "ppm")
+    assert {"gateway_restart", "safe_mode", "identify_identify", "tec", "climate_pressure"} <= message["cmps"].keys()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from hypothesis.strategies import integers, sampled_from
 
 from gateway.errors import CommandRefused
-from gateway.interlock import CONDITIONS, TABLE, Condition, Event, Interlock, Relays, State
+from gateway.interlock import CONDITIONS, TABLE, Condition, Event, Interlock, Relays, State, reference
 
 SECOND = 1_000_000_000
 
@@ -24,6 +26,7 @@ def test_what_the_loss_of_a_condition_does() -> None:
         Condition.INTERLOCK,
         Condition.STOP,
         Condition.FAULT,
+        Condition.SAFE_MODE,
     }
     assert {str(condition): meaning.relays.name for condition, meaning in CONDITIONS.items()} == {
         "configuration": "SAFE",
@@ -34,6 +37,21 @@ def test_what_the_loss_of_a_condition_does() -> None:
         "temperature": "UNTOUCHED",
         "guardian": "UNTOUCHED",
         "fault": "SAFE",
+        "safe_mode": "BARRED",
+    }
+
+
+def test_a_wish_is_refused_while_somebody_has_to_do_something() -> None:
+    refusing = set()
+    for condition in Condition:
+        interlock = Interlock()
+        interlock.lose(condition, "why")
+        assert interlock.refuses in ("", "why")
+        refusing |= {condition} if interlock.refuses else set()
+        interlock.restore(condition)
+        assert interlock.refuses == ""
+    assert refusing == {condition for condition, meaning in CONDITIONS.items() if meaning.trips} | {
+        Condition.CONFIGURATION
     }
 
 
@@ -122,6 +140,10 @@ def test_relays_are_barred_by_what_says_so_and_by_nothing_else() -> None:
         interlock.lose(condition, "why")
         assert interlock.barred == ("why" if meaning.relays is Relays.BARRED else "")
         assert interlock.relays_safe == (meaning.relays is not Relays.UNTOUCHED)
+
+
+def test_the_page_is_made_of_the_tables() -> None:
+    assert Path("docs/interlock.md").read_text("utf-8") == reference(), "run make docs"
 
 
 class Any(RuleBasedStateMachine):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gateway.nodes import SETTINGS
 from gateway.nodes.concentration import Concentration
 from gateway.nodes.place import LaserPhase, NodeFault, start
+from gateway.nodes.spectrum import _window as spectrum_window
 from gateway.types import Flag, LevelResult, LockInResult, Measurement, PeakResult, Result, SampleBlock, Spectrum
 from tests.support.graphs import RATE, graph, results, same
 from tests.support.sound import noise, stereo, tone
@@ -405,3 +406,9 @@ def test_a_source_that_falls_silent_makes_the_value_stale_once() -> None:
         found += node.process(SampleBlock(second, second * RATE, RATE, block.samples), [])
     told = [(r.t_ns // 10**9, r.flags) for r in found if isinstance(r, Measurement)]
     assert told == [(1, frozenset()), (4, frozenset({Flag.STALE}))]
+
+
+@pytest.mark.parametrize("name", ["hann", "blackmanharris", "flattop", "boxcar"])
+def test_the_windows_are_scipys(name: str) -> None:
+    theirs = scipy.signal.get_window(name, 1024)
+    assert spectrum_window(name, 1024) == pytest.approx(theirs, abs=1e-7)

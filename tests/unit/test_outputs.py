@@ -60,6 +60,21 @@ def test_commands_are_carried_out_and_read_back() -> None:
     assert dict(outcome.states) == {"laser": "on", "relay/fan": "on"}
 
 
+def test_it_tells_the_lasers_state_and_whether_a_wish_is_of_use() -> None:
+    outputs, _ = door()
+    outcome = outputs.apply([Command("laser", "on")], 0)
+    assert (outcome.laser, outcome.barred) == (("lit", ""), "")
+    outputs.lose(Condition.SOUND, "no sound")
+    outcome = outputs.apply((), SECOND)
+    assert (outcome.laser, outcome.barred) == (("waiting", "no sound"), "")
+    outputs.lose(Condition.INTERLOCK, "the interlock is open")
+    outcome = outputs.apply((), SECOND)
+    assert (outcome.laser[0], outcome.barred) == ("tripped", "the interlock is open")
+    outputs.restore(Condition.INTERLOCK)
+    outcome = outputs.apply((), SECOND)
+    assert (outcome.laser, outcome.barred) == (("tripped", "no sound"), "")
+
+
 @pytest.mark.parametrize(
     ("command", "reason"),
     [
@@ -173,7 +188,7 @@ def test_what_trips_voids_what_relays_were_told() -> None:
     outputs.apply([Command("laser", "on"), Command("relay/fan", "on")], 0)
     outputs.lose(Condition.STOP, "button stop is pressed")
     fan, off = outputs.apply([Command("relay/fan", "on"), Command("relay/fan", "off")], 0).results
-    assert fan.reason == "relay/fan stays safe: button stop is pressed. It follows when that is over"
+    assert fan.reason == "relay/fan stays safe: button stop is pressed. Mend that, then tell it again"
     assert off.done
     outputs.restore(Condition.STOP)
     assert dict(outputs.apply((), 0).states) == {"laser": "off", "relay/fan": "off"}

@@ -107,3 +107,21 @@ def test_what_scripts_lack_is_told_once_they_run(tmp_path: Path) -> None:
     text = status.described({**found, "scripts": scripts})
     said = "  scripts: isolation B\n    Landlock: not in this kernel\n    no memory cgroup: not delegated\n"
     assert said in text
+
+
+def test_how_the_box_fares_is_told_once_it_is_known() -> None:
+    bare = {**ABOUT, "pid": 1, "age_s": 0.0, "results": [], "alerts": [], "outputs": {}}
+    assert "machine" not in status.described({**bare, "health": {}})
+    assert "  machine: load 0.42\n" in status.described({**bare, "health": {"load": 0.42}})
+
+
+def test_what_the_broker_lacks_is_told_when_it_is_worth_a_line(tmp_path: Path) -> None:
+    write(tmp_path, FakeClock(), os.getpid())
+    (found,) = status.read(tmp_path / "run", FakeClock().utc_ns())
+    well = {"queue_depth": 3, "queue_age_s": 2.5, "missed": 0, "delivered": 9, "problem": ""}
+    assert "history" not in status.described({**found, "history": well})
+    behind = {**well, "queue_depth": 500, "queue_age_s": 3600.4, "missed": 7, "problem": "It is refused"}
+    words = (
+        "history: 500 rows wait for the broker, the oldest for 3600 s, 7 were thinned or dropped before. It is refused"
+    )
+    assert words in status.described({**found, "history": behind})

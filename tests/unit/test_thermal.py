@@ -30,6 +30,7 @@ from gateway.outputs import Outputs
 from gateway.reload import Reloader
 from gateway.service import light
 from gateway.sweep import Plan, sweep
+from gateway.tuning import Tuning
 from gateway.types import Command, SampleBlock
 from tests.support.clock import FakeClock
 from tests.support.pwm import FakeKernel, channel
@@ -137,7 +138,8 @@ def test_the_laser_waits_for_its_temperature_and_is_dark_with_the_first_fault(fi
 
 def test_a_set_point_that_is_saved_is_applied_and_the_rest_waits(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     config, board = build.accepted(build.prepare(file, {}))
-    reloader = Reloader(file, config, board, CommandInbox(), Secrets())
+    inbox = CommandInbox()
+    reloader = Reloader(file, Tuning(config, board, inbox), board, inbox, Secrets())
     file.write_text("tec: {setpoint_c: 22.5}\n")
     assert reloader.changed() == (Command("tec", "set", {"value": 22.5}, "configuration"),)
     caplog.clear()

@@ -100,7 +100,9 @@ def test_an_alert_is_an_event_of_home_assistant():
     [
         ("laser", "on", b"ON"),
         ("relay/fan", "off", b"OFF"),
-        ("relay/fan", "gone", b"None"),
+        ("relay/fan", "stuck", b"stuck"),
+        ("cell", "unknown", b"None"),
+        ("cell", "nan", b"None"),
         ("relay/stuck", "off", b"off"),
         ("led/status", "off", b'{"state":"OFF"}'),
         ("led/status", "red", b'{"state":"ON","effect":"red"}'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from gateway.mqtt.commands import Arrival
 from gateway.mqtt.session import Connect, Hand, Publish, Session, Subscribe
 from gateway.types import Command, CommandResult, Outcome
+from tests.unit.journal.samples import entries
 from tests.unit.mqtt.samples import FACE, OUTCOME, S, alert, full_tick, ppm, settings, tick
 
 ROOT = "spectrophone/box1"
@@ -67,7 +69,7 @@ def test_values_expire_and_states_stay():
     sent = {a.topic: a for a in s.timer(S) if isinstance(a, Publish)}
     assert sent[f"{ROOT}/measurement/co2"].expiry_s == 29
     assert sent[f"{ROOT}/laser"].expiry_s is None
-    assert all(a.retain for a in sent.values())
+    assert all(a.retain for a in sent.values() if a.topic != f"{ROOT}/echo/set")
 
 
 def test_without_mqtt_5_values_are_not_retained():
@@ -243,3 +245,139 @@ def test_silence_of_the_measurement_is_a_problem():
     assert topics(s.timer(29 * S)) == []
     assert topics(s.timer(32 * S)) == ["problem"]
     assert s.answer(33 * S, CommandResult(Command("laser", "on", origin="rule:x"), True)) == []
+
+
+def told(actions):
+    """What the actions say of the box's health."""
+    return [(json.loads(a.payload), a.retain, a.expiry_s) for a in topics_of(actions, "health")]
+
+
+def topics_of(actions, name):
+    return [a for a in actions if isinstance(a, Publish) and a.topic == f"{ROOT}/{name}"]
+
+
+def test_health_is_kept_while_the_broker_is_away_and_counts_reconnects():
+    s = session()
+    s.start()
+    assert s.health(0, {"load": 0.4}) == []
+    acknowledge(s, 0, s.accepted(0, 65535))
+    sent = s.timer(S)
+    assert told(sent) == [({"load": 0.4, "reconnects": 0}, True, 149)]
+    acknowledge(s, S, sent)
+    s.lost(2 * S, "it broke")
+    acknowledge(s, 3 * S, s.accepted(3 * S, 65535))
+    acknowledge(s, 4 * S, s.timer(4 * S))
+    assert told(s.health(5 * S, {})) == [({"reconnects": 1}, True, 150)]
+
+
+def test_messages_of_the_log_are_events_of_the_moment():
+    (sent,) = session().log([b'{"message":"odd"}'])
+    assert (sent.topic, sent.payload) == (f"{ROOT}/log", b'{"message":"odd"}')
+    assert (sent.retain, sent.qos, sent.expiry_s) == (False, 0, None)
+
+
+def test_refusals_are_a_problem_of_a_connection_that_holds():
+    s = online()
+    s.access.answered(f"{ROOT}/info", "not authorized")
+    s.timer(3 * S)
+    assert s.connected
+    assert "refuses spectrophone/box1/info" in s.problem
+    s.lost(4 * S, "it broke")
+    assert s.problem == "it broke"
+    s.accepted(5 * S, 65535)
+    assert s.problem is None
+
+
+def test_a_message_to_ourselves_goes_out_after_the_first_values_and_is_no_command():
+    s = session()
+    s.start()
+    acknowledge(s, 0, s.accepted(0, 65535))
+    assert topics(s.timer(S // 2)) == []
+    assert topics(s.timer(S))[-1] == "echo/set"
+    assert s.message(S, Arrival(f"{ROOT}/echo/set", b"")) == []
+    assert topics_of(s.timer(100 * S), "echo/set") == []
+    s.timer(101 * S)
+    assert s.problem is None
+
+
+def page(count):
+    return [e for e in entries(count) if e.kind == "measurement"]
+
+
+def history_of(actions):
+    return [a for a in actions if isinstance(a, Publish) and a.topic.startswith(f"{ROOT}/history/")]
+
+
+def test_history_goes_once_the_box_has_settled_and_again_after_a_break():
+    s = session()
+    s.start()
+    assert s.page(0, page(150)) == []
+    assert history_of(s.accepted(0, 65535)) == []
+    (first,) = history_of(s.timer(S))
+    assert (first.retain, first.expiry_s) == (False, None)
+    s.lost(2 * S, "gone")
+    assert history_of(s.acknowledged(2 * S, first.token)) == []
+    acknowledge(s, 3 * S, s.accepted(3 * S, 65535))
+    (again,) = history_of(s.timer(4 * S))
+    assert again.payload == first.payload
+    assert history_of(s.acknowledged(4 * S, again.token)) == []
+    (rest,) = history_of(s.timer(5 * S))
+    assert rest.payload != first.payload
+    s.acknowledged(5 * S, rest.token)
+    assert s.history.through
+    assert s.history.delivered == 150
+
+
+def test_history_leaves_room_for_what_is_new():
+    s = online()
+    (under_way,) = history_of(s.page(2 * S, page(300)))
+    values = topics(s.offer(2 * S, full_tick(500.0, 2 * S), OUTCOME))
+    assert "measurement/co2" in values
+    assert not history_of(s.timer(3 * S))
+    s.acknowledged(3 * S, under_way.token)
+
+
+def test_history_that_the_broker_refuses_is_kept():
+    s = online()
+    (message,) = history_of(s.page(2 * S, page(10)))
+    s.acknowledged(2 * S, message.token, refused=True)
+    assert s.history.refused
+    assert not history_of(s.timer(3 * S))
+    assert [a.payload for a in history_of(s.timer(70 * S))] == [message.payload]
+
+
+def test_a_box_without_a_rule_any_more_takes_its_alarm_back():
+    s = online()
+    gone = replace(FACE, rules=FACE.rules[:1])
+    sent = s.show(20 * S, gone)
+    assert topics(sent) == ["info", CONFIG, CONFIG, CONFIG, "alarm_state/quiet"]
+    assert isinstance(sent[-1], Publish)
+    assert (sent[-1].payload, sent[-1].retain) == (b"", True)
+    acknowledge(s, 20 * S, sent)
+    states = s.timer(21 * S)
+    assert "alarm_state/quiet" not in topics([*states, *acknowledge(s, 21 * S, states)])
+    assert s.show(30 * S, gone) == []
+
+
+def test_what_was_taken_back_is_so_again_when_home_assistant_starts_and_then_no_more():
+    s = online()
+    acknowledge(s, 20 * S, s.show(20 * S, replace(FACE, rules=FACE.rules[:1])))
+    acknowledge(s, 21 * S, s.timer(21 * S))
+    configs = []
+    for begin in (100, 200):
+        s.message(begin * S, Arrival("homeassistant/status", b"online"))
+        due = s.due_ns
+        assert due is not None
+        again = s.timer(due)
+        configs.append(topics([*again, *acknowledge(s, due, again)]).count(CONFIG))
+        rest = s.timer(due + S)
+        acknowledge(s, due + S, rest)
+    assert configs == [3, 1]
+
+
+def test_a_changed_box_waits_for_its_broker():
+    s = session()
+    s.start()
+    assert s.show(0, replace(FACE, rules=())) == []
+    info = next(a for a in s.accepted(0, 65535) if isinstance(a, Publish) and a.topic.endswith("/info"))
+    assert json.loads(info.payload)["rules"] == []

@@ -222,6 +222,12 @@ def test_the_simulated_microphone_keeps_the_clocks_pace() -> None:
     assert np.array_equal(joined(blocks[:20]), simulated().sound(0, 4801 * 20))
 
 
+def test_while_the_clock_is_not_set_nobody_knows_the_time() -> None:
+    clock = FakeClock()
+    clock.believed = False
+    assert {block.utc_ns for block in heard(SimulatedMicrophone(simulated(), 4800, True, clock), 5)} == {None}
+
+
 def test_the_simulated_microphone_runs_free_when_told() -> None:
     clock = FakeClock()
     start = clock.now_ns

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from gateway.journal.archive import entries_in
 from gateway.journal.entry import Entry
 from gateway.journal.journal import Journal
 from gateway.journal.store import GAP
-from gateway.types import LevelResult, Outcome, Result
+from gateway.types import LevelResult, Outcome, Result, Snapshot, Tick, iso_utc
 from tests.support.clock import FakeClock
-from tests.unit.journal.samples import SECOND_NS, alert, measurement, outcome, tick
+from tests.unit.journal.samples import SECOND_NS, UTC_NS, alert, measurement, outcome, tick
 
 
 def run(
@@ -355,3 +356,73 @@ def test_a_clock_that_was_behind_an_unreadable_journal_mixes_nothing(tmp_path: P
 
     run(file, second, clock)
     assert len(list(entries_in(file))) == 1
+
+
+def test_what_was_measured_before_the_clock_was_set_gets_its_time_then(tmp_path):
+    async def scene():
+        clock = FakeClock(utc_ns=UTC_NS - 3600 * SECOND_NS)  # it goes on where it was when the power went
+        clock.believed = False
+        for life in range(2):  # the gateway starts again, the machine does not
+            journal = Journal(tmp_path / "j", JournalSection(commit_s=0.1), clock)
+            await journal.start()
+            for _ in range(700):
+                undated(journal, clock)
+                await asyncio.sleep(0)
+            if life == 0:
+                await journal.close()
+        assert all(e.fields["time"] is None for e in entries_in(tmp_path / "j"))
+        right_ns = UTC_NS + 5000 * SECOND_NS
+        clock.set(right_ns)
+        set_at_ns = clock.monotonic_ns()
+        while journal.undated:
+            undated(journal, clock, right_ns - set_at_ns + clock.monotonic_ns())
+            await asyncio.sleep(0.005)
+        found, _ = await journal.after(0, 10_000)
+        await journal.close()
+        return found, list(entries_in(tmp_path / "j")), right_ns - set_at_ns
+
+    found, kept, offset_ns = asyncio.run(scene())
+    assert [e.id for e in kept] == [e.id for e in found]
+    assert len(kept) > 1400
+    for entry in (*found, *kept):
+        assert entry.time_ns == entry.fields["t_s"] * 1e9 + offset_ns
+        assert entry.fields["time"] == iso_utc(entry.time_ns)
+    assert tables(tmp_path / "j") == (len(kept), 0, 0)
+
+
+def test_without_ever_a_time_server_times_stay_unknown(tmp_path):
+    async def scene():
+        clock = FakeClock(utc_ns=UTC_NS)
+        clock.believed, clock.booted = False, "one"
+        journal = Journal(tmp_path / "j", JournalSection(commit_s=0.1), clock)
+        await journal.start()
+        undated(journal, clock)
+        await journal.close()
+        clock.booted = "another"
+        clock.set(UTC_NS + 10**15)
+        journal = Journal(tmp_path / "j", JournalSection(commit_s=0.1), clock)
+        await journal.start()
+        assert not journal.undated
+        undated(journal, clock, clock.utc_ns())
+        await journal.close()
+        return list(entries_in(tmp_path / "j"))
+
+    before, after = asyncio.run(scene())
+    assert before.fields["time"] is None
+    assert after.fields["time"] == iso_utc(UTC_NS + 10**15)
+
+
+def undated(journal, clock, utc_ns=None):
+    """A second more, and a measurement, whose time is known if `utc_ns` says so."""
+    now_ns = clock.monotonic_ns()
+    end = Tick(0, now_ns, utc_ns, (measurement(now_ns),), (), (), Snapshot())
+    journal.offer(end, Outcome())
+    clock.advance(1.0)
+
+
+def tables(file):
+    """How many rows the tables measurement, event and undated have."""
+    with closing(sqlite3.connect(file)) as connection:
+        return tuple(
+            connection.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in ("measurement", "event", "undated")
+        )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
 from gateway.config.sections import Mqtt
 from gateway.errors import CommandRefused
-from gateway.mqtt.face import Face, GasFace, OutputFace, RuleFace, SignalFace
+from gateway.mqtt.face import Face, GasFace, OutputFace, RuleFace, SignalFace, Span
 from gateway.types import (
     NO_FLAGS,
     Alert,
@@ -88,6 +88,25 @@ def full_tick(value: float | None = 412.7, t_ns: int = S) -> Tick:
     return tick(ppm(value, t_ns), lock_in(t_ns), peak(t_ns), t_ns=t_ns)
 
 
+EVERYTHING = replace(
+    FACE,
+    gases=(GasFace("co2", "tone", follows=True),),
+    outputs=(
+        *FACE.outputs,
+        OutputFace("tec", ("on", "off")),
+        OutputFace("switch/interlock", ("on", "off")),
+        OutputFace("span_gas", ("set",), Span(1.0, 1_000_000.0, 0.1, "ppm")),
+        OutputFace("sweep", ("sweep", "cancel")),
+        OutputFace("gateway", ("restart", "safe_mode", "normal")),
+        OutputFace("identify", ("identify",)),
+        OutputFace("threshold/co2_high", ("set",), Span(0.0, 1_000_000.0, 0.001, "ppm")),
+        OutputFace("integration/tone", ("set",), Span(0.1, 15.0, 0.1, "s")),
+        OutputFace("actions", ("reset",)),
+    ),
+    actions=("webhook",),
+    climate=True,
+)
+"""A box that has all there is."""
 OUTCOME = Outcome(states=MappingProxyType(STATES))
 OVERLOAD: Flags = frozenset({Flag.OVERLOAD})
 

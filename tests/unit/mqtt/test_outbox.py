@@ -83,3 +83,19 @@ def test_values_out_of_date_are_dropped_on_the_way():
     box.put([Message("old", b"", expires_ns=10), Message("new", b"", expires_ns=100)])
     assert messages(box.take(50)) == ["new"]
     assert box.in_flight == 1
+
+
+def test_history_goes_when_nothing_else_waits():
+    box = opened()
+    box.put_history(Message("history", b""))
+    box.put([Message("value", b"")])
+    box.put_events([Message("event", b"")])
+    assert messages(box.take(0)) == ["event", "value", "history"]
+    assert box.take(0) == []
+
+
+def test_history_of_an_old_connection_is_forgotten():
+    box = opened()
+    box.put_history(Message("history", b""))
+    box.open(20)
+    assert box.take(0) == []

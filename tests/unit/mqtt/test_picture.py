@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 
+from gateway.health import LIVES_S
 from gateway.mqtt.commands import ReplyTo
 from gateway.mqtt.picture import Picture
 from gateway.mqtt.topics import Topics
-from gateway.types import Command, CommandResult, Outcome
+from gateway.types import Command, CommandResult, Flag, Outcome, ResonanceResult
 from tests.unit.mqtt.samples import FACE, OUTCOME, OVERLOAD, S, alert, full_tick, ppm, tick
 
 TOPICS = Topics("spectrophone", "box1")
@@ -21,7 +24,8 @@ def topics(messages):
     return {m.topic.removeprefix("spectrophone/box1/") for m in messages}
 
 
-STATES = {"laser", "relay/fan", "led/status", "cell", "alarm_state/co2_high", "alarm_state/quiet", "problem"}
+LASER = {"laser", "laser_ready", "laser_state"}
+STATES = LASER | {"relay/fan", "led/status", "cell", "alarm_state/co2_high", "alarm_state/quiet", "problem"}
 VALUES = {"measurement/co2", "signal/tone", "signal/peak"}
 
 
@@ -86,3 +90,56 @@ def test_answers_are_for_our_own_askers():
     outcome = Outcome((CommandResult(asked, True), CommandResult(other, True)), OUTCOME.states)
     _, events = p.take(0, tick(), outcome)
     assert [(m.topic, m.correlation) for m in events] == [(TOPICS.result, None), ("me", b"7")]
+
+
+def test_health_expires_later_than_values():
+    p = picture()
+    message = p.health(0, {"load": 0.4})
+    assert (message.topic, message.payload) == ("spectrophone/box1/health", b'{"load":0.4}')
+    assert topics(p.all(LIVES_S * S - 1)) == {"health"}
+    assert p.all(LIVES_S * S) == []
+
+
+def payloads(messages):
+    return {m.topic.removeprefix("spectrophone/box1/"): m.payload for m in messages}
+
+
+def test_the_laser_is_ready_unless_it_is_barred():
+    p = picture()
+    shown = payloads(p.take(0, full_tick(), replace(OUTCOME, laser=("lit", "")))[0])
+    assert (shown["laser_ready"], json.loads(shown["laser_state"])) == (b"online", {"state": "lit", "why": ""})
+    tripped = replace(OUTCOME, laser=("tripped", "the interlock is open"), barred="the interlock is open")
+    shown = payloads(p.take(0, full_tick(), tripped)[0])
+    assert shown["laser_ready"] == b"offline"
+    assert json.loads(shown["laser_state"]) == {"state": "tripped", "why": "the interlock is open"}
+    assert "laser_ready" not in payloads(Picture(replace(FACE, outputs=()), TOPICS, 30).take(0, tick(), OUTCOME)[0])
+
+
+def test_reports_come_every_half_minute_and_grow_old():
+    asked = []
+    p = Picture(FACE, TOPICS, 30, lambda: {"climate": {"temperature_c": math.nan, "asked": asked.append(1)}})
+    for now_s in (0, 1, 29):
+        p.take(now_s * S, tick(), OUTCOME)
+    assert len(asked) == 1
+    assert json.loads(payloads(p.all(0))["climate"])["temperature_c"] is None
+    p.take(30 * S, tick(), OUTCOME)
+    assert len(asked) == 2
+    assert "climate" in topics(p.all(120 * S - 1))
+    assert "climate" not in topics(p.all(120 * S))
+
+
+def test_a_resonance_has_its_own_topic():
+    found = ResonanceResult("co2_resonance", S, 2012.5, 0.1, 30.0, 0.25)
+    lost = replace(found, flags=frozenset({Flag.LASER_OFF}))
+    body = json.loads(payloads(picture().take(0, tick(found), OUTCOME)[0])["resonance/co2_resonance"])
+    assert (body["f0_hz"], body["detuning"], body["valid"]) == (2012.5, 0.25, True)
+    body = json.loads(payloads(picture().take(0, tick(lost), OUTCOME)[0])["resonance/co2_resonance"])
+    assert (body["f0_hz"], body["valid"], body["flags"]) == (None, False, ["laser_off"])
+
+
+def test_a_changed_box_forgets_what_it_does_not_show():
+    p = Picture(FACE, TOPICS, 30, lambda: {"action/webhook": {"state": "ok"}})
+    p.show(replace(FACE, actions=("webhook",)))
+    p.take(0, full_tick(), OUTCOME)
+    p.show(replace(FACE, rules=FACE.rules[:1]))
+    assert topics(p.all(0)) == VALUES | STATES - {"alarm_state/quiet"}

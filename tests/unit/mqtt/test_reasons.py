@@ -38,6 +38,7 @@ def tls_fault():
         (tls_fault(), "no TLS with the MQTT broker 127.0.0.1:1883: wrong version number"),
         (socket.gaierror(-2, "Name or service not known"), "name 127.0.0.1 is not known"),
         (ConnectionRefusedError(111, "Connection refused"), "no MQTT broker listens at 127.0.0.1:1883"),
+        (ConnectionResetError(104, "Connection reset by peer"), "cannot be reached: Connection reset by peer"),
         (TimeoutError("timed out"), "does not answer"),
         (OSError(113, "No route to host"), "cannot be reached: No route to host"),
         (ValueError("odd"), "cannot be reached: odd"),
@@ -77,7 +78,31 @@ def test_broken():
     odd = ReasonCode(PacketTypes.DISCONNECT, "Unspecified error")
     assert "broke. Trying again" in reasons.broken(odd, False, True, LOGIN)
     assert "It may want TLS" in reasons.broken(odd, False, False, LOGIN)
-    assert "certificate of ours" in reasons.broken(odd, False, False, settings(tls={}))
+    silent = ReasonCode(PacketTypes.DISCONNECT, "Keep alive timeout")
+    assert "127.0.0.1:1883 does not answer. Check" in reasons.broken(silent, False, False, LOGIN)
+
+
+ALERT = "failed to receive on socket: [SSL: TLSV13_ALERT_UNKNOWN_CA] tlsv13 alert unknown ca (_ssl.c:2576)"
+
+
+@pytest.mark.parametrize(
+    ("tls", "fault", "says"),
+    [
+        ({}, "", "an answer. It may want a certificate of ours (mqtt.tls.certificate and mqtt.tls.key)"),
+        ({}, ALERT, "without an answer: unknown ca. It may want a certificate of ours"),
+        ({"certificate": "/box.pem"}, "", "does not take our certificate /box.pem. Check mqtt.tls.certificate"),
+        ({"certificate": "/box.pem"}, ALERT, "does not take our certificate /box.pem: unknown ca. Check"),
+        ({}, "failed to receive on socket: Connection reset by peer", "without an answer. It may want a certificate"),
+    ],
+)
+def test_an_encrypted_connection_that_ends_at_once(tls, fault, says):
+    odd = ReasonCode(PacketTypes.DISCONNECT, "Unspecified error")
+    assert says in reasons.broken(odd, False, False, settings(tls=tls), fault)
+
+
+def test_tls_to_a_broker_that_knows_none():
+    said = reasons.unreachable(ConnectionResetError(104, "Connection reset by peer"), settings(tls={}))
+    assert said == "no TLS with the MQTT broker 127.0.0.1:8883: it hangs up. Check that mqtt.port is its TLS port"
 
 
 def test_ports():

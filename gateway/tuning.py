@@ -1,0 +1,120 @@
+"""The configuration that the gateway runs by: the file's, and on top of it the numbers that people have set by hand.
+
+A number set by hand makes of the configuration another one, which is followed as a saved file is (gateway/reload.py):
+the path is built in another thread and exchanged between two blocks, and what has not changed in it goes on. It holds
+until the file changes that very number, which then wins, or until the gateway ends: files are their owners'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from gateway import build
+from gateway.board import Board
+from gateway.config.config import Config
+from gateway.dials import INTEGRATION, THRESHOLD, Dial, DialOutput, dials, turned
+from gateway.errors import CommandRefused, SpectrophoneError
+from gateway.path import Path
+from gateway.ports import Inbox
+from gateway.types import Command
+
+log = logging.getLogger("spectrophone.tuning")
+
+
+class Tuning:
+    """Makes the running gateway follow a changed configuration, whoever has changed it.
+
+    Who calls follow(), and puts what it gives into the inbox, holds `lock` meanwhile: paths come in the order in which
+    they were made.
+    """
+
+    def __init__(self, config: Config, board: Board, inbox: Inbox) -> None:
+        self.file = config
+        """What the file says, as far as it is followed."""
+        self.lock = threading.RLock()
+        self._board, self._inbox = board, inbox
+        self._running, self._steps = config, build.steps(config)
+        self._calibrates = any(line.kind == "lock_in" for line in build.gas_lines(config))
+        self._dials, self._hand = self._dials_of(config), dict[str, float]()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def outputs(self, path: Path) -> list[DialOutput]:
+        """The numbers as outputs, read back from the running path."""
+        return [DialOutput(dial, self.turn, _reading(path, dial.target)) for dial in self._dials.values()]
+
+    def turn(self, dial: Dial, value: float, origin: str) -> None:
+        """Set a number; the path that goes by it comes a moment later. On the event loop's thread."""
+        configured = self._dials.get(dial.target)
+        if configured is None:
+            raise CommandRefused(f"{dial.target} is no longer in the configuration", "Begin the gateway anew")
+        log.info("%s set to %g by %s; the configuration says %g", dial.target, value, origin, configured.configured)
+        self._hand = {**self._hand, dial.target: value}
+        task = asyncio.get_running_loop().create_task(asyncio.to_thread(self._turned), name=f"set {dial.target}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def status(self) -> Mapping[str, Mapping[str, float]]:
+        """What is set by hand: by target, its value and what the configuration says."""
+        known = self._dials
+        return {
+            target: {"value": value, "configured": known[target].configured}
+            for target, value in self._hand.items()
+            if target in known
+        }
+
+    def follow(self, file: Config) -> tuple[Command, ...]:
+        """What makes the gateway follow a file whose nodes are still the same, each fed by the same."""
+        before, after = self._dials, self._dials_of(file)
+        kept = {target: value for target, value in self._hand.items() if _same(before, after, target)}
+        for target in self._hand.keys() - kept.keys():
+            log.warning("%s: what was set by hand is over, the configuration has changed it", target)
+        self.file, self._dials, self._hand = file, after, kept
+        return self._changes()
+
+    def _turned(self) -> None:
+        try:
+            with self.lock:
+                for command in self._changes():
+                    self._inbox.put(command)
+        except SpectrophoneError as error:
+            log.error("what was set by hand cannot be followed: %s", error)
+
+    def _changes(self) -> tuple[Command, ...]:
+        """From the configuration that runs to the one that should."""
+        old, new = self._running, turned(self.file, self._hand)
+        commands, steps = [], build.steps(new)
+        changed = (self._steps, old.rules, build.action_alarms(old)) != (steps, new.rules, build.action_alarms(new))
+        if changed:
+            driven = new.model_copy(update={"laser": old.laser, "acquisition": old.acquisition})
+            computing = build.path(driven, self._board, build.sound(old, self._board))
+            commands.append(Command("path", "replace", {"path": computing}, "configuration"))
+        if build.actions(old) != build.actions(new):
+            commands.append(Command("actions", "configure", {"settings": build.actions(new)}, "configuration"))
+        lines = build.gas_lines(new)
+        if self._calibrates and build.gas_lines(old) != lines:
+            commands.append(Command("calibration", "configure", {"lines": lines}, "configuration"))
+        kept = {"laser": old.laser, "acquisition": old.acquisition}
+        self._running, self._steps = new.model_copy(update=kept), steps
+        return tuple(commands)
+
+    def _dials_of(self, config: Config) -> dict[str, Dial]:
+        alarms = [rule.alarm for rule in build.rules(config, self._board)]
+        return {dial.target: dial for dial in dials(config, alarms)}
+
+
+def _same(before: Mapping[str, Dial], after: Mapping[str, Dial], target: str) -> bool:
+    """Whether a file says the same of that number as before."""
+    return target in after and after[target].configured == before[target].configured
+
+
+def _reading(path: Path, target: str) -> Callable[[], float | None]:
+    """What tells the number that the path goes by."""
+    name = target.partition("/")[2]
+    if target.startswith(THRESHOLD):
+        return partial(path.threshold, name)
+    assert target.startswith(INTEGRATION)
+    return lambda: getattr(path.settings(name), "integration_s", None)
