@@ -26,7 +26,7 @@ STEP_S = 0.1
 SLOW_S = 180.0
 """How long Home Assistant may take to start on a machine that has other things to do."""
 BROKEN_OFF = re.compile(
-    r"mqtt\.(async_)?client\] (Error returned|Disconnected|Failed to connect|Unable to connect|No ACK|failed to receive)"
+    r"mqtt\.(async_)?client\] (Error returned|Disconnected|(Failed|Unable) to connect|No ACK|failed to receive)"
 )
 NO_ANSWER = (urllib.error.URLError, ConnectionError, TimeoutError)
 

@@ -35,6 +35,8 @@ def ended(there: Stage) -> None:
 FORGETFUL: Mapping[str, Scene] = {
     "shows": scenes.shows,
     "obeys": scenes.obeys,
+    "tunes": scenes.tunes,
+    "lives": scenes.lives,
     "interlock": scenes.heeds_interlock,
     "retained": scenes.refuses_retained,
     "stale": scenes.nothing_stale,
@@ -44,7 +46,7 @@ FORGETFUL: Mapping[str, Scene] = {
 """Scenes with a broker without persistence."""
 REMEMBERING: Mapping[str, Scene] = {"ended": ended}
 """Scenes with a broker that has it."""
-UNTOUCHED = ("shows", "obeys", "interlock", "retained")
+UNTOUCHED = ("shows", "obeys", "tunes", "lives", "interlock", "retained")
 """Scenes before which no broker was broken off, so that Home Assistant has nothing at all to complain of."""
 
 

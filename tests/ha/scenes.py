@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 
 from tests.ha.home import Failure, never, wait
 from tests.ha.stage import ALARM_PPM, DISCOVERY, EXPIRE_S, GAS, LOST, LOW_PPM, ROOT, Stage
@@ -68,6 +69,38 @@ def obeys(stage: Stage) -> None:
     stage.obeys("cell", "number/set_value", f"{LOW_PPM}.0", value=LOW_PPM)
     stage.becomes(alarm, "off")
     stage.becomes("relay_fan", "off")
+
+
+def tunes(stage: Stage) -> None:
+    """Thresholds and integration times are numbers that the box takes over."""
+    alarm = stage.key_of("gas")
+    threshold, node = alarm.replace("alarm_", "threshold_"), GAS.replace("concentration", "lock_in")
+    stage.obeys(threshold, "number/set_value", "300", value=300)
+    stage.becomes(alarm, "on")
+    stage.obeys(threshold, "number/set_value", str(ALARM_PPM), value=ALARM_PPM)
+    stage.becomes(alarm, "off")
+    stage.obeys(f"integration_{node}", "number/set_value", "2", value=2)
+    wait("a record lasts two seconds", lambda: _told(stage, f"signal/{node}").get("integration_s") == 2)
+    stage.obeys(f"integration_{node}", "number/set_value", "1", value=1)
+    stage.current("the box is as before")
+
+
+def lives(stage: Stage) -> None:
+    """Identify, sweep, safe mode and restart are asked for in Home Assistant, and happen."""
+    stage.press("identify_identify")
+    wait("the LED flashes", lambda: _about(stage, "led_status").get("effect") == "identify")
+    wait("and no longer", lambda: _about(stage, "led_status").get("effect") != "identify")
+    stage.obeys("safe_mode", "switch/turn_on", "on")
+    stage.becomes("laser", "unavailable")
+    stage.obeys("safe_mode", "switch/turn_off", "off")
+    stage.becomes("laser", "off")
+    stage.obeys("laser", "switch/turn_on", "on")
+    stage.press("gateway_restart")
+    if (status := stage.box.ends()) != 75:
+        raise Failure(f"the gateway ends with {status}, not 75, which asks systemd to start it again")
+    print("ok    the gateway ends in order, with a status that asks for another start")
+    stage.box.start()
+    stage.current("after its restart every entity is current")
 
 
 def refuses_retained(stage: Stage) -> None:
@@ -186,10 +219,16 @@ def _shown(stage: Stage, key: str) -> str:
     return "" if state in LOST else str(state)
 
 
+def _told(stage: Stage, topic: str) -> Mapping[str, object]:
+    """The newest message of a topic of the box."""
+    payload = stage.ear.payload(f"{ROOT}/{topic}")
+    told: Mapping[str, object] = json.loads(payload) if payload else {}
+    return told
+
+
 def _answered(stage: Stage, target: str, done: bool) -> bool:
     """Whether the newest answer is about that target, and so."""
-    payload = stage.ear.payload(f"{ROOT}/result")
-    told = json.loads(payload) if payload else {}
+    told = _told(stage, "result")
     return told.get("target") == target and told.get("done") is done
 
 

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -66,14 +67,13 @@ class Box:
         self._port = port
         self._file = directory / "box.yaml"
         self._said = directory / "gateway.log"
-        self._environment = {**os.environ, "STATE_DIRECTORY": str(directory), "RUNTIME_DIRECTORY": str(directory)}
+        self._starts = directory / f"{BOX}.starts"
+        self._supervisor = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._supervisor.bind(str(directory / "notify"))
+        directories = {"STATE_DIRECTORY": str(directory), "RUNTIME_DIRECTORY": str(directory)}
+        self._environment = {**os.environ, **directories, "NOTIFY_SOCKET": str(directory / "notify")}
         self._process: subprocess.Popen[bytes] | None = None
         self.write()
-
-    @property
-    def runs(self) -> bool:
-        """Whether the process is there."""
-        return self._process is not None
 
     def write(self, ppm: int | None = None, graph: str = "", alarm: int = ALARM_PPM) -> None:
         """Write the configuration: the gas in the cell, the nodes (YAML; "": the built-in ones), the threshold."""
@@ -96,6 +96,14 @@ class Box:
             self._process.kill()
             self._process.wait()
             self._process = None
+            self._starts.unlink(missing_ok=True)  # so many kills in a row would make it stay in safe mode
+
+    def ends(self) -> int:
+        """Its exit status, once it has ended by itself."""
+        assert self._process is not None
+        status = self._process.wait(30)
+        self._process = None
+        return status
 
     def freeze(self, frozen: bool) -> None:
         """Hang it, or let it go on."""
@@ -182,6 +190,10 @@ class Stage:
         """A service called on an entity leads to that state, read back from the gateway."""
         self.home.call(service, self.entity(key), **data)
         self.becomes(key, state)
+
+    def press(self, key: str) -> None:
+        """Press a button."""
+        self.home.call("button/press", self.entity(key))
 
     def settle(self) -> None:
         """Everything runs, with the configuration of the beginning."""
