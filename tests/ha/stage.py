@@ -42,6 +42,8 @@ TOLERANCE = 0.06
 LOST = (None, "unavailable", "unknown")
 SILENT = ("event.", "button.")
 """Kinds of entities that are unknown as long as nothing happened to them."""
+UNKNOWN = ("cpu_temperature", "throttled", "boot_time", "last_calibration")
+"""Entities that a machine may not know: one without sensors, firmware or a clock that is set, and never calibrated."""
 
 
 class Broker(Mosquitto):
@@ -164,7 +166,7 @@ class Stage:
             entity = self.entity(key)
             state = states.get(entity, {})
             shown = state.get("state")
-            if shown in LOST and not (shown == "unknown" and entity.startswith(SILENT)):
+            if shown in LOST and not (shown == "unknown" and (key in UNKNOWN or entity.startswith(SILENT))):
                 found.append(f"{entity} is {shown}")
             elif component.get("exp_aft") == EXPIRE_S and written(state) < since:
                 found.append(f"{entity} is {shown} from before")
