@@ -146,7 +146,8 @@ def nothing_stale(stage: Stage) -> None:
         _restarted(stage)
         stage.becomes(gas, "unavailable", 2 * EXPIRE_S)
         _restarted(stage)
-        never(f"no old value comes back: gateway {how}", lambda: _shown(stage, gas), WATCH_S)
+        shown = _values if hung else _alive
+        never(f"nothing old comes back: gateway {how}", lambda shown=shown: shown(stage), WATCH_S)  # type: ignore[misc]
         if hung:
             stage.box.freeze(False)
         else:
@@ -155,9 +156,10 @@ def nothing_stale(stage: Stage) -> None:
 
 
 def _restarted(stage: Stage) -> None:
-    """Home Assistant, asked to end and started."""
+    """Home Assistant, asked to end and started; it has heard from the broker."""
     stage.home.stop()
     stage.home.start(quiet=True)
+    wait("MQTT is up", lambda: stage.home.state(stage.entity("online")) in ("on", "off"), quiet=True)
 
 
 def no_ghosts(stage: Stage) -> None:
@@ -213,10 +215,17 @@ def _about(stage: Stage, key: str) -> dict[str, object]:
     return found
 
 
-def _shown(stage: Stage, key: str) -> str:
-    """What an entity shows, if it shows a number."""
-    state = stage.home.state(stage.entity(key))
-    return "" if state in LOST else str(state)
+def _alive(stage: Stage) -> list[str]:
+    """Entities that are not unavailable, but for that which says that the box is not connected."""
+    states = stage.home.states()
+    entities = [stage.entity(key) for key in stage.components if key != "online"]
+    return [f"{e} is {states[e]['state']}" for e in entities if e in states and states[e]["state"] != "unavailable"]
+
+
+def _values(stage: Stage) -> list[str]:
+    """Those of them that show what was measured."""
+    entities = [stage.entity(key) for key, c in stage.components.items() if c.get("exp_aft") == EXPIRE_S]
+    return [shown for shown in _alive(stage) if shown.split()[0] in entities]
 
 
 def _told(stage: Stage, topic: str) -> Mapping[str, object]:
