@@ -16,15 +16,15 @@ from pathlib import Path
 
 from tests.ha import scenes
 from tests.ha.home import Failure
-from tests.ha.matrix import matrix, verdict
+from tests.ha.matrix import matrix, outage, verdict
 from tests.ha.stage import Stage, stage
 
 Scene = Callable[[Stage], None]
 
 
 def killed(there: Stage) -> None:
-    """The matrix with a broker that forgets, everything killed."""
-    verdict(matrix(there, kill=True))
+    """The matrix with a broker that forgets, everything killed; and the broker away for long."""
+    verdict([*matrix(there, kill=True), outage(there)])
 
 
 def ended(there: Stage) -> None:

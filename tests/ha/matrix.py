@@ -18,6 +18,7 @@ from tests.ha.stage import GAS, HIGH_PPM, LOW_PPM, TOLERANCE, Stage, now, number
 
 GOAL_S = 15.0
 PATIENCE_S = 90.0
+AWAY_S = 60.0
 STEP_S = 0.1
 PARTS = ("gateway", "broker", "Home Assistant")
 ORDERS = tuple(order for count in (1, 2, 3) for order in permutations(PARTS, count))
@@ -59,13 +60,34 @@ def verdict(rows: list[Row]) -> None:
     print(f"ok    {len(rows)} orders, the slowest {', '.join(slowest.order)}: {took_s:.1f} s of {GOAL_S:.0f} s")
 
 
+def outage(stage: Stage) -> Row:
+    """The broker alone, away for a minute: everybody's tries to connect have become rare by then."""
+    old_ppm = stage.box.ppm
+    stage.broker.kill()
+    stage.box.write(_other(old_ppm))
+    time.sleep(AWAY_S)
+    stage.broker.start()
+    row = _measured(stage, (f"broker, away for {AWAY_S:.0f} s",), old_ppm)
+    print(row, flush=True)
+    return row
+
+
 def _row(stage: Stage, order: tuple[str, ...], kill: bool) -> Row:
     old_ppm = stage.box.ppm
     for part in order:
         _stop(stage, part, kill)
-    stage.box.write(LOW_PPM if old_ppm == HIGH_PPM else HIGH_PPM)
+    stage.box.write(_other(old_ppm))
     for part in order:
         _start(stage, part)
+    return _measured(stage, order, old_ppm)
+
+
+def _other(ppm: int) -> int:
+    return LOW_PPM if ppm == HIGH_PPM else HIGH_PPM
+
+
+def _measured(stage: Stage, order: tuple[str, ...], old_ppm: int) -> Row:
+    """From now on: until when something is wrong, and how long the old gas is shown."""
     up, start = now(), time.monotonic()
     old_s = 0.0
     wrong: tuple[str, ...] = ("nothing answers",)
