@@ -158,7 +158,7 @@ class Stage:
         return number(self.home.states(), self.entity(key))
 
     def wrong(self, since: float = 0.0) -> list[str]:
-        """What is not as it should be: lost, another value than the truth, or an expiring value not written since."""
+        """What is not as it should be: lost, another value than the truth, or an old number where new ones come."""
         self._ids = self.home.registered()
         states = self.home.states()
         found = []
@@ -168,7 +168,7 @@ class Stage:
             shown = state.get("state")
             if shown in LOST and not (shown == "unknown" and (key in UNKNOWN or entity.startswith(SILENT))):
                 found.append(f"{entity} is {shown}")
-            elif component.get("exp_aft") == EXPIRE_S and written(state) < since:
+            elif component.get("exp_aft") == EXPIRE_S and "stat_cla" in component and written(state) < since:
                 found.append(f"{entity} is {shown} from before")
         return found + self._untrue(states)
 
