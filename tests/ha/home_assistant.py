@@ -46,7 +46,7 @@ FORGETFUL: Mapping[str, Scene] = {
 """Scenes with a broker without persistence."""
 REMEMBERING: Mapping[str, Scene] = {"ended": ended}
 """Scenes with a broker that has it."""
-UNTOUCHED = ("shows", "obeys", "tunes", "lives", "interlock", "retained")
+UNTOUCHED = ("starts", "shows", "obeys", "tunes", "lives", "interlock", "retained")
 """Scenes before which no broker was broken off, so that Home Assistant has nothing at all to complain of."""
 
 
@@ -67,10 +67,8 @@ def _play(chosen: Mapping[str, Scene], persistence: bool) -> list[str]:
     with tempfile.TemporaryDirectory() as name:
         root = Path(os.environ["CHROOT"])
         with stage(root, os.environ["HA"], Path(name), persistence) as there:
-            there.announced()
-            there.current(f"all {len(there.components)} entities are there and current", 120)
             broken_off = False
-            for title, scene in chosen.items():
+            for title, scene in {"starts": scenes.starts, **chosen}.items():
                 print(f"-- {title}", flush=True)
                 before = len(there.home.complaints(True))
                 broken_off |= title not in UNTOUCHED

@@ -32,6 +32,12 @@ ONE_GAS = TWO_GASES[: TWO_GASES.index("      - id: second")] + TWO_GASES[TWO_GAS
 WATCH_S = EXPIRE_S + 5.0
 
 
+def starts(stage: Stage) -> None:
+    """Every entity is announced without a fault, is there and shows the truth."""
+    stage.announced()
+    stage.current(f"all {len(stage.components)} entities are there and current", 120)
+
+
 def shows(stage: Stage) -> None:
     """Units and classes are as announced."""
     states = stage.home.states()

@@ -42,8 +42,9 @@ TOLERANCE = 0.06
 LOST = (None, "unavailable", "unknown")
 SILENT = ("event.", "button.")
 """Kinds of entities that are unknown as long as nothing happened to them."""
-UNKNOWN = ("cpu_temperature", "throttled", "boot_time", "last_calibration")
-"""Entities that a machine may not know: one without sensors, firmware or a clock that is set, and never calibrated."""
+UNKNOWN = ("cpu_temperature", "throttled", "boot_time", "last_calibration", "span_gas")
+"""Entities that a machine may not know: one without sensors, firmware or a clock that is set, never
+calibrated, and not told what span gas there is."""
 
 
 class Broker(Mosquitto):
