@@ -7,10 +7,12 @@ import math
 import os
 import signal
 import socket
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path as File
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +29,7 @@ from gateway.actions.settings import ActionSettings
 from gateway.alarms import Alarm
 from gateway.board import Board
 from gateway.calibrating import GasLine
-from gateway.calibrator import ASKED, CALIBRATION, CalibrationOutput, Calibrator
+from gateway.calibrator import ASKED, CALIBRATION, SPAN_GAS, CalibrationOutput, Calibrator, SpanGas
 from gateway.check import Checked, acquisition, check
 from gateway.clock import Clock
 from gateway.config.config import Config
@@ -37,7 +39,7 @@ from gateway.detect import detect
 from gateway.dials import DialOutput, dials
 from gateway.dsp.air import water_fraction
 from gateway.dsp.demodulator import exact
-from gateway.errors import ConfigError, Fault
+from gateway.errors import ConfigError, Fault, SpectrophoneError
 from gateway.graph import Fitted, Graph, Step, commuted, fit, kinds
 from gateway.guardian import Process
 from gateway.inbox import CommandInbox
@@ -57,17 +59,21 @@ from gateway.nodes import SETTINGS as NODES
 from gateway.nodes.calibrated import follows
 from gateway.nodes.curve import ConcentrationSettings
 from gateway.nodes.place import LaserPhase, NodeFault, start
-from gateway.outputs import Outputs
+from gateway.outputs import LASER, Outputs
 from gateway.path import Path
 from gateway.places import state_directory
+from gateway.ports import Laser, Output
 from gateway.reports import reports
 from gateway.rules import ParsedRule, RuleFault, parse
 from gateway.safety import Plan
 from gateway.scripts.host import Scripts
 from gateway.signals import Signals
 from gateway.simulation import simulated_cell
+from gateway.sweeping import ASKED as SWEPT
+from gateway.sweeping import SWEEP, Sweeper
 from gateway.systemd import Systemd
 from gateway.thermal import tec_faults
+from gateway.types import NO_FLAGS, iso_utc
 from gateway.watch import Watch
 
 VERSION = version("spectrophone")
@@ -364,13 +370,13 @@ def face(config: Config, board: Board) -> Face:
         for step in placed
         if step.kind in ("lock_in", "peak_finder")
     ]
-    told = {
-        **hardware.verbs(config, board),
-        **({CALIBRATION: ASKED} if any(line.kind == "lock_in" for line in lines) else {}),
-    }
+    told = hardware.verbs(config, board)
+    if any(line.kind == "lock_in" for line in lines):
+        told |= {CALIBRATION: ASKED, SPAN_GAS: SpanGas.verbs}
     told |= {ACTIONS: TOLD} if actions(config) else {}
+    told |= {SWEEP: SWEPT} if LASER in told else {}
     told |= {GATEWAY: LIVED} | ({IDENTIFY: (IDENTIFY,)} if board.leds else {})
-    spans = {"cell": _CELL}
+    spans = {"cell": _CELL, SPAN_GAS: Span(*SpanGas.bounds, _STEP, "ppm")}
     for dial in dials(config, [rule.alarm for rule in rules(config, board)]):
         if dial.low < dial.high:
             told[dial.target] = DialOutput.verbs
@@ -419,13 +425,15 @@ def parts(config: Config, board: Board, clock: Clock, secrets: Collection[str] =
     shows = {"status": signals.status, "alert": signals.alert}
     doors = [*hardware.outputs(config, board, cell, shows), *hands.movers]
     if calibrating is not None:
-        doors.append(CalibrationOutput(calibrating))
+        doors += [bottle := SpanGas(), CalibrationOutput(calibrating, bottle)]
     shown = face(config, board)
     inbox = CommandInbox()
     keeping = journal(config, clock)
     workers = Scripts(clock, config.scripts.level, config.scripts.least, secrets)
     told = making.build(actions(config), keeping, clock, inbox, shown.box, np.random.default_rng(), workers)
     doors.append(ActionsOutput(told))
+    sweeper = _sweeper(config, board, listening.rate_hz, doors, clock)
+    doors += [] if sweeper is None else [sweeper]
     systemd = Systemd(os.environ, clock)
     life = Life(systemd.there, lambda: os.kill(os.getpid(), signal.SIGTERM), told.restrain)
     doors += [life, *([Identify(leds)] if (leds := [each for each in doors if each.target.startswith("led/")]) else [])]
@@ -454,7 +462,8 @@ def parts(config: Config, board: Board, clock: Clock, secrets: Collection[str] =
     switches = (*hands.switches, (Condition.SAFE_MODE, life))
     watch = Watch(clock, door.lose, door.restore, switches=switches, guardian=guardian, alive=systemd.alive)
     warm_s = config.laser.ramp_s + config.laser.warm_up_s
-    inputs = Inputs(listening, door, air, hardware.light(config), watch.heard, warm_s)
+    hearing = (lambda block: NO_FLAGS) if sweeper is None else partial(sweeper.take, door)
+    inputs = Inputs(listening, door, air, hardware.light(config), watch.heard, warm_s, hearing)
     return Parts(
         inputs,
         computing,
@@ -479,6 +488,25 @@ def journal(config: Config, clock: Clock) -> Journal:
     section = config.journal
     file = journal_file(section, box_id(config), state_directory(os.environ)) if section.enabled else None
     return Journal(file, section, clock)
+
+
+def _sweeper(config: Config, board: Board, rate_hz: int, doors: Sequence[Output], clock: Clock) -> Sweeper | None:
+    """Who sweeps while the gateway runs; None where there is no laser."""
+    laser = next((door for door in doors if isinstance(door, Laser)), None)
+    if laser is None:
+        return None
+    loopback, hindrance = None, ""
+    try:
+        loopback = hardware.loopback(config, board)
+    except SpectrophoneError as error:
+        hindrance = str(error)
+    box = box_id(config)
+
+    def about() -> dict[str, Any]:
+        return {"time": iso_utc(clock.utc_ns()), "box": box, "software": f"spectrophone {VERSION}"}
+
+    file = state_directory(os.environ) / f"{box}.sweep.json"
+    return Sweeper(laser, rate_hz, loopback, hindrance, file, about)
 
 
 def _fitted(config: Config, board: Board, heard: Sound) -> Iterator[Fitted | tuple[Step, NodeFault]]:

@@ -36,7 +36,7 @@ from gateway.types import Command, LockInResult, Outcome, Tick
 
 log = logging.getLogger("spectrophone.calibrator")
 
-CALIBRATION = "calibration"
+CALIBRATION, SPAN_GAS = "calibration", "span_gas"
 ASKED = ("zero", "span", "cancel")
 """What people may tell it. "configure" is for a changed configuration (gateway/reload.py) and not among it."""
 IDLE = "idle"
@@ -112,7 +112,8 @@ class Calibrator:
             raise CommandRefused(f"a gas is being read already: {self.state}", "Wait for its end, or cancel it")
         line = choose(self._lines, args.get("node"))
         if verb == "span" and args.get("ppm") is None:
-            raise CommandRefused("the concentration of the span gas is missing", 'Say {"do": "span", "ppm": 1000}')
+            message = "the concentration of the span gas is missing"
+            raise CommandRefused(message, 'Set span_gas before, or say {"do": "span", "ppm": 1000}')
         ppm = float(args["ppm"]) if verb == "span" else 0.0
         gas = Gas(ppm, float(args.get("sigma_ppm") or 0.0), args.get("seconds"))
         if found := wrong(gas, span=verb == "span"):
@@ -201,14 +202,49 @@ class Calibrator:
         return f"{found}. To measure with it, write calibration: {file} into the parameters of {line.node}"
 
 
+class SpanGas:
+    """The concentration in the bottle of span gas as an output: what a span goes by that names none, until the gateway
+    ends.
+    """
+
+    target = SPAN_GAS
+    verbs: tuple[str, ...] = ("set",)
+    bounds = (0.001, 1_000_000.0)
+    """In ppm."""
+
+    def __init__(self) -> None:
+        self.ppm: float | None = None
+
+    def apply(self, command: Command) -> None:
+        """See Output."""
+        value, (low, high) = command.args.get("value"), self.bounds
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise CommandRefused(f"{value!r} is no concentration of a span gas", f"It may be {low:g} to {high:g} ppm")
+        self.ppm = float(value)
+
+    def read(self) -> str:
+        """See Output."""
+        return "unknown" if self.ppm is None else f"{self.ppm:.10g}"
+
+    def step(self, t_ns: int) -> None:
+        """See gateway.ports.Output."""
+
+    def make_safe(self) -> None:
+        """See Output: a number does no harm."""
+
+    def close(self) -> None:
+        """See Output."""
+
+
 class CalibrationOutput:
     """The calibrator as an output."""
 
     target = CALIBRATION
     verbs: tuple[str, ...] = (*ASKED, "configure")
 
-    def __init__(self, calibrator: Calibrator) -> None:
-        self._calibrator = calibrator
+    def __init__(self, calibrator: Calibrator, bottle: SpanGas) -> None:
+        """`bottle` says which span gas is read where the command does not."""
+        self._calibrator, self._bottle = calibrator, bottle
 
     def apply(self, command: Command) -> None:
         """See Output."""
@@ -217,6 +253,8 @@ class CalibrationOutput:
                 self._calibrator.cancel()
             case "configure":
                 self._calibrator.configure(command.args["lines"])
+            case "span":
+                self._calibrator.read("span", {"ppm": self._bottle.ppm, **command.args})
             case verb:
                 self._calibrator.read(verb, command.args)
 

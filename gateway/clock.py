@@ -1,21 +1,19 @@
 """The only reader of time. Everybody else is handed a Clock, or gets times with the data.
 
 A Raspberry Pi has no clock that goes on without power: it begins with 1970, or with the time at which it was switched
-off, and knows better when a time server has answered. Until then its wall clock is not believed. The kernel says when
-that is (adjtimex: TIME_ERROR, 5, while STA_UNSYNC is set), and so does systemd's timesyncd by a file that stays, where
-the kernel's word lapses after hours without an answer. A clock chip with a battery that set the clock is believed, too.
+off, and knows better when a time server has answered. Until then its wall clock is not believed; the kernel says when
+that is, or systemd's timesyncd (gateway/machine.py). A clock chip with a battery that set the clock is believed, too.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import time
 from pathlib import Path
 from typing import Protocol
 
-_TIME_ERROR = 5
-_TIMEX_BYTES = 512  # struct timex has 208
+from gateway import machine
+
 _OURS_S = 1_767_225_600
 """2026-01-01: a clock chip that says less has lost its time."""
 
@@ -80,25 +78,16 @@ def utc_of(clock: Clock, monotonic_ns: int) -> int | None:
 
 
 def _is_set(root: Path) -> bool:
-    model = root / "proc/device-tree/model"
-    if not model.exists() or not model.read_bytes().startswith(b"Raspberry Pi"):
+    if not machine.text(root, "proc/device-tree/model").startswith("Raspberry Pi"):
         return True
-    if (root / "run/systemd/timesync/synchronized").exists() or any(map(_has_battery, root.glob("sys/class/rtc/rtc*"))):
-        return True
-    return 0 <= _adjtimex() < _TIME_ERROR
+    chips = (chip.name for chip in root.glob("sys/class/rtc/rtc*"))
+    return machine.clock_synchronised(root) is True or any(_kept_time(root, f"sys/class/rtc/{chip}") for chip in chips)
 
 
-def _has_battery(chip: Path) -> bool:
-    """Whether this clock chip set the clock when the machine began, and had kept the time."""
-    try:
-        return (chip / "hctosys").read_text().strip() == "1" and int((chip / "since_epoch").read_text()) > _OURS_S
-    except (OSError, ValueError):
-        return False
-
-
-def _adjtimex() -> int:
-    """What the kernel says of its clock, asked without changing anything."""
-    return int(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES)))
+def _kept_time(root: Path, chip: str) -> bool:
+    """Whether this clock chip set the clock when the machine began, and had not lost the time."""
+    since = machine.text(root, f"{chip}/since_epoch")
+    return machine.text(root, f"{chip}/hctosys") == "1" and since.isdecimal() and int(since) > _OURS_S
 
 
 def cpu_ns() -> int:

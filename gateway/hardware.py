@@ -29,7 +29,7 @@ from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.config.sections import ClimateSection
 from gateway.dsp.demodulator import exact
-from gateway.errors import DeviceError
+from gateway.errors import DeviceError, SpectrophoneError
 from gateway.interlock import Condition
 from gateway.ports import ClimateSensor, Microphone, Output, Switch
 from gateway.safety import Plan, SafeLine, SafePwm
@@ -95,6 +95,31 @@ def light(config: Config) -> Light:
     """How the laser is modulated, as the configuration says."""
     laser = config.laser
     return Light(exact(laser.frequency_hz), laser.duty, laser.power_w)
+
+
+def loopback(config: Config, board: Board) -> int | None:
+    """The channel that the laser's modulation comes in on, None where its phase is counted. Raises SpectrophoneError
+    where sound and laser do not belong together, or nothing tells the laser's phase.
+    """
+    if "laser" not in verbs(config, board):
+        raise SpectrophoneError(
+            f"board '{board.name}' has no laser to sweep", "Give it a table [laser] (docs/boards.md)"
+        )
+    heard, laser = acquisition(config, board), config.laser
+    device = heard.device or "default"
+    if (device == "sim") != board.simulated or device.startswith("file:"):
+        other = "the simulated laser" if board.simulated else f"the laser of board '{board.name}'"
+        raise SpectrophoneError(f"microphone '{device}' does not hear {other}", "Leave the device out")
+    if laser.reference != "loopback":
+        if board.simulated:
+            return None
+        message = f"nobody knows at which frame the laser of board '{board.name}' begins a new frequency"
+        raise SpectrophoneError(message, "Lead its modulation to a channel, and write laser.reference: loopback")
+    channel = "AB".index(laser.reference_channel)
+    if heard.channels < 2:
+        message = f"the laser's modulation should come in on channel {laser.reference_channel}, but the sound is mono"
+        raise SpectrophoneError(message, "Set acquisition.channels: 2")
+    return channel
 
 
 def outputs(

@@ -10,7 +10,7 @@ from gateway.errors import DeviceError
 from gateway.interlock import Condition
 from gateway.outputs import Outputs
 from gateway.ports import ClimateSensor, Microphone
-from gateway.types import Flag, Light, SampleBlock
+from gateway.types import NO_FLAGS, Flag, Flags, Light, SampleBlock
 
 LONGEST_NS = 600_000_000_000
 """How long the laser may take to reach its temperature where somebody waits for it."""
@@ -27,13 +27,15 @@ class Inputs:
         light: Light | None = None,
         heard: Callable[[SampleBlock], None] = lambda block: None,
         warm_s: float = 0.0,
+        listening: Callable[[SampleBlock], Flags] = lambda block: NO_FLAGS,
     ) -> None:
         """`light`: how the laser is modulated where nothing tells it; `heard` is told of every block first; `warm_s`:
-        how long the laser's light is not trusted after it was lit.
+        how long the laser's light is not trusted after it was lit; `listening` is told of every block last, as it goes
+        on, and says what else of it is to be doubted.
         """
         self.microphone = microphone
         self.climate = climate
-        self._outputs, self._light, self._heard = outputs, light, heard
+        self._outputs, self._light, self._heard, self._listening = outputs, light, heard, listening
         self._warm_ns, self._cold_until_ns = round(warm_s * 1e9), 0
         self._was_lit = False
 
@@ -81,4 +83,5 @@ class Inputs:
         climate = block.climate or (self.climate.newest() if self.climate else None)
         said = {Flag.LASER_OFF: dark, Flag.WARM_UP: bool(lit and self._warm_ns) and block.t_ns < self._cold_until_ns}
         flags = block.flags | {flag for flag, true in said.items() if true}
-        return replace(block, flags=flags, light=light, climate=climate)
+        block = replace(block, flags=flags, light=light, climate=climate)
+        return replace(block, flags=block.flags | self._listening(block))

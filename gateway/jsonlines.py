@@ -146,6 +146,7 @@ FLAGS: dict[Flag, str] = {
     Flag.UNLOCKED: "there is no phase reference",
     Flag.LASER_OFF: "the laser was off during part of the record",
     Flag.WARM_UP: "the laser had not been lit for laser.ramp_s and laser.warm_up_s",
+    Flag.SWEEPING: "the laser was stepped across the resonance",
     Flag.LOST_SAMPLES: "sound is missing inside the record",
     Flag.EXTRAPOLATED: "outside the calibrated range",
     Flag.CAL_EXPIRED: "the calibration has expired (told where the sound has a date)",

@@ -16,7 +16,7 @@ from gateway.config.settings import Settings
 from gateway.graph import Graph
 from gateway.rules import ParsedRule
 from gateway.state import lasting, renew, restore, text_of
-from gateway.types import TELL, Alert, Command, ResonanceResult, Result, SampleBlock, Snapshot, Tick
+from gateway.types import TELL, Alert, Command, Flag, ResonanceResult, Result, SampleBlock, Snapshot, Tick
 
 
 class Path:
@@ -71,7 +71,7 @@ class Path:
         told = tuple(_told(command, block.end_ns) for command in commands if command.target == TELL)
         alerts = (*self._alarms.step(results, block.end_ns), *told)
         self.state = _newer(self.state, results, alerts)
-        ours = [*_tunings(results)]
+        ours = [] if Flag.SWEEPING in block.flags else [*_tunings(results)]
         ours += [command for a in alerts if a.rule in self._rules for command in self._rules[a.rule].commands(a)]
         return Tick(
             block.index,

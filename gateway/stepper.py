@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import cmath
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -30,10 +30,10 @@ from gateway.dsp.reduce import reduce
 from gateway.dsp.reference import Loopback
 from gateway.dsp.tracker import fit_line
 from gateway.errors import DeviceError, SpectrophoneError
-from gateway.inputs import Inputs
 from gateway.outputs import Outputs
 from gateway.types import FULL_SCALE, INVALIDATING, Command, Flag, SampleBlock, Samples
 
+ORIGIN = "sweep"
 LARGEST_Q = 200.0
 """The largest Q that the ring-up is waited for."""
 RING_UPS = 10.0
@@ -68,25 +68,33 @@ class Stepper:
 
     def __init__(
         self,
-        inputs: Inputs,
+        blocks: AsyncIterator[SampleBlock],
+        rate_hz: int,
         outputs: Outputs,
         seconds: float,
         loopback: int | None = None,
+        *,
+        lights: bool = True,
     ) -> None:
         """`seconds` of sound at each frequency; `loopback`: the channel, 0 or 1, that carries the modulation; None: one
-        clock drives laser and microphone.
+        clock drives laser and microphone. `lights`: whether it lights the laser, or finds it lit.
         """
-        self._rate_hz, self._outputs, self._loopback = inputs.microphone.rate_hz, outputs, loopback
-        self._blocks: AsyncGenerator[SampleBlock] = inputs.settled()
+        self._blocks, self._rate_hz, self._outputs, self._loopback = blocks, rate_hz, outputs, loopback
+        self._lights = lights
         self._sub_block = sub_block_frames(self._rate_hz)
         self._count = max(6, round(seconds * self._rate_hz / self._sub_block))
         self._frequency, self._turns, self._frame = Fraction(0), Fraction(0), 0
         self._loudest, self._offset = 0.0, (0.0, 0.0)
         self._just_lit = self._warm = False
 
+    @property
+    def t_ns(self) -> int:
+        """Stream time at the end of what was heard."""
+        return self._frame * 1_000_000_000 // self._rate_hz
+
     async def begin(self) -> None:
-        """Listen to a block in the dark: there is no light before there is sound."""
-        light, self._just_lit = self._outputs.light(), True
+        """Listen to a block, in the dark if the light is ours: there is no light before there is sound."""
+        light, self._just_lit = self._outputs.light(), self._lights
         self._frequency = Fraction(0) if light is None else light.frequency
         await self._next()
         self._warm = False
@@ -116,10 +124,6 @@ class Stepper:
             return ""
         message = "The sound is not quite at the laser's frequency: a sweep needs one clock for laser and microphone"
         return f"{message}, or the modulation on a channel of its own (laser.reference: loopback)"
-
-    async def close(self) -> None:
-        """Give the microphone's blocks back."""
-        await self._blocks.aclose()
 
     def _counted(self, z: Phasors, images: Phasors, ahead: float) -> Phasor:
         """The phasor in `z` [sub-blocks], turned back by the `ahead` turns of the laser."""
@@ -153,11 +157,9 @@ class Stepper:
 
     def _tune(self, frequency: Fraction) -> float:
         """Tune and light the laser from the next frame on; how many turns it is ahead of frequency * frame / rate."""
-        told = [
-            Command("laser", "tune", {"frequency_hz": float(frequency)}, "cli"),
-            Command("laser", "on", origin="cli"),
-        ]
-        outcome = self._outputs.apply(told, self._frame * 1_000_000_000 // self._rate_hz)
+        told = [Command("laser", "tune", {"frequency_hz": float(frequency)}, ORIGIN)]
+        told += [Command("laser", "on", origin=ORIGIN)] if self._lights else []
+        outcome = self._outputs.apply(told, self.t_ns)
         for result in outcome.results:
             if not result.done:
                 raise SpectrophoneError(f"the laser refused: {result.reason}")
@@ -165,7 +167,7 @@ class Stepper:
         frequency = frequency if light is None else light.frequency
         turns = self._turns + self._frequency * self._frame / self._rate_hz
         self._turns = (turns - frequency * self._frame / self._rate_hz) % 1
-        self._frequency, self._just_lit = frequency, True
+        self._frequency, self._just_lit = frequency, self._lights
         return float(self._turns)
 
     async def _listen(self, first: int) -> tuple[Phasors, Phasors]:

@@ -34,6 +34,7 @@ class Flag(StrEnum):
     UNLOCKED = "unlocked"  # no phase reference
     LASER_OFF = "laser_off"
     WARM_UP = "warm_up"  # the laser was lit so short a time ago that its light is not trusted
+    SWEEPING = "sweeping"  # the laser is stepped across the resonance
     LOST_SAMPLES = "lost_samples"  # sound is missing inside the record
     EXTRAPOLATED = "extrapolated"  # outside the calibrated range
     CAL_EXPIRED = "cal_expired"  # the calibration file's valid_until is over
@@ -56,6 +57,7 @@ INVALIDATING: Flags = frozenset(
         Flag.UNLOCKED,
         Flag.LASER_OFF,
         Flag.WARM_UP,
+        Flag.SWEEPING,
         Flag.LOST_SAMPLES,
         Flag.STALE,
         Flag.NOT_FINITE,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gateway.chart import Chart
-    from gateway.sweep import Sweep
+    from gateway.scan import Sweep
 
 _EXAMPLE = """\
 example:
@@ -47,13 +47,13 @@ def run(args: argparse.Namespace) -> int:
     import sys
     from datetime import UTC, datetime
 
-    from gateway import build, chart, sweep
+    from gateway import build, chart, scan, sweep
     from gateway.clock import RealClock
     from gateway.config.override import overridden
     from gateway.log import set_up
     from gateway.progress import Progress
 
-    plan = sweep.Plan(args.points, args.span, args.seconds)
+    plan = scan.Plan(args.points, args.span, args.seconds)
     if args.out:
         sweep.check_out(args.out)
     if args.plot:
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         time = datetime.fromtimestamp(clock.utc_ns() // 10**9, UTC).isoformat().replace("+00:00", "Z")
         about = {"time": time, "box": build.box_id(config), "software": f"spectrophone {build.VERSION}"}
-        sweep.write(args.out, made, about)
+        scan.write(args.out, made, about)
     if args.plot:
         chart.write(_chart(made), args.plot)
     return 0 if made.resonance.good else 1

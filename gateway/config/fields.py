@@ -30,6 +30,8 @@ _SUFFIXES = {
 def unit(name: str) -> str:
     """The unit that an option's name tells: "Hz" for rate_hz and center_frequency; empty without one."""
     words = name.split("_")
+    if words[-2:] == ["per", "s"]:
+        return "1/s"
     if words[-1] in _SUFFIXES and len(name) > 1:
         return _SUFFIXES[words[-1]]
     return "Hz" if {"frequency", "bandwidth"} & set(words) else ""

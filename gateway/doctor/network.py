@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway import build, tls
@@ -48,6 +48,7 @@ class _Visit:
         self._v5 = version is MQTTProtocolVersion.MQTTv5
         self._entered: ReasonCode | None = None
         self._left: tuple[ReasonCode, bool] | None = None
+        self._fault = ""
         self._published: ReasonCode | None = None
         self._subscribed: list[ReasonCode] | None = None
         self._client = self._new_client(f"spectrophone_{box}_doctor{os.getpid()}", version)
@@ -78,7 +79,7 @@ class _Visit:
         if self._entered is not None and self._entered.is_failure:
             return _two(reasons.refused(self._entered, settings)), self._entered.value == reasons.UNSUPPORTED
         if self._left is not None:
-            return _two(reasons.broken(*self._left, False, settings)), False
+            return _two(reasons.broken(*self._left, False, settings, self._fault)), False
         if self._entered is None:
             return missing(f"the MQTT broker {where} does not answer", "Check that it is an MQTT broker"), False
         encrypted = self._encryption()
@@ -120,6 +121,7 @@ class _Visit:
         if self._settings.username is not None:
             password = self._settings.password
             client.username_pw_set(self._settings.username, password.get_secret_value() if password else None)
+        client.on_log = self._on_log
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
@@ -132,6 +134,10 @@ class _Visit:
         while not done() and self._left is None and self._clock.monotonic_ns() < end_ns:
             if self._client.loop(0.1) is not MQTTErrorCode.MQTT_ERR_SUCCESS:
                 return
+
+    def _on_log(self, _client: Client, _data: Any, level: int, text: str) -> None:
+        if level == LogLevel.MQTT_LOG_ERR:
+            self._fault = text
 
     def _on_connect(self, _client: Client, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
         self._entered = reason

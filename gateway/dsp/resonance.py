@@ -84,6 +84,11 @@ class Resonance:
         return _curve(np.array(_packed(self.peak, self.f0_hz, self.q, self.background or 0j)), frequency_hz)
 
 
+def load() -> None:
+    """Import what a fit needs, half a second's work: for who must not wait for it when the fit is due."""
+    import scipy.optimize  # noqa: F401
+
+
 def fit_resonance(frequency_hz: Reals, z: Phasors, sigma: Reals, *, background: bool = False) -> Resonance:
     """The resonance in phasors `z`, complex128 [n], at `frequency_hz`, float64 [n]; `sigma`, float64 [n], is one
     standard deviation of the real, and of the imaginary part of each.

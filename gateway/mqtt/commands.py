@@ -132,8 +132,6 @@ def _procedure(wish: dict[str, Any], output: OutputFace) -> tuple[str, dict[str,
             raise CommandRefused(f"{verb} does not take {_shown(name)}", f"It takes: {known}")
         if not isinstance(value, takes[name]) or (isinstance(value, float) and not math.isfinite(value)):
             raise CommandRefused(f'"{name}" is not {_KINDS[takes[name]]}')
-    if "ppm" in takes and "ppm" not in args:
-        raise CommandRefused(f"{verb} needs the concentration of its gas", f'Say {{"do": "{verb}", "ppm": 1000}}')
     return verb, args
 
 

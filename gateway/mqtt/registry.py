@@ -47,7 +47,7 @@ class Registry:
         self._gone: dict[str, Any] = data.get("gone", {})
         self._left: dict[str, Any] = data.get("left", {})
         self._stale: list[str] = data.get("stale", [])
-        self._taken_back = False
+        self._taken_back: bool = data.get("taken_back", False)
 
     def text(self) -> str:
         """For the file."""
@@ -59,6 +59,7 @@ class Registry:
             "gone": self._gone,
             "left": self._left,
             "stale": self._stale,
+            "taken_back": self._taken_back,
             "decimals": self.decimals,
         }
         return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
@@ -158,7 +159,7 @@ def _checked(data: Any) -> dict[str, Any]:
     kinds = {"topic": str, "payload": dict, "retained": list, "gone": dict, "left": dict, "stale": list}
     if not isinstance(data, dict) or data.get("format") != _FORMAT:
         raise ValueError("it is no registry of this version")
-    for name, kind in {**kinds, "decimals": dict}.items():
+    for name, kind in {**kinds, "taken_back": bool, "decimals": dict}.items():
         if not isinstance(data.get(name), kind):
             raise ValueError(f"{name} is missing or broken")
     whole = [data["payload"], *data["left"].values()] if data["topic"] else [*data["left"].values()]

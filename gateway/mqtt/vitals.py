@@ -6,13 +6,12 @@ the device's page.
 
 from __future__ import annotations
 
+from gateway.health import LIVES_S
 from gateway.mqtt.component import Component, binary, diagnostic, field, moment, number, on_if_field, text
 from gateway.mqtt.face import Face
 from gateway.mqtt.topics import Topics
 from gateway.reports import LIFE_S
 
-HEALTH_LIFE_S = 150
-"""Health is told once a minute; two of them are missing then."""
 _STATES = ("idle", "ok", "waiting", "stopped")
 """Of an action node."""
 
@@ -59,7 +58,7 @@ def _health(topics: Topics) -> dict[str, Component]:
         ("lost_frames", "Lost frames", "lost_frames", False),
         ("reconnects", "MQTT reconnects", "reconnects", False),
     )
-    place, life = topics.health, HEALTH_LIFE_S
+    place, life = topics.health, LIVES_S
     components = {
         key: diagnostic(
             number(name, place, field(name_of), unit, decimals=places, device_class=kind, expire_s=life), shown=shown

@@ -26,7 +26,8 @@ from gateway.errors import DeviceError, SpectrophoneError, UsageError
 from gateway.inputs import Inputs
 from gateway.interlock import Interlock
 from gateway.outputs import Outputs
-from gateway.sweep import Plan, Sweep, check_out, frequencies, lines, measure, sweep, write
+from gateway.scan import Plan, Sweep, frequencies, write
+from gateway.sweep import check_out, lines, measure, sweep
 from gateway.types import Command, Flag, SampleBlock
 from tests.support.clock import FakeClock
 

@@ -50,8 +50,8 @@ async def until(done: Callable[[], Any], what: str = "it", seconds: float = DEAD
 class Mosquitto:
     """A broker that can be killed and started again on the same port."""
 
-    def __init__(self, directory: Path, *lines: str, users: dict[str, str] | None = None) -> None:
-        self.port = free_port()
+    def __init__(self, directory: Path, *lines: str, users: dict[str, str] | None = None, port: int = 0) -> None:
+        self.port = port or free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._conf = directory / "mosquitto.conf"
         self._log = directory / "mosquitto.log"

@@ -13,7 +13,7 @@ from gateway.clock import RealClock
 from gateway.errors import LinkError
 from gateway.mqtt.link import MqttLink
 from tests.real.mosquitto import HOST, Mosquitto, tls_lines, until
-from tests.real.mqtt_box import box
+from tests.real.mqtt_box import ROOT, box
 from tests.servers.authority import Authority, openssl
 from tests.unit.mqtt.samples import FACE, Tray, settings
 
@@ -82,6 +82,95 @@ def test_client_certificate(tmp_path, authority):
     with Mosquitto(tmp_path, *lines) as broker:
         complains(broker.port, "certificate of ours", tls={"ca": authority.file})
         connects(broker.port, ca=authority.file, certificate=certificate, key=key)
+
+
+def certified(pair, authority):
+    """Lines of mosquitto.conf for a server with that certificate and key."""
+    return [f"cafile {authority.file}", f"certfile {pair[0]}", f"keyfile {pair[1]}"]
+
+
+def mended(tmp_path, caplog, wrong, right, words, users=None, **options):
+    """A box at a broker of the lines `wrong` says `words`, in log and problem, once each, and tries on: at one of the
+    lines `right` it gets through by itself."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+
+    async def scene():
+        with Mosquitto(first, *wrong, users=users and users[0]) as broker:
+            port = broker.port
+            async with box(port, **options) as b:
+                said = await until(lambda: words in (b.link.problem or "") and b.link.problem, words)
+                await asyncio.sleep(2)
+                assert b.link.problem == said
+                broker.kill()
+                with Mosquitto(second, *right, users=users and users[1], port=port):
+                    await until(lambda: b.link.problem is None, "the connection", 60.0)
+        return said, port
+
+    said, port = asyncio.run(scene())
+    assert f"{HOST}:{port}" in said
+    assert "sesame" not in caplog.text
+    assert caplog.text.count(said) == 1
+
+
+def test_a_certificate_that_has_expired_and_is_renewed(tmp_path, authority, caplog):
+    old = certified(authority.issue("old", days=-1), authority)
+    words = "has expired. It must be renewed there; check this box's clock too"
+    mended(tmp_path, caplog, old, tls_lines(authority), words, tls={"ca": authority.file})
+
+
+def test_a_certificate_that_is_not_valid_yet_as_on_a_box_whose_clock_is_behind(tmp_path, authority, caplog):
+    new = certified(authority.issue_for_later("new"), authority)
+    words = "is not valid yet. Check this box's clock"
+    mended(tmp_path, caplog, new, tls_lines(authority), words, tls={"ca": authority.file})
+
+
+def test_a_plain_broker_at_the_port_of_tls(tmp_path, authority, caplog):
+    words = "it hangs up. Check that mqtt.port is its TLS port"
+    mended(tmp_path, caplog, [], tls_lines(authority), words, tls={"ca": authority.file})
+
+
+def test_a_password_that_becomes_right(tmp_path, authority, caplog):
+    lines = tls_lines(authority)
+    users = ({"box": "another word"}, {"box": "open sesame"})
+    login = {"username": "box", "password": "open sesame"}
+    words = "refused user box: not authorized. Check mqtt.username and mqtt.password"
+    mended(tmp_path, caplog, lines, lines, words, users, tls={"ca": authority.file}, **login)
+
+
+def rights(tmp_path, name, *rules):
+    """The line of mosquitto.conf for this access list."""
+    file = tmp_path / name
+    file.write_text("\n".join(rules) + "\n")
+    file.chmod(0o600)
+    return f"acl_file {file}"
+
+
+EVERYTHING = "topic readwrite #"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "rules", "words"),
+    [
+        ("5", (EVERYTHING, f"topic deny {ROOT}/measurement/co2"), f"refuses {ROOT}/measurement/co2: not authorized"),
+        ("5", (f"topic readwrite {ROOT}/#",), "/config: not authorized. Allow a box without user name to write"),
+        ("5", ("topic write #",), "gives us no commands: what is sent to"),
+        ("3.1.1", ("topic read #",), "MQTT 3.1.1 does not tell which"),
+    ],
+)
+def test_an_access_list_that_keeps_a_topic_from_us(tmp_path, authority, caplog, protocol, rules, words):
+    lines = tls_lines(authority)
+    few, all_ = rights(tmp_path, "few", *rules), rights(tmp_path, "all", EVERYTHING)
+    mended(tmp_path, caplog, [*lines, few], [*lines, all_], words, tls={"ca": authority.file}, protocol=protocol)
+
+
+def test_a_certificate_of_ours_that_the_broker_does_not_know(tmp_path, authority, caplog):
+    stranger = Authority(tmp_path / "stranger", "Somebody else").issue("box5")
+    tls = {"ca": authority.file, "certificate": stranger[0], "key": stranger[1]}
+    lines = tls_lines(authority)
+    words = f"does not take our certificate {stranger[0]}"
+    mended(tmp_path, caplog, [*lines, "require_certificate true"], lines, words, tls=tls)
 
 
 def start(**tls):

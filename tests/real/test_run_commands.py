@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gateway.life import CRASHES
-from tests.real.gateway import Running, gateway
+from tests.real.gateway import Running, command, gateway
 from tests.real.mosquitto import Listener, Mosquitto, listening
 
 ROOT = "spectrophone/lab"
@@ -113,6 +113,24 @@ def test_numbers_are_set_and_read_back_and_nothing_retained_acts(tmp_path: Path,
         assert person.box.stop() == 0
 
 
+def test_a_sweep_is_told_as_it_goes_and_no_value_counts_meanwhile(tmp_path: Path, broker: Mosquitto) -> None:
+    with far(tmp_path, broker) as person:
+        person.sees("sweep", "idle")
+        assert person.says("sweep", "cancel")["reason"] == "there is no sweep to cancel"
+        assert person.says("sweep", "sweep")["done"]
+
+        def measured() -> dict[str, Any]:
+            found: dict[str, Any] = json.loads(person.ear.payload(f"{ROOT}/measurement/co2") or b"{}")
+            return found
+
+        person.box.wait(lambda: "sweeping" in measured().get("flags", ()), "a flag")
+        assert (measured()["value"], measured()["valid"]) == (None, False)
+        person.box.wait(lambda: person.shown("sweep").startswith("done: f0 "), "the resonance")
+        assert (tmp_path / "lab.sweep.json").exists()
+        person.box.wait(lambda: measured()["valid"], "a value that counts again")
+        assert person.box.stop() == 0
+
+
 def test_safe_mode_is_dark_until_it_is_over_and_the_laser_told_to_be_on(tmp_path: Path, broker: Mosquitto) -> None:
     with far(tmp_path, broker) as person:
         assert person.says("identify", "identify")["state"] == "identify"
@@ -121,6 +139,7 @@ def test_safe_mode_is_dark_until_it_is_over_and_the_laser_told_to_be_on(tmp_path
         assert person.says("gateway", "safe_mode")["state"] == "safe mode"
         person.sees("laser", "OFF")
         person.sees("relay/fan", "OFF")
+        person.box.wait(lambda: "SAFE MODE: told by mqtt. " in command(tmp_path, "status").stdout, "it in the status")
         for target in ("laser", "relay/fan"):
             answer = person.says(target, "ON")
             assert not answer["done"]

@@ -13,7 +13,8 @@ import pytest
 
 from gateway import calibration
 from gateway.calibrating import MOST, GasLine, session
-from gateway.calibrator import IDLE, CalibrationOutput, Calibrator
+from gateway.calibrator import IDLE, CalibrationOutput, Calibrator, SpanGas
+from gateway.errors import CommandRefused
 from gateway.interlock import Condition
 from gateway.outputs import Outputs
 from gateway.types import (
@@ -42,7 +43,8 @@ class Box:
 
     def __init__(self, *lines: GasLine) -> None:
         self.calibrator = Calibrator(lines or (CO2,), FakeClock())
-        self.outputs = Outputs([CalibrationOutput(self.calibrator)])
+        bottle = SpanGas()
+        self.outputs = Outputs([bottle, CalibrationOutput(self.calibrator, bottle)])
         self.t_s = 0
 
     @property
@@ -107,6 +109,30 @@ def test_zero_and_span_give_a_calibration(here: Path) -> None:
         assert [reading.records for reading in session(here, "co2").readings] == [2]
 
     play(scene)
+
+
+def test_a_span_that_names_no_gas_is_of_the_bottle(here: Path) -> None:
+    async def scene() -> None:
+        box = Box()
+        assert box.outputs.apply((), 0).states["span_gas"] == "unknown"
+        refused = box.ask("span")
+        assert (refused.done, "Set span_gas before" in refused.reason) == (False, True)
+        (told,) = box.outputs.apply([Command("span_gas", "set", {"value": 500.0})], 0).results
+        assert (told.done, told.state) == (True, "500")
+        await box.read("zero", 1e-3j, seconds=5.0)
+        await box.read("span", 0.01 + 1e-3j)
+        await box.read("span", 0.02 + 1e-3j, ppm=1000.0)
+        assert [point.ppm for point in session(here, "co2").readings] == [0.0, 500.0, 1000.0]
+
+    play(scene)
+
+
+@pytest.mark.parametrize("value", [0.0, -5.0, 1e7, float("nan"), True, "500", None])
+def test_a_bottle_of_nothing_is_refused(value: object) -> None:
+    bottle = SpanGas()
+    with pytest.raises(CommandRefused, match=r"is no concentration of a span gas. It may be 0\.001 to 1e\+06 ppm"):
+        bottle.apply(Command("span_gas", "set", {"value": value}))
+    assert bottle.read() == "unknown"
 
 
 def test_a_span_is_read_until_it_is_sure_enough_above_the_zeros(here: Path) -> None:

@@ -97,6 +97,17 @@ def test_the_climate_is_told_with_its_sensors_and_their_ages() -> None:
     assert "climate" not in status.described({**bare, "climate": {}})
 
 
+def test_safe_mode_and_what_is_set_by_hand_are_told() -> None:
+    bare = {**ABOUT, "pid": 1, "age_s": 0.0, "results": [], "alerts": [], "outputs": {}}
+    plain = status.described({**bare, "safe_mode": "", "set_by_hand": {}})
+    assert "SAFE MODE" not in plain
+    assert "by hand" not in plain
+    hand = {"threshold/high": {"value": 900.0, "configured": 1000.0}}
+    text = status.described({**bare, "safe_mode": "it has crashed 3 times", "set_by_hand": hand})
+    assert "  SAFE MODE: it has crashed 3 times. Laser dark, relays safe, no scripts, until it is told normal" in text
+    assert "  threshold/high is 900, set by hand; the configuration says 1000\n" in text
+
+
 def test_what_scripts_lack_is_told_once_they_run(tmp_path: Path) -> None:
     clock = FakeClock()
     write(tmp_path, clock, os.getpid())

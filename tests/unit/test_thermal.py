@@ -28,8 +28,9 @@ from gateway.inputs import Inputs
 from gateway.interlock import Condition, State
 from gateway.outputs import Outputs
 from gateway.reload import Reloader
+from gateway.scan import Plan
 from gateway.service import light
-from gateway.sweep import Plan, sweep
+from gateway.sweep import sweep
 from gateway.tuning import Tuning
 from gateway.types import Command, SampleBlock
 from tests.support.clock import FakeClock

@@ -48,10 +48,7 @@ def test_check_prints_faults_to_standard_error(kinds: Kinds) -> None:
     lines = err.getvalue().splitlines()
     assert len(lines) == 10
     assert all(line.startswith(f"{BROKEN}:") for line in lines)
-    assert lines[1].endswith(
-        ":13:1: gass: unknown option 'gass'. Did you mean 'gas'? "
-        "Known: acquisition, board, box, cell, climate, gas, journal, laser, mqtt, processing, rules, scripts, tec"
-    )
+    assert ":13:1: gass: unknown option 'gass'. Did you mean 'gas'? Known: acquisition, board, box, " in lines[1]
 
 
 def test_check_prints_one_object_a_line(kinds: Kinds) -> None:
