@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 
 from tests.ha.home import Failure, never, wait
@@ -96,6 +97,10 @@ def lives(stage: Stage) -> None:
     stage.press("identify_identify")
     wait("the LED flashes", lambda: _about(stage, "led_status").get("effect") == "identify")
     wait("and no longer", lambda: _about(stage, "led_status").get("effect") != "identify")
+    stage.press("sweep_sweep")
+    wait("the box sweeps", lambda: re.fullmatch("sweeping [1-9][0-9]? %", stage.home.state(stage.entity("sweep"))))
+    stage.press("sweep_cancel")
+    stage.becomes("sweep", "idle")
     stage.obeys("safe_mode", "switch/turn_on", "on")
     stage.becomes("laser", "unavailable")
     stage.obeys("safe_mode", "switch/turn_off", "off")
