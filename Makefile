@@ -39,7 +39,7 @@ docs: setup  ## the generated pages anew
 	$(PY)/python -c "from gateway import signals as s; print(s.reference(), end='')" > docs/leds.md
 	$(PY)/python -c "from gateway import interlock as i; print(i.reference(), end='')" > docs/interlock.md
 
-test-ha: setup  ## the gateway on a real Home Assistant (root; three minutes and 1.6 GB the first time)
+test-ha: setup  ## the gateway on real Home Assistants, the newest and an older (root; twenty minutes; the first time ten more and 3 GB)
 	.ci/need mosquitto debootstrap iproute2
 	tests/ha/run $(PY)/python
 
