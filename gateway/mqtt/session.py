@@ -7,7 +7,7 @@ starts (its birth message), discovery and then the states are sent again after a
 in 10 s.
 
 While the broker is away only the newest of each value is kept. Tries to connect go on for ever, after a
-random time between zero and a bound that doubles from 1 to 60 s ("full jitter": a street of boxes does not
+random time between zero and a bound that doubles from 1 to 10 s ("full jitter": a street of boxes does not
 come back in step). A connection that broke within ten seconds does not count as success, so that two clients
 of one name do not fight at full speed.
 
@@ -43,7 +43,7 @@ SETTLE_NS = _S
 BIRTH_SPREAD_S = 3.0
 BIRTH_PAUSE_NS = 10 * _S
 STEADY_NS = 10 * _S
-LONGEST_WAIT_S = 60.0
+LONGEST_WAIT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
