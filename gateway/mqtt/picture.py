@@ -55,6 +55,8 @@ class Picture:
         """Go on as that box; what it does not show is forgotten."""
         gone = {rule.name for rule in self._face.rules} - {rule.name for rule in face.rules}
         topics = {self._topics.alarm_state(rule) for rule in gone}
+        gone_outputs = {o.target for o in self._face.outputs} - {o.target for o in face.outputs}
+        topics |= {self._topics.state(target) for target in gone_outputs}
         topics |= {self._topics.action(node) for node in {*self._face.actions} - {*face.actions}}
         self._face, self._report_ns = face, None
         self._shown = {topic: message for topic, message in self._shown.items() if topic not in topics}
@@ -64,7 +66,8 @@ class Picture:
         self._last_ns = now_ns
         changed = [self._value(now_ns, r, tick) for r in tick.results if isinstance(r, codec.Shown)]
         changed += self._told(now_ns)
-        states = {self._topics.state(t): self._output(t, state) for t, state in outcome.states.items()}
+        shown = {t: state for t, state in outcome.states.items() if self._face.output(t) is not None}
+        states = {self._topics.state(t): self._output(t, state) for t, state in shown.items()}
         if self._face.output("laser") is not None:
             states[self._topics.laser_ready] = b"offline" if outcome.barred else b"online"
             states[self._topics.laser_state] = codec.laser_payload(*outcome.laser)

@@ -143,3 +143,12 @@ def test_a_changed_box_forgets_what_it_does_not_show():
     p.take(0, full_tick(), OUTCOME)
     p.show(replace(FACE, rules=FACE.rules[:1]))
     assert topics(p.all(0)) == VALUES | STATES - {"alarm_state/quiet"}
+
+
+def test_an_output_that_is_no_longer_announced_is_not_shown():
+    p = picture()
+    p.take(0, full_tick(), OUTCOME)
+    gone = FACE.outputs[0].target
+    p.show(replace(FACE, outputs=FACE.outputs[1:]))
+    p.take(S, full_tick(), Outcome((), {**OUTCOME.states, gone: "unknown"}))
+    assert TOPICS.state(gone) not in {message.topic for message in p.all(S)}
