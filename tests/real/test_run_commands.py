@@ -65,9 +65,9 @@ class Far:
 
 
 @contextmanager
-def far(directory: Path, broker: Mosquitto, environ: dict[str, str] | None = None) -> Iterator[Far]:
+def far(directory: Path, broker: Mosquitto, environ: dict[str, str] | None = None, text: str = CONFIG) -> Iterator[Far]:
     config = directory / "lab.yaml"
-    config.write_text(CONFIG.format(port=broker.port))
+    config.write_text(text.format(port=broker.port))
     with (
         listening(broker.port) as ear,
         gateway(directory, "run", "--config", str(config), environ=environ or dict(os.environ)) as box,
@@ -110,6 +110,11 @@ def test_numbers_are_set_and_read_back_and_nothing_retained_acts(tmp_path: Path,
             lambda: json.loads(person.ear.payload(f"{ROOT}/signal/lock") or b"{}").get("integration_s") == 0.5,
             "a record of half a second",
         )
+        config = tmp_path / "lab.yaml"
+        config.write_text(config.read_text().replace("above 1000", "above 2000"))
+        person.sees("threshold/high", "2000")
+        assert person.shown("integration/lock") == "0.5", "of which the file has said nothing"
+        person.sees("relay/fan", "OFF")
         assert person.box.stop() == 0
 
 
@@ -154,6 +159,37 @@ def test_safe_mode_is_dark_until_it_is_over_and_the_laser_told_to_be_on(tmp_path
         person.sees("laser", "ON")
         refused = person.says("gateway", "restart")
         assert (refused["done"], "nobody would start the gateway again" in refused["reason"]) == (False, True)
+
+
+SCRIPT = """
+class Counting(CustomPythonAction):
+    def on_update(self, data):
+        return 1
+"""
+NODE = """\
+      - {{id: counting, type: python_action, parameters: {{monitored_nodes: [co2], python_script_path: {file},
+                                                          python_class_name: Counting}}}}
+rules:
+"""
+
+
+def test_no_script_runs_in_safe_mode(tmp_path: Path, broker: Mosquitto) -> None:
+    file = tmp_path / "counting.py"
+    file.write_text(SCRIPT)
+    text = CONFIG.replace("rules:\n", NODE.replace("{file}", str(file)))
+
+    def scripts() -> list[int]:
+        """How much was delivered to each, as the status has it."""
+        return [action["delivered"] for action in json.loads((tmp_path / "lab.json").read_text())["actions"]]
+
+    with far(tmp_path, broker, text=text) as person:
+        person.box.wait(lambda: scripts() and scripts()[0] > 0, "the script at work")
+        assert person.says("gateway", "safe_mode")["done"]
+        person.box.wait(lambda: scripts() == [], "the end of the script")
+        assert person.says("gateway", "normal")["done"]
+        person.box.wait(lambda: person.says("laser", "ON")["done"], "light")
+        person.box.wait(lambda: scripts() and scripts()[0] > 0, "the script at work again")
+        assert person.box.stop() == 0
 
 
 def test_a_restart_is_answered_and_leaves_the_outputs_safe(tmp_path: Path, broker: Mosquitto) -> None:
