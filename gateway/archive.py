@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gateway import build, calibration, jsonlines, replay
+from gateway import build, calibration, detect, jsonlines, replay
 from gateway.capture import recomputable
 from gateway.errors import SpectrophoneError, UsageError
 
@@ -99,9 +99,9 @@ def given(config_file: Path | None, calibration_file: Path | None) -> Given:
         if calibration_file is not None:
             replay.calibrated(config, calibration_file, [])
     if calibration_file is None:
-        return Given(build.default_board(), configuration)
+        return Given(detect.default(), configuration)
     calibration.load(calibration_file)
-    return Given(build.default_board(), configuration, calibration_file.read_text("utf-8"), str(calibration_file))
+    return Given(detect.default(), configuration, calibration_file.read_text("utf-8"), str(calibration_file))
 
 
 def recompute(job: Job, given: Given) -> Recomputed:

@@ -20,7 +20,7 @@ from drivers.button import Buttons
 from drivers.laser import LEAST_TICKS
 from drivers.software_pwm import SECOND_US
 from drivers.tec import Tec
-from gateway import hardware
+from gateway import detect, hardware, safety
 from gateway.actions import making
 from gateway.actions.actions import ACTIONS, Actions, ActionsOutput
 from gateway.actions.actions import ASKED as TOLD
@@ -35,8 +35,7 @@ from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.config.graph import feeders, order
 from gateway.config.settings import Settings
-from gateway.detect import detect
-from gateway.dials import DialOutput, dials
+from gateway.dials import Dial, DialOutput, dials
 from gateway.dsp.air import water_fraction
 from gateway.dsp.demodulator import exact
 from gateway.errors import ConfigError, Fault, SpectrophoneError
@@ -127,7 +126,7 @@ def prepare(
         *(graph_faults, rule_faults, action_faults, expiry_faults, home_faults),
         *(track_faults, playback_faults, pwm_faults, climate_faults, tec_faults),
     )
-    return check(path, SETTINGS, environ, (*looks, script_faults) if scripts else looks, board or default_board())
+    return check(path, SETTINGS, environ, (*looks, script_faults) if scripts else looks, board or detect.default())
 
 
 def accepted(checked: Checked) -> tuple[Config, Board]:
@@ -135,14 +134,6 @@ def accepted(checked: Checked) -> tuple[Config, Board]:
     if checked.config is None or checked.board is None:
         raise ConfigError(checked.faults)
     return checked.config, checked.board
-
-
-def default_board() -> str:
-    """The board that this machine is; on a Raspberry Pi that is not certainly one, the likeliest, which then says what
-    it lacks, rather than simulated values; elsewhere the simulated one.
-    """
-    detected = detect()
-    return detected.board or next(iter(detected.likely), "sim")
 
 
 def sound(config: Config, board: Board) -> Sound:
@@ -360,27 +351,20 @@ def rules(config: Config, board: Board) -> tuple[ParsedRule, ...]:
     return tuple(parse(rule, named, hardware.verbs(config, board), config.laser.frequency_hz) for rule in config.rules)
 
 
+def numbers(config: Config, board: Board) -> tuple[Dial, ...]:
+    """The numbers that may be set while the gateway runs."""
+    return dials(config, [*(rule.alarm for rule in rules(config, board)), *action_alarms(config)])
+
+
 def face(config: Config, board: Board) -> Face:
     """What the box shows over MQTT."""
     box = box_id(config)
     placed = steps(config)
-    lines = gas_lines(config)
     signals: Iterable[SignalFace] = [
         SignalFace(step.id, "lock_in" if step.kind == "lock_in" else "peak")
         for step in placed
         if step.kind in ("lock_in", "peak_finder")
     ]
-    told = hardware.verbs(config, board)
-    if any(line.kind == "lock_in" for line in lines):
-        told |= {CALIBRATION: ASKED, SPAN_GAS: SpanGas.verbs}
-    told |= {ACTIONS: TOLD} if actions(config) else {}
-    told |= {SWEEP: SWEPT} if LASER in told else {}
-    told |= {GATEWAY: LIVED} | ({IDENTIFY: (IDENTIFY,)} if board.leds else {})
-    spans = {"cell": _CELL, SPAN_GAS: Span(*SpanGas.bounds, _STEP, "ppm")}
-    for dial in dials(config, [rule.alarm for rule in rules(config, board)]):
-        if dial.low < dial.high:
-            told[dial.target] = DialOutput.verbs
-            spans[dial.target] = Span(dial.low, dial.high, _STEP, "FS" if dial.unit == "full scale" else dial.unit)
     climate = config.climate
     known = (climate.temperature_c, climate.humidity_percent, climate.pressure_pa) != (None, None, None)
     senses = climate.sensor != "off" and (board.simulated or bool(board.climate))
@@ -389,13 +373,29 @@ def face(config: Config, board: Board) -> Face:
         config.box.name or box,
         VERSION,
         config.gas.name,
-        tuple(GasFace(line.node, line.source, follows=_follows(placed, line.node)) for line in lines),
+        tuple(GasFace(line.node, line.source, follows=_follows(placed, line.node)) for line in gas_lines(config)),
         tuple(signals),
         tuple(RuleFace(rule.alarm.rule, rule.alarm.type) for rule in rules(config, board)),
-        tuple(OutputFace(target, verbs, spans.get(target)) for target, verbs in told.items()),
+        tuple(_told(config, board)),
         tuple(actions(config)),
         known or senses,
     )
+
+
+def _told(config: Config, board: Board) -> Iterator[OutputFace]:
+    """What people may tell the box, hardware first."""
+    told = hardware.verbs(config, board)
+    if any(line.kind == "lock_in" for line in gas_lines(config)):
+        told |= {CALIBRATION: ASKED, SPAN_GAS: SpanGas.verbs}
+    told |= {ACTIONS: TOLD} if actions(config) else {}
+    told |= {SWEEP: SWEPT} if LASER in told else {}
+    told |= {GATEWAY: LIVED} | ({IDENTIFY: (IDENTIFY,)} if board.leds else {})
+    spans = {"cell": _CELL, SPAN_GAS: Span(*SpanGas.bounds, _STEP, "ppm")}
+    yield from (OutputFace(target, verbs, spans.get(target)) for target, verbs in told.items())
+    for dial in numbers(config, board):
+        if dial.low < dial.high:
+            span = Span(dial.low, dial.high, _STEP, "FS" if dial.unit == "full scale" else dial.unit)
+            yield OutputFace(dial.target, DialOutput.verbs, span)
 
 
 def _follows(placed: Iterable[Step], node: str) -> bool:
@@ -457,7 +457,7 @@ def parts(config: Config, board: Board, clock: Clock, secrets: Collection[str] =
             reports=told_too,
             known=known,
         )
-    plan = None if board.simulated else hardware.safe_plan(board)
+    plan = None if board.simulated else safety.safe_plan(board)
     guardian = None if plan is None else Process(plan, clock)
     switches = (*hands.switches, (Condition.SAFE_MODE, life))
     watch = Watch(clock, door.lose, door.restore, switches=switches, guardian=guardian, alive=systemd.alive)

@@ -167,3 +167,11 @@ def _bare(found: Found, ours: list[Board]) -> Detected:
 def _wants(board: Board) -> str:
     asked = board.microphone
     return "any USB card" if "any" in asked.usb else f"card '{asked.card}'" if asked.card else asked.device
+
+
+def default() -> str:
+    """The board that this machine is; on a Raspberry Pi that is not certainly one, the likeliest, which then says what
+    it lacks, rather than simulated values; elsewhere the simulated one.
+    """
+    detected = detect()
+    return detected.board or next(iter(detected.likely), "sim")

@@ -1,4 +1,4 @@
-"""The numbers that people may set while the gateway runs: thresholds of rules, and integration times of nodes.
+"""The numbers that people may set while the gateway runs: thresholds of rules and of action nodes, integration times.
 
 What is set is a changed configuration, and goes the way of a saved one (gateway/tuning.py). Bounds are those that the
 configuration has for the same number, so that what is in bounds can be built.
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from gateway.actions.settings import ActionSettings
 from gateway.alarms import Alarm
 from gateway.config.config import Config
-from gateway.config.sections import Rule
 from gateway.config.settings import Settings
 from gateway.errors import CommandRefused
 from gateway.nodes.lock_in import LockInSettings
@@ -33,15 +33,29 @@ _THRESHOLDS: Mapping[Trigger, tuple[float, float, str]] = MappingProxyType(
 )
 
 
+_OF_ACTIONS: Mapping[Trigger, str] = MappingProxyType(
+    {
+        "concentration": "concentration_threshold",
+        "amplitude": "amplitude_threshold",
+        "frequency_deviation": "frequency_deviation_hz",
+        "data_timeout": "data_timeout_s",
+    }
+)
+"""The options of an action node that are thresholds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """A number: the target that it is set by, its bounds and unit, and what the configuration says."""
+    """A number: the target that it is set by, its bounds and unit, and what the configuration says. `alarm`: whose
+    threshold it is; for an action node that of its first source, which all of them have.
+    """
 
     target: str
     low: float
     high: float
     unit: str
     configured: float
+    alarm: str = ""
 
     def checked(self, value: object) -> float:
         """A value in bounds. Raises CommandRefused."""
@@ -58,13 +72,19 @@ class Dial:
 
 
 def dials(config: Config, alarms: Sequence[Alarm]) -> tuple[Dial, ...]:
-    """Every number that can be set; `alarms` are those of the configuration's rules."""
-    thresholds = [
-        Dial(f"{THRESHOLD}{alarm.rule}", *_THRESHOLDS[alarm.type], alarm.threshold)
-        for alarm in alarms
-        if alarm.type in _THRESHOLDS
-    ]
-    return (*thresholds, *_integrations(config))
+    """Every number that can be set; `alarms` are those of the configuration's rules and action nodes, in this order."""
+    found: dict[str, Dial] = {}
+    for alarm in alarms:
+        if alarm.type in _THRESHOLDS:
+            target = f"{THRESHOLD}{_name(alarm)}"
+            found.setdefault(target, Dial(target, *_THRESHOLDS[alarm.type], alarm.threshold, alarm.rule))
+    return (*found.values(), *_integrations(config))
+
+
+def _name(alarm: Alarm) -> str:
+    """A rule's; of the alarm NODE/TYPE/SOURCE of an action node NODE_TYPE, which counts for all its sources."""
+    node, _, rest = alarm.rule.partition("/")
+    return f"{node}_{alarm.type}" if rest else alarm.rule
 
 
 def _integrations(config: Config) -> Iterator[Dial]:
@@ -90,22 +110,23 @@ def turned(config: Config, set_: Mapping[str, float]) -> Config:
     """The configuration with numbers set: by target, in bounds. What names nothing in it changes nothing."""
     if not set_:
         return config
-    rules = tuple(_ruled(rule, set_.get(f"{THRESHOLD}{name_of(rule)}")) for rule in config.rules)
+    rules, others = [], dict(set_)
+    for rule in config.rules:
+        value = others.pop(f"{THRESHOLD}{name_of(rule)}", None)
+        rules.append(rule if value is None else with_threshold(rule, value))
     graph = config.processing.default_graph
-    nodes = [_integrating(node, set_.get(f"{INTEGRATION}{node.id}")) for node in graph.nodes]
-    graph = graph.model_copy(update={"nodes": tuple(nodes)})
+    graph = graph.model_copy(update={"nodes": tuple(_turned(node, others) for node in graph.nodes)})
     processing = config.processing.model_copy(update={"default_graph": graph})
-    return config.model_copy(update={"rules": rules, "processing": processing})
+    return config.model_copy(update={"rules": tuple(rules), "processing": processing})
 
 
-def _ruled(rule: Rule, value: float | None) -> Rule:
-    return rule if value is None else with_threshold(rule, value)
-
-
-def _integrating(node: Any, value: float | None) -> Any:
-    if value is None:
-        return node
-    return node.model_copy(update={"parameters": node.parameters.model_copy(update={"integration_s": value})})
+def _turned(node: Any, set_: Mapping[str, float]) -> Any:
+    """A node with its numbers set."""
+    options = {f"{INTEGRATION}{node.id}": "integration_s"}
+    if isinstance(node.parameters, ActionSettings):
+        options = {f"{THRESHOLD}{node.id}_{kind}": option for kind, option in _OF_ACTIONS.items()}
+    changed = {option: set_[target] for target, option in options.items() if target in set_}
+    return node.model_copy(update={"parameters": node.parameters.model_copy(update=changed)}) if changed else node
 
 
 class DialOutput:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gateway.clock import Clock
 
 DEADLINE_S = 2.0
-_AGAIN_S = 5.0
+_AGAIN_S = 20.0
 _BEAT, _QUIT = b".", b"q"
 
 

@@ -18,8 +18,7 @@ from drivers.laser import PwmLaser, SimulatedLaser
 from drivers.led import Led, Shown, led_verbs
 from drivers.microphone import AlsaMicrophone, FileMicrophone, SimulatedMicrophone
 from drivers.playback import PlaybackLaser, buffer_frames, period_frames
-from drivers.pwm import ROOT as PWM
-from drivers.pwm import KernelPwm, find_chip
+from drivers.pwm import KernelPwm
 from drivers.relay import OnOff, Relay
 from drivers.sensor import KernelSensor
 from drivers.software_pwm import SoftwarePwm
@@ -32,7 +31,6 @@ from gateway.dsp.demodulator import exact
 from gateway.errors import DeviceError, SpectrophoneError
 from gateway.interlock import Condition
 from gateway.ports import ClimateSensor, Microphone, Output, Switch
-from gateway.safety import Plan, SafeLine, SafePwm
 from gateway.thermal import TOLD as TEC_TOLD
 from gateway.thermal import open_tec
 from gateway.types import Climate, Command, Light
@@ -218,35 +216,6 @@ def _asked(board: Board, name: str, button: ButtonLine) -> tuple[Command, ...]:
     if button.does == "zero":
         return (Command("calibration", "zero", origin=f"button:{name}"),)
     return tuple(Command(f"led/{led}", "identify", origin=f"button:{name}") for led in board.leds)
-
-
-def safe_plan(board: Board) -> Plan:
-    """What of a board goes on when the gateway has died, and how it is safe."""
-    chip, laser, tec = board.gpiochip or "", board.laser, board.tec
-    pwms, lines = [], []
-    if laser and laser.pwm_chip is not None:
-        pwms += _safe_pwm("laser", laser.pwm_chip, laser.pwm_channel)
-    if laser and laser.by == "gpiozero" and laser.line is not None:
-        lines.append(SafeLine("laser", chip, laser.line, not laser.active_high))
-    if laser and laser.enable is not None:
-        lines.append(SafeLine("laser enable", chip, laser.enable, not laser.enable_high))
-    if tec:
-        pwms += _safe_pwm("tec", tec.pwm_chip, tec.pwm_channel)
-    for name, relay in sorted(board.relays.items(), key=lambda item: item[1].safe):  # "off" first: some exclude others
-        lines.append(SafeLine(f"relay/{name}", chip, relay.line, (relay.safe == "on") == relay.active_high))
-    for name, led in board.leds.items():
-        high = (led.safe == "on") == led.active_high
-        lines += [SafeLine(f"led/{name}", chip, line, high) for line in led.lines.values()]
-    return Plan(tuple(pwms), tuple(lines))
-
-
-def _safe_pwm(name: str, chip: int | str, channel: int | None) -> list[SafePwm]:
-    """The channel where it is now; none where this kernel has no such PWM, which then drives nothing."""
-    try:
-        number = chip if isinstance(chip, int) else find_chip(chip, PWM)
-    except DeviceError:
-        return []
-    return [SafePwm(name, f"{PWM}/pwmchip{number}/pwm{channel}")]
 
 
 def _playback_laser(config: Config, board: Board, line: LaserLine, device: str) -> PlaybackLaser:

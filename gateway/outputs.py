@@ -37,6 +37,7 @@ class Outputs:
         self._wanted: dict[str, Command] = {}
         self._lit = False
         self._relays_safe = False
+        self._ended = False
         self._felt: set[Condition] = set()
         self._lock = threading.RLock()
 
@@ -54,7 +55,9 @@ class Outputs:
                 log.error("the laser is off: %s. Tell it to be on again to go on", self._interlock.why)
                 self._trip()
             results = tuple(self._carry_out(command, t_ns) for command in commands)
-            self._heed([fault for output in self._outputs.values() if (fault := _step(output, t_ns))])
+            self._ended = self._ended and not commands
+            if not self._ended:
+                self._heed([fault for output in self._outputs.values() if (fault := _step(output, t_ns))])
             states = {target: _state(output) for target, output in self._outputs.items()}
             if not self._lit and states.get(LASER) == "on":
                 log.error("the laser was lit by somebody else; it is made safe")
@@ -112,10 +115,11 @@ class Outputs:
             self._felt.discard(condition)
 
     def make_safe(self) -> None:
-        """Put every output in its safe state, the laser first, whatever any of them says; the laser is not lit again
-        before it is told to be.
+        """Put every output in its safe state, the laser first, whatever any of them says; nothing goes on by itself
+        before somebody is told to do something.
         """
         with self._lock:
+            self._ended = True
             self._interlock.off()
             self._all_safe()
 

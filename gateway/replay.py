@@ -12,7 +12,7 @@ import yaml
 
 from drivers.microphone import FileMicrophone
 from drivers.recording import Recording, read_metadata
-from gateway import build, hardware
+from gateway import build, detect, hardware
 from gateway.board import Board
 from gateway.calibration import load
 from gateway.check import acquisition
@@ -89,7 +89,7 @@ def _configuration(
         notes.append("the recording brings its own configuration")
         return build.accepted(build.prepare(unpacked(metadata, directory)))
     built_in = directory / "built-in.yaml"
-    built_in.write_text(f"board: {board or build.default_board()}\n")
+    built_in.write_text(f"board: {board or detect.default()}\n")
     return build.accepted(build.prepare(built_in))
 
 

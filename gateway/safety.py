@@ -11,10 +11,14 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from drivers.gpio import Line
-from drivers.pwm import switch_off
-from gateway.errors import SpectrophoneError
+from drivers.pwm import ROOT, find_chip, switch_off
+from gateway.errors import DeviceError, SpectrophoneError
+
+if TYPE_CHECKING:
+    from gateway.board import Board
 
 SUFFIX = ".safe"
 
@@ -58,6 +62,35 @@ def read(text: str) -> Plan:
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a plan: {error}") from None
+
+
+def safe_plan(board: Board) -> Plan:
+    """What of a board goes on when the gateway has died, and how it is safe."""
+    chip, laser, tec = board.gpiochip or "", board.laser, board.tec
+    pwms, lines = [], []
+    if laser and laser.pwm_chip is not None:
+        pwms += _safe_pwm("laser", laser.pwm_chip, laser.pwm_channel)
+    if laser and laser.by == "gpiozero" and laser.line is not None:
+        lines.append(SafeLine("laser", chip, laser.line, not laser.active_high))
+    if laser and laser.enable is not None:
+        lines.append(SafeLine("laser enable", chip, laser.enable, not laser.enable_high))
+    if tec:
+        pwms += _safe_pwm("tec", tec.pwm_chip, tec.pwm_channel)
+    for name, relay in sorted(board.relays.items(), key=lambda item: item[1].safe):  # "off" first: some exclude others
+        lines.append(SafeLine(f"relay/{name}", chip, relay.line, (relay.safe == "on") == relay.active_high))
+    for name, led in board.leds.items():
+        high = (led.safe == "on") == led.active_high
+        lines += [SafeLine(f"led/{name}", chip, line, high) for line in led.lines.values()]
+    return Plan(tuple(pwms), tuple(lines))
+
+
+def _safe_pwm(name: str, chip: int | str, channel: int | None) -> list[SafePwm]:
+    """The channel where it is now; none where this kernel has no such PWM, which then drives nothing."""
+    try:
+        number = chip if isinstance(chip, int) else find_chip(chip)
+    except DeviceError:
+        return []
+    return [SafePwm(name, f"{ROOT}/pwmchip{number}/pwm{channel}")]
 
 
 def written(directory: Path) -> list[Plan]:

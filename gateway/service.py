@@ -18,7 +18,7 @@ from typing import Any
 from gateway import build, hardware, loop
 from gateway.board import Board
 from gateway.broker import PrivateBroker
-from gateway.clock import Clock
+from gateway.clock import Clock, utc_of
 from gateway.config.config import Config
 from gateway.config.redact import Secrets
 from gateway.errors import SpectrophoneError
@@ -180,7 +180,7 @@ def _tell_the_end(parts: build.Parts, sinks: Sequence[Sink], clock: Clock) -> No
     state = parts.path.state
     newest = max((result.t_ns for result in state.results.values()), default=0)
     outcome = parts.outputs.apply((), newest)
-    end = Tick(0, newest, clock.utc_ns(), (), (), (), state)
+    end = Tick(0, newest, utc_of(clock, clock.monotonic_ns()), (), (), (), state)
     for sink in sinks:
         loop.tell(sink, end, outcome, lambda name: None)
 

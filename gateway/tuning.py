@@ -16,7 +16,7 @@ from functools import partial
 from gateway import build
 from gateway.board import Board
 from gateway.config.config import Config
-from gateway.dials import INTEGRATION, THRESHOLD, Dial, DialOutput, dials, turned
+from gateway.dials import INTEGRATION, Dial, DialOutput, turned
 from gateway.errors import CommandRefused, SpectrophoneError
 from gateway.path import Path
 from gateway.ports import Inbox
@@ -36,6 +36,7 @@ class Tuning:
         self.file = config
         """What the file says, as far as it is followed."""
         self.lock = threading.RLock()
+        self._hands = threading.Lock()  # of what is set by hand, never for long: the event loop takes it, too
         self._board, self._inbox = board, inbox
         self._running, self._steps = config, build.steps(config)
         self._calibrates = any(line.kind == "lock_in" for line in build.gas_lines(config))
@@ -44,35 +45,35 @@ class Tuning:
 
     def outputs(self, path: Path) -> list[DialOutput]:
         """The numbers as outputs, read back from the running path."""
-        return [DialOutput(dial, self.turn, _reading(path, dial.target)) for dial in self._dials.values()]
+        return [DialOutput(dial, self.turn, _reading(path, dial)) for dial in self._dials.values()]
 
     def turn(self, dial: Dial, value: float, origin: str) -> None:
         """Set a number; the path that goes by it comes a moment later. On the event loop's thread."""
-        configured = self._dials.get(dial.target)
-        if configured is None:
-            raise CommandRefused(f"{dial.target} is no longer in the configuration", "Begin the gateway anew")
+        with self._hands:
+            configured = self._dials.get(dial.target)
+            if configured is None:
+                raise CommandRefused(f"{dial.target} is no longer in the configuration", "Begin the gateway anew")
+            self._hand = {**self._hand, dial.target: value}
         log.info("%s set to %g by %s; the configuration says %g", dial.target, value, origin, configured.configured)
-        self._hand = {**self._hand, dial.target: value}
         task = asyncio.get_running_loop().create_task(asyncio.to_thread(self._turned), name=f"set {dial.target}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def status(self) -> Mapping[str, Mapping[str, float]]:
         """What is set by hand: by target, its value and what the configuration says."""
-        known = self._dials
-        return {
-            target: {"value": value, "configured": known[target].configured}
-            for target, value in self._hand.items()
-            if target in known
-        }
+        with self._hands:
+            known, hand = self._dials, self._hand
+        return {target: {"value": value, "configured": known[target].configured} for target, value in hand.items()}
 
     def follow(self, file: Config) -> tuple[Command, ...]:
         """What makes the gateway follow a file whose nodes are still the same, each fed by the same."""
-        before, after = self._dials, self._dials_of(file)
-        kept = {target: value for target, value in self._hand.items() if _same(before, after, target)}
-        for target in self._hand.keys() - kept.keys():
+        after = self._dials_of(file)
+        with self._hands:
+            before, hand = self._dials, self._hand
+            kept = {target: value for target, value in hand.items() if _same(before, after, target)}
+            self.file, self._dials, self._hand = file, after, kept
+        for target in hand.keys() - kept.keys():
             log.warning("%s: what was set by hand is over, the configuration has changed it", target)
-        self.file, self._dials, self._hand = file, after, kept
         return self._changes()
 
     def _turned(self) -> None:
@@ -102,8 +103,7 @@ class Tuning:
         return tuple(commands)
 
     def _dials_of(self, config: Config) -> dict[str, Dial]:
-        alarms = [rule.alarm for rule in build.rules(config, self._board)]
-        return {dial.target: dial for dial in dials(config, alarms)}
+        return {dial.target: dial for dial in build.numbers(config, self._board)}
 
 
 def _same(before: Mapping[str, Dial], after: Mapping[str, Dial], target: str) -> bool:
@@ -111,10 +111,9 @@ def _same(before: Mapping[str, Dial], after: Mapping[str, Dial], target: str) ->
     return target in after and after[target].configured == before[target].configured
 
 
-def _reading(path: Path, target: str) -> Callable[[], float | None]:
+def _reading(path: Path, dial: Dial) -> Callable[[], float | None]:
     """What tells the number that the path goes by."""
-    name = target.partition("/")[2]
-    if target.startswith(THRESHOLD):
-        return partial(path.threshold, name)
-    assert target.startswith(INTEGRATION)
-    return lambda: getattr(path.settings(name), "integration_s", None)
+    if dial.alarm:
+        return partial(path.threshold, dial.alarm)
+    node = dial.target.removeprefix(INTEGRATION)
+    return lambda: getattr(path.settings(node), "integration_s", None)

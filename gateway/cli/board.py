@@ -7,11 +7,11 @@ import dataclasses
 import json
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from gateway import board as boards
-from gateway import config_txt
-from gateway.board import Board, InputLine, LaserLine
-from gateway.detect import Detected, detect
+if TYPE_CHECKING:
+    from gateway.board import Board, InputLine, LaserLine
+    from gateway.detect import Detected
 
 _EXAMPLE = """\
 example:
@@ -48,6 +48,9 @@ def run(args: argparse.Namespace) -> int:
     """Print; 0, and 1 where `detect` finds none. Raises ConfigError (exit status 2) for an unknown board or a faulty
     file, UsageError where config.txt is asked of a simulated board.
     """
+    from gateway import board as boards
+    from gateway import config_txt
+
     if args.action == "detect":
         return _detect(args.json)
     if args.action == "config-txt":
@@ -64,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _detect(as_json: bool) -> int:
+    from gateway.detect import detect
+
     detected = detect()
     if as_json:
         print(json.dumps({"kind": "detected", **dataclasses.asdict(detected)}))

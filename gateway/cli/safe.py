@@ -54,15 +54,16 @@ def run(args: argparse.Namespace) -> int:
 
 def _of_board(config: Path | None) -> Plan:
     """What is safe on the board that a configuration names, whatever else is wrong with it, or on this machine's."""
-    from gateway import board as boards
-    from gateway import build, hardware
-    from gateway.errors import ConfigError
-    from gateway.safety import Plan
+    import os
 
-    document = build.prepare(config).document
-    name = document.get("board")
+    from gateway import board as boards
+    from gateway import detect, safety
+    from gateway.config import document
+    from gateway.errors import ConfigError
+
+    name = None if config is None else document.read(config, os.environ).get("board")
     try:
-        board = boards.load(name if isinstance(name, str) else build.default_board())
+        board = boards.load(name if isinstance(name, str) else detect.default())
     except ConfigError:
-        board = boards.load(build.default_board())
-    return Plan() if board.simulated else hardware.safe_plan(board)
+        board = boards.load(detect.default())
+    return safety.Plan() if board.simulated else safety.safe_plan(board)

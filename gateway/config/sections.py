@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from gateway.config.settings import Settings
 
@@ -231,6 +231,21 @@ class HomeAssistantSection(Settings):
         pattern=r"^20\d\d\.(1[0-2]|[1-9])(\.\d+)?$",
         description="the oldest of them, 2024.11 or later; what only later ones know is left out",
     )
+    url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/\s@]+/?$",
+        description="http://HOST:8123 of the one whose long-term statistics are filled after a gap; none if absent",
+    )
+    token: SecretStr | None = Field(
+        None, description="a long-lived token that an administrator made there; write it as !secret name"
+    )
+    tls: Tls | None = Field(None, description="files for https://; the system's authorities if absent")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if (self.url is None) != (self.token is None):
+            raise ValueError("url and token belong together. Give both, or neither")
+        return self
 
 
 class Condition(Settings):

@@ -1,5 +1,5 @@
 """The MQTT broker: found, reached, trusted, let in, and allowed to publish. One connection of our own, beside the
-gateway's: neither its name nor a topic that anybody reads is used.
+gateway's and under another name. What it publishes only the gateway reads, as if it were its own message to itself.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-from paho.mqtt.client import Client
+from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -49,6 +49,7 @@ class _Visit:
         self._entered: ReasonCode | None = None
         self._left: tuple[ReasonCode, bool] | None = None
         self._fault = ""
+        self._came = False
         self._published: ReasonCode | None = None
         self._subscribed: list[ReasonCode] | None = None
         self._client = self._new_client(f"spectrophone_{box}_doctor{os.getpid()}", version)
@@ -83,15 +84,17 @@ class _Visit:
         if self._entered is None:
             return missing(f"the MQTT broker {where} does not answer", "Check that it is an MQTT broker"), False
         encrypted = self._encryption()
-        self._client.publish(f"{self._topics.root}/doctor", b"", 1, False)
         self._client.subscribe([(topic, 0) for topic in self._topics.commands])
-        self._run(lambda: self._published is not None and self._subscribed is not None)
+        self._client.publish(self._topics.echo, b"", 1, False)
+        self._run(lambda: self._published is not None and (self._came or self._published.is_failure))
         if self._published is None or self._published.is_failure:
             why = "does not acknowledge" if self._published is None else str(self._published).lower()
             found = f"the MQTT broker {where} drops what is published below {self._topics.root}: {why}"
             return missing(found, _ACCESS), False
         if self._subscribed is None or any(code.is_failure for code in self._subscribed):
             return missing(f"the MQTT broker {where} gives us no commands: it refused to subscribe", _ACCESS), False
+        if not self._came:
+            return _two(reasons.unheard(settings, self._topics, v5=self._v5)), False
         return self._well(where, encrypted), False
 
     def _well(self, where: str, encrypted: tuple[str, float | None]) -> Said:
@@ -125,6 +128,7 @@ class _Visit:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
+        client.on_message = self._on_message
         client.on_subscribe = self._on_subscribe
         return client
 
@@ -147,6 +151,9 @@ class _Visit:
 
     def _on_publish(self, _client: Client, _data: Any, _mid: int, reason: ReasonCode, _properties: Any) -> None:
         self._published = reason
+
+    def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
+        self._came = self._came or message.topic == self._topics.echo
 
     def _on_subscribe(
         self, _client: Client, _data: Any, _mid: int, reasons_: list[ReasonCode], _properties: Any

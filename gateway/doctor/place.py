@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from gateway import board as boards
-from gateway import build, places, status
+from gateway import build, detect, places, status
 from gateway.board import Board
 from gateway.check import Checked, acquisition
 from gateway.clock import Clock
 from gateway.config.config import Config
 from gateway.config.sections import Acquisition
-from gateway.detect import Detected, detect
+from gateway.detect import Detected
 from gateway.doctor.finding import CannotTellError
 from gateway.errors import ConfigError
 
@@ -72,7 +72,7 @@ class Place:
             return self.checked.board
         name = self.checked.document.get("board")
         try:
-            return boards.load(name if isinstance(name, str) else build.default_board())
+            return boards.load(name if isinstance(name, str) else detect.default())
         except ConfigError:
             raise CannotTellError("not looked at, because the board is not known") from None
 
@@ -121,4 +121,4 @@ def look(
     directories = dict.fromkeys((places.directory(environ), root / "run/spectrophone"))
     gateways = [each for directory in directories for each in status.read(directory, clock.utc_ns())]
     known = build.prepare(file, environ) if checked is None else checked
-    return Place(file, known, detect(root), clock, environ, root, tuple(gateways), unit)
+    return Place(file, known, detect.detect(root), clock, environ, root, tuple(gateways), unit)

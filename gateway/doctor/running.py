@@ -29,6 +29,8 @@ def gateway(place: Place) -> Said:
 
 def _troubles(status: Mapping[str, Any]) -> Iterator[str]:
     """What does not go well, each in words."""
+    if why := status.get("safe_mode"):
+        yield f"in safe mode: {why}"
     if why := status.get("laser_dark_because"):
         yield f"the laser is {status['laser']}: {why}"
     if status.get("mqtt") not in ("connected", "not configured"):

@@ -80,7 +80,7 @@ class Access:
 
     def _sentence(self) -> str | None:
         where, everything = f"the MQTT broker {reasons.place(self._settings)}", f"{self._topics.root}/#"
-        who = f"user {self._settings.username}" if self._settings.username else "a box without user name"
+        who = reasons.user(self._settings)
         if self._refused:
             topics = sorted(self._refused)
             more = f" and {len(topics) - NAMED} more" if len(topics) > NAMED else ""
@@ -89,12 +89,8 @@ class Access:
             said = f"{where} refuses {', '.join(topics[:NAMED])}{more}: {self._refused[topics[0]]}"
             return f"{said}. Allow {who} to write {what} in its access list"
         if self._unheard:
-            said = f"{where} gives us no commands: it refuses a subscription to {', '.join(self._unheard)}"
-            return f"{said}. Allow {who} to read it in its access list"
+            said = f"{where} refuses our subscription to {', '.join(self._unheard)}: what is sent there does not come"
+            return f"{said}. Allow {who} to read that in its access list"
         if not self._late:
             return None
-        if self._v5:
-            said = f"{where} gives us no commands: what is sent to {self._topics.echo} does not come"
-            return f"{said}. Allow {who} to read {everything} in its access list"
-        said = f"{where} drops what we publish or gives us no commands; MQTT 3.1.1 does not tell which"
-        return f"{said}. Allow {who} to read and write {everything} in its access list"
+        return reasons.unheard(self._settings, self._topics, v5=self._v5)

@@ -6,6 +6,8 @@ counted.
 
 While the machine's clock is not set yet, entries without a time wait for it, that they arrive with the right one; but
 not for ever: where no time server ever answers they go without.
+
+What was made up of more than an hour is told, hour by hour, when the broker has it all (gap.py).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Any
 from gateway.clock import Clock
 from gateway.journal.entry import Entry, is_dated
 from gateway.journal.journal import Journal
+from gateway.mqtt.gap import HOUR_NS, Gap
 from gateway.mqtt.history import COLUMNS
 
 CURSOR = "mqtt/history"
@@ -32,13 +35,16 @@ _AGAIN_NS = 1_000_000_000
 class Backlog:
     """What the broker has not acknowledged yet. A new box begins with what comes from now on."""
 
-    def __init__(self, journal: Journal, clock: Clock) -> None:
+    def __init__(self, journal: Journal, clock: Clock, made_up: Callable[[Gap], None] = lambda gap: None) -> None:
+        """`made_up` is told of a gap of more than an hour, when all of it has been delivered."""
         self.depth = 0
         """Measurements and alerts that wait."""
         self.missed = 0
         """Those that were thinned or dropped before they could be delivered, since the start."""
         self._journal = journal
         self._clock = clock
+        self._made_up = made_up
+        self._gap: Gap | None = None
         self._oldest_ns: int | None = None
         self._read = 0
 
@@ -53,7 +59,7 @@ class Backlog:
         """How many wait, how old the oldest is (seconds), and how many were missed."""
         oldest_ns = self._oldest_ns
         age_s = 0.0 if oldest_ns is None else max(0.0, (self._clock.utc_ns() - oldest_ns) / 1e9)
-        return {"queue_depth": self.depth, "queue_age_s": round(age_s, 1), "missed": self.missed}
+        return {"queue_depth": max(0, self.depth), "queue_age_s": round(age_s, 1), "missed": self.missed}
 
     async def run(self, deliver: Callable[[Sequence[Entry]], Awaitable[None]]) -> None:
         """Hand page after page to `deliver`, which returns when the broker has acknowledged it; for ever."""
@@ -71,6 +77,8 @@ class Backlog:
             self._read = reached
             self._journal.reached(CURSOR, reached)
             self._settle(len(wanted))
+            if wanted and is_dated(wanted[0]):
+                self._make_up(wanted)
 
     async def _page(self, until_ns: int) -> tuple[list[Entry], int]:
         """The next page, and the number that it reaches; before `until_ns` none that will be dated yet."""
@@ -86,6 +94,17 @@ class Backlog:
         self._read = newest if cursor is None else cursor
         self._journal.reached(CURSOR, self._read)
         self.depth += await self._journal.count(self._read, newest, COLUMNS)
+
+    def _make_up(self, delivered: Sequence[Entry]) -> None:
+        """Count what came late, and tell it when that was all."""
+        now_ns = self._clock.utc_ns()
+        if self._gap is None and now_ns - delivered[0].time_ns > HOUR_NS:
+            self._gap = Gap(delivered[0].time_ns, now_ns)
+        if self._gap is not None:
+            self._gap.add(delivered)
+            if delivered[-1].time_ns >= self._gap.end_ns:
+                gap, self._gap = self._gap, None
+                self._made_up(gap)
 
     def _settle(self, delivered: int) -> None:
         """So many of what waited were delivered; what still seems to wait when nothing does was missed."""

@@ -33,10 +33,12 @@ from gateway.errors import CommandRefused
 from gateway.journal.entry import Entry
 from gateway.journal.journal import Journal
 from gateway.mqtt import reasons
+from gateway.mqtt.backfill import Backfill
 from gateway.mqtt.backlog import Backlog
 from gateway.mqtt.commands import Arrival
 from gateway.mqtt.discovery import device_id
 from gateway.mqtt.face import Face
+from gateway.mqtt.gap import Gap
 from gateway.mqtt.logs import SOURCE, LogHandler
 from gateway.mqtt.registry import RegistryFile
 from gateway.mqtt.session import Action, Connect, Hand, Publish, Session, Subscribe
@@ -83,7 +85,9 @@ class MqttLink:
         before, keep = self._known.load(), self._known.keep
         self._session = Session(settings, face, rng, home=home, reports=reports, registry=before, keep=keep)
         self._logs = LogHandler(secrets)
-        self._backlog = Backlog(journal, clock) if journal is not None and settings.history else None
+        self._backlog = Backlog(journal, clock, self._made_up) if journal is not None and settings.history else None
+        self._home = home
+        self._backfill: Backfill | None = None
         self._stirred = asyncio.Event()
         self._delivering: asyncio.Task[None] | None = None
         self._tls: ssl.SSLContext | None = None
@@ -110,6 +114,8 @@ class MqttLink:
             return {}
         refused = f"the broker refuses {self._session.topics.history('+')}. Check its access list"
         problem = refused if self._session.history.refused else ""
+        if not problem and self._backfill is not None:
+            problem = self._backfill.problem
         return {**self._backlog.status(), "delivered": self._session.history.delivered, "problem": problem}
 
     async def start(self) -> None:
@@ -121,6 +127,8 @@ class MqttLink:
         logging.getLogger(SOURCE).addHandler(self._logs)
         self._run(self._session.start)
         self._task = asyncio.create_task(self._tend(), name="mqtt")
+        if self._home is not None and self._home.url is not None:
+            self._backfill = Backfill(self._home, self._face, self._clock)
         if self._backlog is not None:
             self._delivering = asyncio.create_task(self._backlog.run(self._deliver), name="mqtt history")
 
@@ -151,6 +159,8 @@ class MqttLink:
         for one in tasks:
             one.cancel()
         await asyncio.wait(tasks)
+        if self._backfill is not None:
+            await self._backfill.close()
         if self._session.connected:
             await self._goodbye()
         self._drop()
@@ -175,6 +185,11 @@ class MqttLink:
                 self._run(lambda: self._session.log(self._logs.due(self._now())))
             now_ns, due_ns = self._now(), self._session.due_ns
             await self._clock.sleep_until(min(now_ns + _MISC_NS, now_ns + _MISC_NS if due_ns is None else due_ns))
+
+    def _made_up(self, gap: Gap) -> None:
+        """The broker has all of a gap; Home Assistant's statistics may have it, too."""
+        if self._backfill is not None:
+            self._backfill.begin(gap)
 
     async def _deliver(self, page: Sequence[Entry]) -> None:
         """Give the session a page of the journal; return when the broker has all of it."""

@@ -11,6 +11,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway import tls
 from gateway.config.sections import Mqtt, Tls
+from gateway.mqtt.topics import Topics
 
 UNSUPPORTED = 0x84
 _BAD_LOGIN = (0x86, 0x87, 0x8C)
@@ -28,6 +29,21 @@ def place(settings: Mqtt) -> str:
 def port(settings: Mqtt) -> int:
     """The port, or the usual one."""
     return settings.port or (1883 if settings.tls is None else 8883)
+
+
+def user(settings: Mqtt) -> str:
+    """Who the box is to the broker."""
+    return f"user {settings.username}" if settings.username else "a box without user name"
+
+
+def unheard(settings: Mqtt, topics: Topics, *, v5: bool) -> str:
+    """What it means that a message to ourselves does not come back."""
+    said, allow = f"the MQTT broker {place(settings)}", f"Allow {user(settings)} to"
+    where = f"{topics.root}/# in its access list"
+    if v5:
+        return f"{said} gives us no commands: what is sent to {topics.echo} does not come. {allow} read {where}"
+    said += " drops what we publish or gives us no commands; MQTT 3.1.1 does not tell which"
+    return f"{said}. {allow} read and write {where}"
 
 
 def unreachable(error: Exception, settings: Mqtt) -> str:
@@ -51,7 +67,7 @@ def refused(reason: ReasonCode, settings: Mqtt) -> str:
     """Why the broker did not take our CONNECT."""
     where = place(settings)
     if reason.value in _BAD_LOGIN:
-        who = f"user {settings.username}" if settings.username else "a box without user name"
+        who = user(settings)
         remedy = "Check mqtt.username and mqtt.password"
         return f"the MQTT broker {where} refused {who}: {str(reason).lower()}. {remedy}"
     if reason.value == UNSUPPORTED:

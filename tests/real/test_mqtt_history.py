@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
@@ -37,7 +38,7 @@ from tests.real.mosquitto import HOST, Listener, Mosquitto, listening, until
 from tests.real.mqtt_box import ROOT, VALUE
 from tests.real.test_run_actions import configuration
 from tests.support.clock import FakeClock
-from tests.unit.mqtt.samples import FACE, OUTCOME, Tray, full_tick, ppm, settings, tick
+from tests.unit.mqtt.samples import FACE, OUTCOME, Tray, alert, full_tick, ppm, settings, tick
 
 KILLS = 50
 DAY_S = 86_400
@@ -81,7 +82,7 @@ def flapping(broker: Mosquitto, rng: random.Random) -> Iterator[list[int]]:
     done, over = [0], threading.Event()
 
     def flap() -> None:
-        while not over.wait(rng.uniform(0.5, 4.0)):
+        while not over.wait(rng.uniform(0.5, 6.0)):
             broker.end()
             time.sleep(rng.uniform(0.0, 1.0))
             broker.start()
@@ -99,16 +100,17 @@ def flapping(broker: Mosquitto, rng: random.Random) -> Iterator[list[int]]:
 def test_killed_fifty_times_with_a_broker_that_comes_and_goes(tmp_path: Path) -> None:
     rng = random.Random(7)
     broker = Mosquitto(tmp_path, *PERSISTENT, f"persistence_location {tmp_path}/")
-    config = str(configuration(tmp_path, {}, mqtt={"host": HOST, "port": broker.port}, journal={"commit_s": 0.3}))
+    config = configuration(tmp_path, {}, mqtt={"host": HOST, "port": broker.port}, journal={"commit_s": 0.3})
+    config.write_text(config.read_text().replace("integration_s: 0.2", "integration_s: 0.1"))
     file = tmp_path / "lab.journal"
-    run, begun_ns = ("run", "--config", config, "--json"), time.time_ns()
+    run, begun_ns = ("run", "--config", str(config), "--json"), time.time_ns()
     with broker, ear(broker.port, "spectrophone/lab/history/#") as heard:
         with flapping(broker, rng) as flaps:
             for number in range(KILLS):
                 with gateway(tmp_path, *run) as running:
                     if number % 3:
                         running.wait(lambda: running.lines, "a measurement")
-                    time.sleep(rng.uniform(0.0, 2.5))
+                    time.sleep(rng.uniform(0.0, 3.0))
                     running.stop(signal.SIGKILL)
         with gateway(tmp_path, *run) as running:
             running.wait(lambda: len(running.objects("measurement")) > 3, "measurements")
@@ -147,6 +149,41 @@ async def outage(file: Path) -> None:
     await journal.close()
 
 
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_history_comes_in_either_version_and_while_the_access_list_forbids_it_waits(tmp_path, protocol):
+    acl = tmp_path / "acl"
+    acl.write_text(f"topic readwrite #\ntopic deny {ROOT}/history/#\n" if protocol == "5" else "topic readwrite #\n")
+
+    async def scene() -> None:
+        journal = Journal(tmp_path / "j", JournalSection(), RealClock())
+        await journal.start()
+        with Mosquitto(tmp_path, f"acl_file {acl}") as broker, ear(broker.port, f"{ROOT}/history/#") as heard:
+            options = settings(port=broker.port, protocol=protocol)
+            link = MqttLink(options, FACE, Tray(), RealClock(), np.random.default_rng(1), journal=journal)
+            await link.start()
+            await asyncio.sleep(0.1)
+            for number in range(300):
+                brought = tick(ppm(float(number)), alerts=(alert(),) if number == 7 else (), utc_ns=time.time_ns())
+                journal.offer(brought, OUTCOME)
+                link.offer(brought, OUTCOME)
+            if protocol == "5":
+                await until(lambda: link.history()["problem"], "the refusal")
+                assert link.history()["queue_depth"] == 301
+                assert not heard.batches
+                acl.write_text("topic readwrite #\n")
+                broker.end()
+                broker.start()
+            await until(lambda: link.history()["queue_depth"] == 0, "an empty queue", 90.0)
+            await until(lambda: len(heard.rows()) == 300 and heard.rows("alert"), "all")
+            assert [row["value"] for row in heard.rows()] == list(range(300))
+            assert [row["rule"] for row in heard.rows("alert")] == ["co2_high"]
+            assert not link.history()["problem"]
+            await link.close()
+        await journal.close()
+
+    asyncio.run(scene())
+
+
 def seen(live: Listener, value: float) -> bool:
     """Whether the live value has arrived."""
     payload = live.payload(VALUE)
@@ -164,7 +201,7 @@ def test_a_days_outage_arrives_whole_with_its_times_and_live_values_first(tmp_pa
             listening(broker.port, VALUE) as live,
         ):
             options = settings(port=broker.port, history_rows_per_s=10_000)
-            link = MqttLink(options, FACE, Tray(), RealClock(), np.random.default_rng(1), journal)
+            link = MqttLink(options, FACE, Tray(), RealClock(), np.random.default_rng(1), journal=journal)
             await link.start()
             shown, late_s, begun_s = 0.0, [], None
             while link.history().get("queue_depth", 0) or not link.history()["delivered"]:

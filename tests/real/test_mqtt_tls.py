@@ -4,7 +4,9 @@ downgraded."""
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -163,6 +165,38 @@ def test_an_access_list_that_keeps_a_topic_from_us(tmp_path, authority, caplog, 
     lines = tls_lines(authority)
     few, all_ = rights(tmp_path, "few", *rules), rights(tmp_path, "all", EVERYTHING)
     mended(tmp_path, caplog, [*lines, few], [*lines, all_], words, tls={"ca": authority.file}, protocol=protocol)
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_a_subscription_that_is_refused(tmp_path, authority, caplog, protocol):
+    """Mosquitto's access file grants all; its plugin of access lists does not."""
+    (plugin,) = Path("/usr/lib").glob("*/mosquitto_dynamic_security.so")
+    may = {"publishClientSend": True, "publishClientReceive": True, "subscribe": False, "unsubscribe": True}
+    groups = [{"groupname": "all", "roles": []}]
+    rules = {"defaultACLAccess": may, "clients": [], "groups": groups, "roles": [], "anonymousGroup": "all"}
+    file = tmp_path / "rules.json"
+    file.write_text(json.dumps(rules))
+    lines = tls_lines(authority)
+    wrong = [*lines, f"plugin {plugin}", f"plugin_opt_config_file {file}"]
+    words = f"refuses our subscription to {ROOT}/+/set, {ROOT}/+/+/set"
+    mended(tmp_path, caplog, wrong, lines, words, tls={"ca": authority.file}, protocol=protocol)
+
+
+def test_the_access_list_in_the_guide_is_enough(tmp_path, authority):
+    guide = (Path(__file__).parents[2] / "docs/mqtt.md").read_text("utf-8")
+    rules = [line.strip() for line in guide.splitlines() if line.startswith(("    user box", "    topic "))]
+    file = rights(tmp_path, "guide", *(rule.replace("spectrophone/lab-42", ROOT) for rule in rules))
+    login = {"username": "box", "password": "open sesame"}
+
+    async def scene():
+        with Mosquitto(tmp_path, *tls_lines(authority), file, users={"box": "open sesame"}) as broker:
+            async with box(broker.port, tls={"ca": authority.file}, **login) as b:
+                await until(lambda: b.link.problem is None, "the connection")
+                for _ in range(400):
+                    assert b.link.problem is None
+                    await asyncio.sleep(0.02)
+
+    asyncio.run(scene())
 
 
 def test_a_certificate_of_ours_that_the_broker_does_not_know(tmp_path, authority, caplog):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway import board as boards
-from gateway import build, detect
+from gateway import detect
 from gateway.detect import Card
 
 PI4 = "Raspberry Pi 4 Model B Rev 1.4"
@@ -122,7 +122,7 @@ def test_a_pi_without_a_card_of_ours_is_no_board_and_certainly_not_simulated(
     assert detected.reason == f"this is a {PI4}, {told}"
     assert "rpi4-usb has any USB card; rpi4-wm8960 has card 'wm8960soundcard'" in detected.remedy
     monkeypatch.setattr(detect, "ROOT", tmp_path)
-    assert build.default_board() == "rpi4-codec-zero" == detected.likely[0]
+    assert detect.default() == "rpi4-codec-zero" == detected.likely[0]
 
 
 def test_a_model_that_no_board_is_for(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_machine_that_is_no_raspberry_pi(tmp_path: Path, monkeypatch: pytest.M
     assert (detected.board, detected.likely) == (None, ())
     assert detected.reason == "this machine has no device tree with a model, so it is no Raspberry Pi"
     monkeypatch.setattr(detect, "ROOT", tmp_path)
-    assert build.default_board() == "sim"
+    assert detect.default() == "sim"
 
 
 def test_a_machine_that_says_nothing(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from gateway import build
 from gateway.board import Board
 from gateway.config.config import Config
-from gateway.dials import Dial, DialOutput, dials, turned
+from gateway.dials import Dial, DialOutput, turned
 from gateway.errors import CommandRefused
 from gateway.types import Command
 
@@ -33,7 +33,7 @@ def made(tmp_path: Path) -> tuple[Config, Board]:
 
 
 def known(config: Config, board: Board) -> dict[str, Dial]:
-    return {dial.target: dial for dial in dials(config, [rule.alarm for rule in build.rules(config, board)])}
+    return {dial.target: dial for dial in build.numbers(config, board)}
 
 
 def test_every_threshold_and_integration_time_is_there_with_its_bounds(made: tuple[Config, Board]) -> None:
@@ -72,6 +72,43 @@ def test_what_is_set_is_in_the_configuration_and_nothing_else(made: tuple[Config
         config, {name: dial.configured for name, dial in known(*made).items()}
     )
     assert turned(config, {}) == turned(config, {"threshold/none": 1.0, "integration/none": 1.0}) == config
+
+
+ACTION = """\
+processing:
+  default_graph:
+    nodes:
+      - {id: lock, type: lock_in}
+      - {id: co2, type: concentration, parameters: {source: lock, polynomial_coefficients: [0, 1]}}
+      - {id: ch4, type: concentration, parameters: {source: lock, polynomial_coefficients: [0, 2]}}
+      - id: mail
+        type: universal_action
+        parameters: {monitored_nodes: [co2, ch4], concentration_threshold: 500, data_timeout_s: 60,
+                     triggers: [{when: co2 below 1}]}
+rules:
+  - {name: mail_data_timeout, when: co2 above 7}
+"""
+
+
+def test_an_action_nodes_threshold_is_one_for_all_its_sources_and_a_rule_has_the_name_first(tmp_path: Path) -> None:
+    file = tmp_path / "box.yaml"
+    file.write_text(ACTION)
+    config, board = build.accepted(build.prepare(file, {}, board="sim"))
+    found = {name: (dial.alarm, dial.configured) for name, dial in known(config, board).items()}
+    assert found == {
+        "threshold/mail_data_timeout": ("mail_data_timeout", 7.0),
+        "threshold/mail_concentration": ("mail/concentration/co2", 500.0),
+        "integration/lock": ("", 1.0),
+    }
+    after = turned(config, {"threshold/mail_concentration": 300.0, "threshold/mail_data_timeout": 8.0})
+    assert {alarm.rule: alarm.threshold for alarm in build.action_alarms(after)} == {
+        "mail/concentration/co2": 300.0,
+        "mail/concentration/ch4": 300.0,
+        "mail/data_timeout/co2": 60.0,
+        "mail/data_timeout/ch4": 60.0,
+        "mail/co2_below_1": 1.0,
+    }
+    assert build.rules(after, board)[0].alarm.threshold == 8.0
 
 
 @pytest.mark.parametrize("value", [True, "3", None, float("nan"), float("inf")])

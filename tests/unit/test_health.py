@@ -57,6 +57,13 @@ def test_everything_that_a_pi_tells(pi: Path) -> None:
     }
 
 
+def test_the_guide_has_every_field_of_the_machine(pi: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs/mqtt.md").read_text("utf-8")
+    rows = [line.split("|")[1] for line in guide.splitlines() if line.startswith("| ")]
+    told = {name.strip() for row in rows for name in row.split(",")}
+    assert look(pi, pi, UTC_NS).keys() <= told
+
+
 def test_no_time_is_told_by_a_clock_that_is_not_right(pi: Path) -> None:
     (pi / "run/systemd/timesync/synchronized").unlink()
     found = look(pi, pi, 1_000_000_000)

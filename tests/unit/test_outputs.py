@@ -374,3 +374,17 @@ def test_a_led_that_cannot_go_on_ends_nothing() -> None:
     led.gone = True
     outputs = Outputs([led, laser])
     assert outputs.apply([Command("laser", "on")], 0).states["laser"] == "on"
+
+
+class Blinking(Switch):
+    """An LED that goes on by itself."""
+
+    def step(self, t_ns: int) -> None:
+        self._state = "on"
+
+
+def test_at_the_end_nothing_goes_on_by_itself() -> None:
+    outputs = Outputs([Blinking("led/status", [])])
+    assert outputs.apply((), 0).states["led/status"] == "on"
+    outputs.make_safe()
+    assert outputs.apply((), SECOND).states["led/status"] == "off"

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from gateway import build
-from gateway.actions.drivers import DRIVERS
+from gateway.actions.drivers import DRIVERS, KINDS
 
 
 def said(directory: Path, **parameters: Any) -> list[str]:
@@ -70,3 +70,7 @@ def test_nodes_that_are_not_there_and_led_that_the_board_has_not(tmp_path: Path)
     driver = {"type": "isolated_python", "config": {"script_path": str(tmp_path / "none.py")}}
     (fault,) = said(tmp_path, driver=driver)
     assert fault.startswith(f"driver.config.script_path: there is no file {tmp_path}/none.py")
+
+
+def test_which_drivers_run_a_customers_script_and_rest_in_safe_mode() -> None:
+    assert {name for name, kind in KINDS.items() if kind.code} == {"python", "isolated_python", "python_action"}

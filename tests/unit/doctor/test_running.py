@@ -35,6 +35,7 @@ def test_one_whose_status_is_not_for_us(tmp_path: Path) -> None:
         ({"mqtt": "no MQTT broker listens"}, "warning", "no MQTT broker listens"),
         ({"journal": {"problem": "the disk is full"}}, "warning", "journal: the disk is full"),
         ({"laser": "dark", "laser_dark_because": "stop"}, "warning", "the laser is dark: stop"),
+        ({"safe_mode": "it has crashed 3 times"}, "warning", "in safe mode: it has crashed 3 times"),
         ({"results": [INVALID]}, "warning", "co2 is not valid (laser_off)"),
         ({"actions": [PAUSED]}, "warning", "mail: paused after 5 errors"),
     ],

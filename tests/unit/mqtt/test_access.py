@@ -55,7 +55,7 @@ def test_what_is_taken_again_is_no_problem():
 def test_a_refused_subscription():
     a = access()
     a.subscribed([f"{ROOT}/+/set"])
-    assert f"gives us no commands: it refuses a subscription to {ROOT}/+/set. Allow a box without" in said(a, 2 * S)
+    assert f"refuses our subscription to {ROOT}/+/set: what is sent there does not come" in said(a, 2 * S)
 
 
 def test_a_message_to_ourselves_that_comes_is_asked_for_once():

@@ -9,6 +9,7 @@ import pytest
 from gateway.config.sections import JournalSection
 from gateway.journal.journal import Journal
 from gateway.mqtt.backlog import CURSOR, PAGE, UNDATED_NS, Backlog
+from gateway.mqtt.gap import HOUR_NS
 from gateway.types import Outcome, iso_utc
 from tests.support.clock import FakeClock
 from tests.unit.journal.samples import SECOND_NS, UTC_NS, alert, measurement, outcome, tick
@@ -166,3 +167,44 @@ async def slept(clock, until_ns, waits):
     waits.append(asyncio.Event())
     await waits[-1].wait()
     clock.now_ns = max(clock.now_ns, until_ns)
+
+
+def test_a_gap_of_hours_is_told_when_all_of_it_has_arrived(tmp_path):
+    async def scene():
+        clock, gaps = FakeClock(utc_ns=HOUR_NS * 500_000 + 3 * SECOND_NS), []
+        journal = Journal(tmp_path / "j", SECTION, clock)
+        await journal.start()
+        backlog, taker = Backlog(journal, clock, gaps.append), Taker()
+        running = asyncio.create_task(backlog.run(taker))
+        taker.there.set()
+        await turns(5)
+
+        async def measured(minutes):
+            for _ in range(minutes):
+                now_ns = clock.monotonic_ns()
+                journal.offer(tick(now_ns, (measurement(now_ns),), utc_ns=clock.utc_ns() - now_ns), Outcome())
+                backlog.offer()
+                await asyncio.sleep(0)
+                clock.advance(60.0)
+
+        await measured(30)
+        await turns(20)
+        assert taker.pages
+        assert not gaps
+        taker.there.clear()
+        await measured(30 * 60)
+        await turns(20)
+        assert not gaps
+        taker.there.set()
+        await turns()
+        (gap,) = gaps
+        hours = gap.hours()["co2"]
+        assert [hour.start_ns // HOUR_NS - 500_000 for hour in hours] == list(range(1, 30))
+        assert {hour.count for hour in hours} == {60}
+        await measured(200)
+        await turns()
+        assert len(gaps) == 1
+        running.cancel()
+        await journal.close()
+
+    asyncio.run(scene())
