@@ -70,9 +70,8 @@ class HomeAssistant:
         place = f"/{self._directory.relative_to(root)}"
         self._command = ["chroot", str(root), f"/opt/ha-{version}/bin/hass", "-c", place, "--skip-pip"]
         self._said = self._directory / "said"
-        settings = (
-            "homeassistant: {name: test, time_zone: UTC, unit_system: metric}\napi:\nlogger: {default: warning}\n"
-        )
+        named = "homeassistant: {name: test, time_zone: UTC, unit_system: metric}\n"
+        settings = f"{named}api:\nrecorder:\nlogger: {{default: warning}}\n"
         (self._directory / "configuration.yaml").write_text(settings)
         (self._directory / ".storage").mkdir()
         (self._directory / ".storage/core.config_entries").write_text(json.dumps(_entries(mqtt_port)))
@@ -103,6 +102,11 @@ class HomeAssistant:
         """Stop it, and leave nothing of it."""
         self.stop(kill=True)
         shutil.rmtree(self._directory)
+
+    @property
+    def token(self) -> str:
+        """An administrator's, for half an hour."""
+        return self._token
 
     def states(self) -> dict[str, dict[str, Any]]:
         """Every entity's state."""

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.ha import scenes
+from tests.ha import gap, scenes
 from tests.ha.home import Failure
 from tests.ha.matrix import matrix, outage, verdict
 from tests.ha.stage import Stage, stage
@@ -41,6 +41,7 @@ FORGETFUL: Mapping[str, Scene] = {
     "retained": scenes.refuses_retained,
     "stale": scenes.nothing_stale,
     "ghosts": scenes.no_ghosts,
+    "gap": gap.fills_a_gap,
     "killed": killed,
 }
 """Scenes with a broker without persistence."""
