@@ -99,18 +99,20 @@ class Starts:
     """A sink that keeps in a file how many starts in a row have ended in a crash, and goes into safe mode at the third.
 
     A start counts from its beginning, until it has measured for WELL_S or has ended in order: nobody writes down a
-    crash.
+    crash. Starts of another boot of the machine do not count: a power cut is no crash, and cannot be told from one.
     """
 
-    def __init__(self, file: Path, life: Life) -> None:
-        self._file, self._life = file, life
+    def __init__(self, file: Path, life: Life, boot: str) -> None:
+        """`boot` tells this boot of the machine from others: gateway.clock.Clock.boot."""
+        self._file, self._life, self._boot = file, life, boot
         self._before = 0
         self._counted = False
 
     async def start(self) -> None:
         """See Sink. Before the actions start."""
         try:
-            self._before = int(self._file.read_text("utf-8"))
+            count, boot = self._file.read_text("utf-8").split()
+            self._before = int(count) if boot == self._boot else 0
         except FileNotFoundError:
             pass
         except (OSError, ValueError) as error:
@@ -142,7 +144,7 @@ class Starts:
     def _write(self, count: int) -> None:
         try:
             self._file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            self._file.write_text(f"{count}\n", "utf-8")
+            self._file.write_text(f"{count} {self._boot}\n", "utf-8")
         except OSError as error:
             log.warning("%s: starts cannot be counted: %s", self._file, error.strerror or error)
 

@@ -63,7 +63,7 @@ async def serve(
     status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, about)
     place = state_directory(os.environ) / f"{parts.face.box}.warm"
     learnt = WarmFile(place, clock, parts.path, _about_sound(config, board))
-    starts = Starts(state_directory(os.environ) / f"{parts.face.box}.starts", parts.life)
+    starts = Starts(state_directory(os.environ) / f"{parts.face.box}.starts", parts.life, clock.boot())
     everybody: list[Sink] = [starts, parts.signals, parts.journal, parts.actions, *sinks, status, learnt]
     everybody += [sink for sink in (parts.calibrator, parts.link) if sink is not None]
     helpers: list[asyncio.Task[None]] = []

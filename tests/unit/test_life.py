@@ -57,9 +57,9 @@ def test_safe_mode_forbids_light_and_scripts_until_it_is_over(caplog: pytest.Log
     assert [record.levelno for record in caplog.records] == [logging.ERROR, logging.WARNING]
 
 
-def begun(file: Path) -> tuple[Starts, Told]:
+def begun(file: Path, boot: str = "first") -> tuple[Starts, Told]:
     told = Told()
-    starts = Starts(file, told.life)
+    starts = Starts(file, told.life, boot)
     asyncio.run(starts.start())
     return starts, told
 
@@ -77,6 +77,13 @@ def test_the_start_after_three_crashes_is_in_safe_mode(tmp_path: Path) -> None:
     _, told = begun(file)
     assert told.life.opened() == ("the gateway is in safe mode: it has crashed 3 times, each within 60 s of its start")
     assert told.restrained == [True]
+
+
+def test_a_power_cut_is_no_crash(tmp_path: Path) -> None:
+    file = tmp_path / "lab.starts"
+    for boot in ("first", "second", "third", "fourth", "fifth"):
+        _, told = begun(file, boot)
+        assert told.life.read() == "running"
 
 
 @pytest.mark.parametrize("how", ["measured", "ended"])
@@ -112,7 +119,7 @@ def test_a_file_that_is_no_number_is_none(tmp_path: Path, caplog: pytest.LogCapt
     file = tmp_path / "lab.starts"
     file.write_text("\0\0")
     _, told = begun(file)
-    assert (told.life.read(), file.read_text()) == ("running", "1\n")
+    assert (told.life.read(), file.read_text()) == ("running", "1 first\n")
     assert "nobody knows how the gateway ended before" in caplog.text
 
 
