@@ -14,7 +14,7 @@ import pytest
 
 from tests.hil.guest import VENV, Guest
 
-UNIT = Path(__file__).parent / "spectrophone.service"
+UNIT = Path(__file__).parents[2] / "ansible/roles/spectrophone/files/spectrophone.service"
 GROUP = "/sys/fs/cgroup/system.slice/spectrophone.service"
 BOX = "/etc/spectrophone/box.yaml"
 ALL, NONE = ["cpu", "memory", "pids"], list[str]()
