@@ -18,6 +18,7 @@ import pytest
 from tests.hil.guest import VENV, Guest
 
 HERE = Path(__file__).parent
+UNIT = HERE.parents[1] / "ansible/roles/spectrophone/files/spectrophone.service"
 BOX = "/etc/spectrophone/box.yaml"
 OWN_BOARD = "/etc/spectrophone/boards/bench.toml"
 PWM, ENABLE, FAN, VALVE = 12, 26, 17, 22
@@ -200,7 +201,7 @@ def bench(guest: Guest) -> Iterator[Bench]:
     # A closed contact is stronger than the Pi's resistor; gpio-sim's pull is whichever was set last.
     guest.put(text.replace('bias = "pull_up"', 'bias = "none"').encode(), OWN_BOARD)
     guest.put((HERE / "faulty.py").read_bytes(), "/opt/faulty.py")
-    guest.put((HERE / "spectrophone.service").read_bytes(), "/run/systemd/system/spectrophone.service")
+    guest.put(UNIT.read_bytes(), "/run/systemd/system/spectrophone.service")
     guest.put(DROP_IN.encode(), RUN)
     guest.put(TONE.encode(), "/opt/tone.py")
     guest.run("systemctl", "daemon-reload")
