@@ -84,4 +84,5 @@ class Inputs:
         said = {Flag.LASER_OFF: dark, Flag.WARM_UP: bool(lit and self._warm_ns) and block.t_ns < self._cold_until_ns}
         flags = block.flags | {flag for flag, true in said.items() if true}
         block = replace(block, flags=flags, light=light, climate=climate)
-        return replace(block, flags=block.flags | self._listening(block))
+        doubts = self._listening(block)
+        return replace(block, flags=flags | doubts) if doubts else block
