@@ -1,0 +1,42 @@
+// Who is there, and what they may do.
+
+import { Problem, post } from './api.js';
+import { fill, h } from './dom.js';
+import { t } from './i18n.js';
+
+const ORDER = ['read', 'control', 'admin'];
+const SHOWN_MS = 8000;
+
+export const session = { user: null, scope: null, csrf: null, setup: false, code_needed: false };
+
+/** Whether who is there may do what needs that scope. */
+export const may = (scope) => ORDER.indexOf(session.scope) >= ORDER.indexOf(scope);
+
+/** Say what became of something, for a while, and to a screen reader. */
+export function answer(text, level = 'good') {
+  const place = document.getElementById('answers');
+  const told = h('p', { class: `answer ${level}` }, text);
+  fill(place, told);
+  setTimeout(() => told.remove(), SHOWN_MS);
+}
+
+/** Do something; what goes wrong is said. Gives null then. */
+export async function attempt(work, done = '') {
+  try {
+    const made = await work();
+    if (done) answer(done);
+    return made;
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    answer(problem.message, 'bad');
+    return null;
+  }
+}
+
+/** Tell an output something, and say what became of it. */
+export async function command(target, verb, args = {}) {
+  const told = await attempt(() => post(`/outputs/${encodeURIComponent(target)}`, { verb, args }));
+  if (told && !told.done) answer(told.reason, 'bad');
+  else if (told) answer(told.reason || t('done'));
+  return told;
+}

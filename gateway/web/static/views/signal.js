@@ -1,0 +1,151 @@
+// What the value is made of: the spectrum around the resonance, the phasor in its plane, the Allan deviation, and where
+// resonance and temperature went.
+
+import { get, part } from '../api.js';
+import { airy, banded, chart, colour, marks, timeAxis } from '../charts.js';
+import { button, h, say, section } from '../dom.js';
+import { number, pair, significant, span } from '../format.js';
+import { t } from '../i18n.js';
+import { hear, result, store } from '../store.js';
+import { phasors } from './plane.js';
+
+const AGAIN_MS = 2000;
+const ALLAN_MS = 20000;
+const AROUND = 0.12;
+
+/** See app.js. */
+export function show(view) {
+  const parts = [spectrum(), phasors(), allan(), trend()].filter(Boolean);
+  view.append(h('div', { class: 'columns charts' }, parts.map((each) => each.card)));
+  return () => parts.forEach((each) => each.end());
+}
+
+const nodes = (kind) => store.box.signals.filter((signal) => signal.kind === kind).map((signal) => signal.node);
+
+/** Ask now and every so often, until the end; a refusal is said in `place`. */
+export function repeated(work, place, period) {
+  let timer = null;
+  let over = false;
+  const turn = async () => {
+    try {
+      await work();
+    } catch (problem) {
+      say(place, problem.message);
+    }
+    if (!over) timer = setTimeout(turn, period);
+  };
+  turn();
+  return () => {
+    over = true;
+    clearTimeout(timer);
+  };
+}
+
+/** The spectrum, in decibels of full scale, around the laser's frequency or whole. */
+function spectrum() {
+  const [node] = nodes('spectrum');
+  if (!node) return null;
+  let near = true;
+  let found = null;
+  const told = h('p', { class: 'told' });
+  const lines = () => {
+    const gas = store.box.gases[0];
+    const f0 = Object.values(store.state.results).find((each) => each.kind === 'resonance')?.f0_hz;
+    return [[laserHz(gas), t('signal.laser'), 'accent'], ...(f0 ? [[f0, 'f₀', 'warn']] : [])];
+  };
+  const drawing = chart(t('signal.spectrum'), {
+    height: 260, axes: [{ label: 'Hz' }, { label: 'dBFS' }],
+    series: [{}, { stroke: () => colour('accent'), width: 1.2, points: { show: false } }],
+    scales: { x: { time: false, range: (plot, low, high) => (near ? around(low, high) : [low, high]) }, y: { range: airy } },
+    hooks: { draw: [marks(lines)] },
+  }, [[], []]);
+  const draw = () => {
+    const [low, high] = near ? around(found.frequency_hz[0], found.frequency_hz.at(-1)) : [0, Infinity];
+    const data = [[], []];
+    found.frequency_hz.forEach((frequency, index) => {
+      if (frequency < low || frequency > high) return;
+      data[0].push(frequency);
+      data[1].push(found.amplitude[index] > 0 ? 20 * Math.log10(found.amplitude[index]) : null);
+    });
+    drawing.set(data);
+    say(told, t('signal.resolution', { hz: significant(found.frequency_hz[1] - found.frequency_hz[0], 3) }));
+  };
+  const toggle = button(t('signal.whole'), () => {
+    near = !near;
+    say(toggle, t(near ? 'signal.whole' : 'signal.near'));
+    if (found) draw();
+  });
+  const stop = repeated(async () => {
+    found = await get(`/spectrum/${part(node)}`);
+    draw();
+  }, told, AGAIN_MS);
+  return { card: section(t('signal.spectrum'), drawing.figure, told, toggle), end: () => { stop(); drawing.end(); } };
+}
+
+function around(low, high) {
+  const middle = laserHz(store.box.gases[0]) ?? (low + high) / 2;
+  return [Math.max(low, middle * (1 - AROUND)), Math.min(high, middle * (1 + AROUND))];
+}
+
+const laserHz = (gas) => (gas && result(gas.source)?.frequency_hz) ?? null;
+
+/** The Allan deviation of the last hours, twice logarithmic. */
+function allan() {
+  const gas = store.box.gases[0];
+  if (!gas) return null;
+  const told = h('p', { class: 'told' });
+  const logarithmic = { distr: 3, time: false };
+  const band = banded(t('signal.allan'));
+  band.series[1].points = { show: true, size: 5 };
+  const drawing = chart(t('signal.allan'), {
+    ...band, height: 260, axes: [{ label: t('signal.tau') }, { label: gas.unit }].map((axis) => ({ ...axis, values: powers })),
+    scales: { x: { ...logarithmic, range: decades }, y: { ...logarithmic, range: decades } },
+  }, [[], [], [], []]);
+  const stop = repeated(async () => {
+    const found = await get('/allan', { node: gas.node, from: '-6h' });
+    const rows = found.points;
+    drawing.set([rows.map((row) => row.tau_s), rows.map((row) => row.deviation_ppm), rows.map((row) => row.high_ppm),
+      rows.map((row) => row.low_ppm)]);
+    const best = rows.length && rows.reduce((least, row) => (row.deviation_ppm < least.deviation_ppm ? row : least));
+    say(told, best ? t('signal.best', { ppm: significant(best.deviation_ppm, 2), unit: gas.unit, span: span(best.tau_s) })
+      : t('signal.early'));
+  }, told, ALLAN_MS);
+  return { card: section(t('signal.allan'), drawing.figure, told), end: () => { stop(); drawing.end(); } };
+}
+
+const decades = (plot, low, high) => (low > 0 && high > 0
+  ? [10 ** Math.floor(Math.log10(low * 1.001)), 10 ** Math.ceil(Math.log10(high * 0.999) + 1e-9)] : [0.1, 10]);
+
+/** Powers of ten only, and what lies between where there are few. */
+function powers(plot, ticks) {
+  return ticks.map((tick) => (tick && Math.abs(Math.log10(tick) % 1) < 1e-6 ? significant(tick, 1) : ''));
+}
+
+/** Resonance and temperature since the page was opened. */
+function trend() {
+  const told = h('p', { class: 'told' });
+  const drawing = chart(t('signal.trend'), {
+    height: 260,
+    axes: [timeAxis(), { label: 'Hz' }, { side: 1, label: '°C', scale: 'warm', grid: { show: false } }],
+    series: [{}, { stroke: () => colour('accent'), width: 1.6, points: { show: false } },
+      { stroke: () => colour('warn'), width: 1.6, points: { show: false }, scale: 'warm' }],
+    scales: { x: { time: true }, y: { range: broad(0.05) }, warm: { range: broad(0.5) } },
+  }, [[], [], []]);
+  const renew = () => {
+    const rows = store.trend;
+    drawing.set([rows.map((row) => row.at), rows.map((row) => row.f0_hz), rows.map((row) => row.temperature)]);
+    const { f0_hz: f0, sigma_f0_hz: sigma, temperature } = rows.at(-1);
+    const words = [f0 && `f₀ ${pair(f0, 1.96 * sigma)} Hz`, temperature !== null && `${number(temperature, 2)} °C`];
+    say(told, words.filter(Boolean).join(' · ') || t('signal.unknown'));
+  };
+  renew();
+  const stop = hear('state', renew);
+  return { card: section(t('signal.trend'), drawing.figure, told), end: () => { stop(); drawing.end(); } };
+}
+
+/** A range of at least that much to either side: noise is not to look like a landslide. */
+const broad = (least) => (plot, low, high) => {
+  if (low === null) return [0, 1];
+  const reach = Math.max(least, (high - low) * 0.6);
+  return [(low + high) / 2 - reach, (low + high) / 2 + reach];
+};
