@@ -30,7 +30,19 @@ log = logging.getLogger("spectrophone.reload")
 _EVERY_NS = 1_000_000_000
 _DRIVING = ("board", "laser", "acquisition", "tec")
 """The sections that the laser hangs on."""
-_FIXED = ("box", "board", "gas", "acquisition", "laser", "climate", "mqtt", "homeassistant", "journal", "scripts")
+_FIXED = (
+    "box",
+    "board",
+    "gas",
+    "acquisition",
+    "laser",
+    "climate",
+    "mqtt",
+    "homeassistant",
+    "journal",
+    "web",
+    "scripts",
+)
 
 
 class Reloader:

@@ -25,6 +25,7 @@ from gateway.errors import SpectrophoneError
 from gateway.health import Health, LastCalibration
 from gateway.interlock import Condition
 from gateway.life import Restart, Starts
+from gateway.mqtt.face import Face
 from gateway.outputs import LASER, START, Outputs
 from gateway.places import directory, state_directory
 from gateway.ports import Sink
@@ -33,6 +34,7 @@ from gateway.safety import SUFFIX
 from gateway.status import StatusFile
 from gateway.tuning import Tuning
 from gateway.types import Command, Tick
+from gateway.view import MakePage, Page, View
 from gateway.warm import WarmFile
 
 log = logging.getLogger("spectrophone.service")
@@ -46,13 +48,14 @@ async def serve(
     *,
     file: Path | None = None,
     secrets: Secrets | None = None,
-    started: Callable[[build.Parts], None] = lambda parts: None,
+    page: MakePage | None = None,
+    started: Callable[[build.Parts, Page | None], None] = lambda parts, page: None,
 ) -> None:
     """Run the gateway until it is told to stop (SIGINT, SIGTERM) or the recording ends.
 
     `file` is the configuration that is looked at for changes, `secrets` are those in it, more when it changes;
-    `started` is called when the loop begins. Raises what makes running impossible: DeviceError, LinkError,
-    RecordingError; Restart where it was told to begin anew.
+    `page` makes what people look at; `started` is called when the loop begins. Raises what makes running impossible:
+    DeviceError, LinkError, RecordingError; Restart where it was told to begin anew.
     """
     secrets = Secrets() if secrets is None else secrets
     parts = build.parts(config, board, clock, secrets, file)
@@ -60,12 +63,14 @@ async def serve(
     parts.outputs.add(tuning.outputs(parts.path))
     health = _health(config, parts, clock)
     about = partial(_about, board, parts, tuning, health)
-    status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, about)
+    shown = None if page is None else page(_view(config, board, parts, tuning, clock, about))
+    told = about if shown is None else lambda: {**about(), "page": shown.status()}
+    status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, told)
     place = state_directory(os.environ) / f"{parts.face.box}.warm"
     learnt = WarmFile(place, clock, parts.path, _about_sound(config, board))
     starts = Starts(state_directory(os.environ) / f"{parts.face.box}.starts", parts.life, clock.boot())
     everybody: list[Sink] = [starts, parts.signals, parts.journal, parts.actions, *sinks, status, learnt]
-    everybody += [sink for sink in (parts.calibrator, parts.link) if sink is not None]
+    everybody += [sink for sink in (parts.calibrator, parts.link, shown) if sink is not None]
     helpers: list[asyncio.Task[None]] = []
     try:
         for sink in everybody:
@@ -79,7 +84,7 @@ async def serve(
             light(parts.outputs, config, board)
             parts.buttons.start()
             parts.systemd.ready()
-            started(parts)
+            started(parts, shown)
             await until_told(loop.run(parts.inputs, parts.path, parts.outputs, everybody, parts.inbox, parts.watch))
         starts.forget()
     except SpectrophoneError:
@@ -130,12 +135,32 @@ def show(parts: build.Parts, begun: Config, board: Board, config: Config) -> Non
     """Home Assistant sees the rules and nodes of a changed configuration; what else has changed in it since the gateway
     has `begun` waits for a restart, and so does what only a restart can open.
     """
-    if parts.link is None:
-        return
+    if parts.link is not None:
+        parts.link.show(_followed(parts, begun, board, config))
+
+
+def _followed(parts: build.Parts, begun: Config, board: Board, config: Config) -> Face:
+    """The box, begun with one configuration, that follows another as far as it can."""
     followed = begun.model_copy(update={"rules": config.rules, "processing": config.processing})
     face = build.face(followed, board)
     there = tuple(output for output in face.outputs if parts.face.output(output.target) is not None)
-    parts.link.show(replace(face, outputs=there))
+    return replace(face, outputs=there)
+
+
+def _view(
+    config: Config, board: Board, parts: build.Parts, tuning: Tuning, clock: Clock, about: Callable[[], Any]
+) -> View:
+    """The gateway as its page sees it."""
+    return View(
+        face=lambda: _followed(parts, config, board, tuning.file),
+        board=board.name,
+        simulated=board.simulated,
+        inbox=parts.inbox,
+        clock=clock,
+        about=about,
+        journal=parts.journal,
+        state=state_directory(os.environ),
+    )
 
 
 def temper(outputs: Outputs, config: Config) -> None:

@@ -41,16 +41,7 @@ class StatusFile:
         if now_ns < self._next_ns:
             return
         self._next_ns = now_ns + _EVERY_NS
-        results = tuple(tick.state.results.values())
-        newest = Tick(tick.index, tick.t_ns, tick.utc_ns, results, tuple(tick.state.alerts.values()), (), tick.state)
-        objects = list(jsonlines.objects(newest, live=True))
-        status = {
-            **self._about(),
-            "utc_ns": self._clock.utc_ns(),
-            "results": [fields for fields in objects if fields["kind"] != "alert"],
-            "alerts": [fields for fields in objects if fields["kind"] == "alert"],
-            "outputs": dict(outcome.states),
-        }
+        status = told(self._about(), tick, outcome, self._clock.utc_ns())
         new = self._path.with_suffix(".new")
         new.write_text(jsonlines.line(status), "utf-8")
         new.replace(self._path)
@@ -58,6 +49,20 @@ class StatusFile:
     async def close(self) -> None:
         """See Sink."""
         self._path.unlink(missing_ok=True)
+
+
+def told(about: Mapping[str, Any], tick: Tick, outcome: Outcome, utc_ns: int) -> dict[str, Any]:
+    """A status: `about` the box, and what a tick and its outcome say."""
+    results = tuple(tick.state.results.values())
+    newest = Tick(tick.index, tick.t_ns, tick.utc_ns, results, tuple(tick.state.alerts.values()), (), tick.state)
+    objects = list(jsonlines.objects(newest, live=True))
+    return {
+        **about,
+        "utc_ns": utc_ns,
+        "results": [fields for fields in objects if fields["kind"] != "alert"],
+        "alerts": [fields for fields in objects if fields["kind"] == "alert"],
+        "outputs": dict(outcome.states),
+    }
 
 
 def read(directory: Path, utc_ns: int) -> list[dict[str, Any]]:
@@ -95,6 +100,8 @@ def described(status: Mapping[str, Any]) -> str:
             tone = "no tone" if result["frequency_hz"] is None else f"{result['frequency_hz']:.3f} Hz"
             lines.append(f"  {result['node']}: {tone}")
     lines += [f"  {alert['severity'].upper()} {alert['rule']} since {alert['t_s']:.0f} s" for alert in status["alerts"]]
+    if words := _page(status.get("page", {})):
+        lines.append(f"  page: {words}")
     if words := _climate(status.get("climate", {})):
         lines.append(f"  climate: {words}")
     if words := health.described(status.get("health", {})):
@@ -120,6 +127,14 @@ def described(status: Mapping[str, Any]) -> str:
         f"{status['block_mean_ms']:.2f} ms a block (longest {status['block_longest_ms']:.1f}); MQTT {status['mqtt']}"
     )
     return "\n".join(lines)
+
+
+def _page(page: Mapping[str, Any]) -> str:
+    """Where the page is, and what its first visitor from elsewhere has to know."""
+    if not page:
+        return ""
+    code = f". No password is set yet; the code for it is {page['code']}" if page["code"] else ""
+    return f"{page['address']}{code}" + (f". {page['problem']}" if page["problem"] else "")
 
 
 def _climate(climate: Mapping[str, Any]) -> str:

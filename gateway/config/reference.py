@@ -24,6 +24,8 @@ from gateway.config.sections import (
     ScriptsSection,
     TecSection,
     Tls,
+    WebCertificate,
+    WebSection,
 )
 from gateway.config.settings import Settings
 
@@ -40,6 +42,8 @@ _SECTIONS: Mapping[str, type[Settings]] = {
     "mqtt.tls": Tls,
     "homeassistant": HomeAssistantSection,
     "journal": JournalSection,
+    "web": WebSection,
+    "web.tls": WebCertificate,
     "scripts": ScriptsSection,
 }
 

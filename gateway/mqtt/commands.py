@@ -102,7 +102,7 @@ def _wish(arrival: Arrival, output: OutputFace) -> tuple[str, dict[str, Any]]:
     if output.kind == "number":
         return "set", {"value": _number(text)}
     if output.kind == "procedure":
-        return _procedure(_json(text) if text.startswith("{") else {"do": text}, output)
+        return procedure(_json(text) if text.startswith("{") else {"do": text}, output)
     if text.startswith("{"):
         return _light(_json(text), output), {}
     return _verb(text.lower(), output), {}
@@ -118,8 +118,8 @@ def _shown(word: str) -> str:
     return repr(word) if len(word) <= 40 else repr(word[:40]) + "..."
 
 
-def _procedure(wish: dict[str, Any], output: OutputFace) -> tuple[str, dict[str, Any]]:
-    """The verb for {"do": "span", "ppm": 1000, "node": "co2"}, and what it is told beside."""
+def procedure(wish: dict[str, Any], output: OutputFace) -> tuple[str, dict[str, Any]]:
+    """The verb for {"do": "span", "ppm": 1000, "node": "co2"}, and what it is told beside. Raises CommandRefused."""
     said = wish.get("do")
     if not isinstance(said, str):
         raise CommandRefused('"do" is missing, or no word', f"It may be: {', '.join(output.verbs)}")

@@ -13,7 +13,7 @@ export function preferred() {
 
 /** Take a language's words; everything that is made from now on is in it. */
 export async function speak(name) {
-  words = await (await fetch(`/static/${name}.json`)).json();
+  words = await (await fetch(`/${name}.json`)).json();
   language = name;
   localStorage.setItem('language', name);
   document.documentElement.lang = name;
