@@ -30,7 +30,8 @@ export function chart(label, options, data) {
   const figure = h('figure', { class: 'chart', role: 'img', 'aria-label': label }, place);
   const height = options.height ?? 260;
   const whole = { legend: { show: false }, ...options, width: 300, height };
-  whole.cursor = { points: { size: 7 }, ...options.cursor };
+  whole.cursor = { points: { show: false }, ...options.cursor };
+  whole.padding = [10, 16, 0, 0];
   whole.axes = (options.axes ?? [{}, {}]).map(axis);
   const plot = new uPlot(whole, data, place);
   drawn.add(plot);
@@ -72,11 +73,9 @@ function label(tick, ticks) {
 /** A time axis of seconds since 1970, in the language's own words. */
 export const timeAxis = () => ({
   values: (plot, ticks) => {
-    const shape = ticks.length > 1 && ticks[1] - ticks[0] < 60
-      ? { hour: '2-digit', minute: '2-digit', second: '2-digit' }
-      : ticks.length > 1 && ticks[1] - ticks[0] >= 43200
-        ? { day: 'numeric', month: 'short' }
-        : { hour: '2-digit', minute: '2-digit' };
+    const step = ticks.length > 1 ? ticks[1] - ticks[0] : 60;
+    const clock = { hour: '2-digit', minute: '2-digit', hourCycle: 'h23', ...(step < 60 ? { second: '2-digit' } : {}) };
+    const shape = step < 43200 ? clock : { day: 'numeric', month: 'short' };
     return ticks.map((tick) => new Date(tick * 1e3).toLocaleString(spoken(), shape));
   },
   space: 70,

@@ -17,7 +17,7 @@ export function login(opened) {
   const again = h('input', { type: 'password', name: 'again', required: true, autocomplete: 'new-password' });
   const code = h('input', { name: 'code', required: true, autocomplete: 'one-time-code', spellcheck: 'false' });
   const enter = h('button', { type: 'submit', class: 'main' }, t(session.setup ? 'setup.begin' : 'login.enter'));
-  const form = h('form', {},
+  const form = h('form', {}, owner(),
     session.setup ? h('p', {}, t('setup.why')) : null,
     session.setup && session.code_needed ? field(t('setup.code'), code, t('setup.where')) : null,
     field(t('login.password'), password, session.setup ? t('setup.length', { n: SHORTEST }) : ''),
@@ -43,6 +43,9 @@ export function login(opened) {
   setTimeout(() => form.querySelector('input').focus());
   return h('main', { class: 'door', id: 'door' }, h('h1', {}, t('title')), form, field(t('settings.language'), tongue));
 }
+
+/** For password managers, which want to know whose password it is. */
+export const owner = () => h('input', { name: 'username', value: 'owner', autocomplete: 'username', hidden: true });
 
 async function knock(password, code) {
   if (session.setup) await post('/setup', session.code_needed ? { password, code } : { password });

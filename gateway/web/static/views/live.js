@@ -48,9 +48,10 @@ function gas({ node, name, unit, source }) {
   const more = h('div', {});
   const aloud = h('p', { class: 'unseen', role: 'status', 'aria-live': 'polite' });
   const band = banded(name);
+  const first = () => store.recent.get(node)?.[0]?.at ?? Infinity;
   const drawing = chart(t('live.chart', { name }), {
     ...band, height: 220, axes: [timeAxis(), { label: unit }],
-    scales: { x: { time: true, range: () => [now() - RECENT_S, now()] }, y: { range: airy } },
+    scales: { x: { time: true, range: () => [Math.max(now() - RECENT_S, Math.min(first(), now() - 60)), now()] }, y: { range: airy } },
   }, [[], [], [], []]);
   const card = h('section', { class: 'card gas', id: `gas-${node}`, 'aria-label': `${name} ${node}` },
     h('h2', {}, `${name.toUpperCase()} `, h('small', {}, node)),

@@ -4,6 +4,7 @@ import { get, part, post, remove } from '../api.js';
 import { button, choice, field, fill, h, say, section } from '../dom.js';
 import { when } from '../format.js';
 import { LANGUAGES, spoken, t } from '../i18n.js';
+import { owner } from '../login.js';
 import { answer, attempt, may, session } from '../session.js';
 
 const SHORTEST = 8;
@@ -26,7 +27,7 @@ function password() {
     type: 'password', required: true, autocomplete, minlength: index ? SHORTEST : null,
   }));
   const wrong = h('p', { class: 'wrong', role: 'alert' });
-  const form = h('form', {}, field(t('password.old'), old), field(t('password.new'), fresh, t('setup.length', { n: SHORTEST })),
+  const form = h('form', {}, owner(), field(t('password.old'), old), field(t('password.new'), fresh, t('setup.length', { n: SHORTEST })),
     field(t('setup.again'), again), wrong, h('button', { type: 'submit' }, t('password.change')));
   form.addEventListener('submit', async (event) => {
     event.preventDefault();
