@@ -45,7 +45,7 @@ export const get = (path, query = {}) => {
   const words = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== '' && value !== null));
   return ask('GET', words.size ? `${path}?${words}` : path);
 };
-export const post = (path, body = {}) => ask('POST', path, body);
+export const post = (path, body) => ask('POST', path, body);
 export const put = (path, body) => ask('PUT', path, body);
 export const remove = (path) => ask('DELETE', path);
 

@@ -126,7 +126,10 @@ async function route() {
   const body = h('div', { class: `view ${view}`, id: `view-${view}` });
   fill(main, h('h1', {}, t(`view.${view}`)), body);
   leave = module.show(body, { dress, speaks, leave: goodbye }) ?? (() => {});
-  if (shown && shown !== view) main.focus();
+  if (shown && shown !== view) {
+    main.focus({ preventScroll: true });
+    scrollTo(0, 0);
+  }
   shown = view;
   document.documentElement.dataset.view = view;
   document.documentElement.lang = spoken();

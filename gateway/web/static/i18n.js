@@ -29,5 +29,5 @@ export function t(key, values = {}) {
   return text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
 
-/** The words for `prefix.name`, or the name itself where the box says something that this page does not know. */
-export const known = (prefix, name) => words[`${prefix}.${name}`] ?? name;
+/** The words for `prefix.name`; the name itself, or `otherwise`, where the box says what this page does not know. */
+export const known = (prefix, name, otherwise = name) => words[`${prefix}.${name}`] ?? otherwise;

@@ -40,7 +40,7 @@ export function login(opened) {
     await speak(name);
     await opened();
   });
-  setTimeout(() => form.querySelector('input').focus());
+  setTimeout(() => (session.setup && session.code_needed ? code : password).focus());
   return h('main', { class: 'door', id: 'door' }, h('h1', {}, t('title')), form, field(t('settings.language'), tongue));
 }
 

@@ -1,6 +1,6 @@
 // Who is there, and what they may do.
 
-import { Problem, post } from './api.js';
+import { Problem, part, post } from './api.js';
 import { fill, h } from './dom.js';
 import { t } from './i18n.js';
 
@@ -35,8 +35,12 @@ export async function attempt(work, done = '') {
 
 /** Tell an output something, and say what became of it. */
 export async function command(target, verb, args = {}) {
-  const told = await attempt(() => post(`/outputs/${encodeURIComponent(target)}`, { verb, args }));
+  return answered(await attempt(() => post(`/outputs/${target.split('/').map(part).join('/')}`, { verb, args })));
+}
+
+/** Say what the door answered; whether it is done. */
+export function answered(told, done = t('done')) {
   if (told && !told.done) answer(told.reason, 'bad');
-  else if (told) answer(told.reason || t('done'));
-  return told;
+  else if (told) answer(told.reason || done);
+  return Boolean(told?.done);
 }

@@ -2,9 +2,9 @@
 
 import { get, part, post } from '../api.js';
 import { button, facts, fill, h, kept, section } from '../dom.js';
-import { number, span } from '../format.js';
+import { number, span, when } from '../format.js';
 import { known, t } from '../i18n.js';
-import { attempt, may } from '../session.js';
+import { answered, attempt, may } from '../session.js';
 import { repeated } from './signal.js';
 
 const AGAIN_MS = 1000;
@@ -46,10 +46,9 @@ function card(node) {
   made.id = `action-${node}`;
   made.classList.add('action');
   const renew = (action) => {
-    const paused = action.state === 'paused' || action.paused === true;
-    const shown = paused ? 'paused' : action.state;
-    made.dataset.state = shown;
-    kept(state, shown, () => known('action', shown));
+    const paused = action.state === 'paused';
+    made.dataset.state = action.state;
+    kept(state, action.state, () => known('action', action.state));
     kept(problem, [action.problem, action.last_error], () => troubles(action));
     fill(numbers, counts(action));
     kept(shows, action.driver?.shows ?? null, () => (action.driver?.shows?.lines ?? []).map((text) => h('p', {}, text)));
@@ -59,7 +58,7 @@ function card(node) {
   return { card: made, renew };
 }
 
-const line = (entry) => (typeof entry === 'string' ? entry : `${entry.time ?? ''} ${entry.level ?? ''} ${entry.message}`.trim());
+const line = (entry) => `${when(entry.time)}  ${entry.level}  ${entry.text}`;
 
 function troubles(action) {
   const { problem, last_error: error } = action;
@@ -85,7 +84,7 @@ function counts(action) {
 }
 
 function buttons(node, paused) {
-  const tell = (verb) => () => attempt(() => post(`/actions/${part(node)}/${verb}`), t(`actions.${verb}_done`));
+  const tell = (verb) => () => attempt(() => post(`/actions/${part(node)}/${verb}`)).then((told) => answered(told, t(`actions.${verb}_done`)));
   const named = (verb) => ({ id: `${verb}-${node}`, 'aria-label': `${t(`actions.${verb}`)}: ${node}` });
   return [button(t('actions.reload'), tell('reload'), named('reload')),
     paused ? button(t('actions.resume'), tell('resume'), { ...named('resume'), class: 'main' })

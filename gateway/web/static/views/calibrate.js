@@ -4,7 +4,7 @@ import { get, post, remove, part } from '../api.js';
 import { button, choice, facts, field, fill, h, kept, section } from '../dom.js';
 import { number, significant, when } from '../format.js';
 import { t } from '../i18n.js';
-import { attempt, command, may } from '../session.js';
+import { answered, attempt, command, may } from '../session.js';
 import { hear, result, store } from '../store.js';
 import { judge } from '../trust.js';
 import { curve, resonance } from './fits.js';
@@ -30,7 +30,7 @@ function gases(view) {
   const span = job('calibration', 'span', t('calibrate.span_begin'), () => start({
     kind: 'span', ppm: Number(ppm.value), ...(sigma.value === '' ? {} : { sigma_ppm: Number(sigma.value) }),
   }));
-  const start = (asked) => attempt(() => post('/calibrations', { node, ...asked }));
+  const start = (asked) => begun(() => post('/calibrations', { node, ...asked }));
   const found = h('div', {});
   const drawing = curve(store.box.gases[0]);
   const look = async () => {
@@ -58,19 +58,22 @@ function gases(view) {
   const renew = () => {
     const now = judge(result(node));
     fill(reading, t('calibrate.now', { value: now.text ? `${now.text} ppm` : t('trust.none') }));
-    zero.renew();
-    span.renew();
   };
   const ends = [hear('state', renew), hear('job', (told) => {
-    renew();
-    if (told.name === 'calibration' && told.state !== 'running') look();
+    if (told.name === 'calibration' && told.state === 'done') look();
   })];
   renew();
   look();
   return () => {
-    ends.forEach((end) => end());
-    drawing.end();
+    [...ends, zero.end, span.end, drawing.end].forEach((end) => end());
   };
+}
+
+/** Begin a procedure; whether it has begun. What the door refuses is said. */
+async function begun(work) {
+  const told = await attempt(work);
+  if (told && !told.done) answered(told);
+  return Boolean(told?.done);
 }
 
 function step(index, title, ...children) {
@@ -90,41 +93,43 @@ function job(name, word, text, begin) {
     const seen = found && (mine || running && found.text.startsWith(word)) ? found : null;
     kept(place, [running, seen, may('control')], () => [
       h('div', { class: 'row' }, button(text, async () => {
-        mine = (await begin()) !== null;
+        mine = await begin();
         renew();
       }, { class: 'main', id: `begin-${word}`, disabled: running || !may('control') }),
-      running && seen ? button(t('cancel'), () => attempt(() => remove(`/jobs/${part(name)}`)), { id: `cancel-${word}` }) : null),
+      running && seen ? button(t('cancel'), () => attempt(() => remove(`/jobs/${part(name)}`), t('done')), { id: `cancel-${word}` }) : null),
       seen ? h('p', { class: `outcome ${seen.state}`, role: 'status' }, seen.text) : null,
       running && seen ? h('progress', { max: 1, value: seen.progress, 'aria-label': text }) : null,
     ]);
   };
-  hear('job', (told) => {
+  const end = hear('job', (told) => {
     if (told.name === name && told.state === 'running' && !told.text.startsWith(word)) mine = false;
+    renew();
   });
   renew();
-  return { element: place, renew };
+  return { element: place, renew, end };
 }
 
 /** What a calibration says of itself. */
 function outcome(found) {
-  if (!found?.current) return h('p', { class: 'quiet' }, t('calibrate.nothing'));
-  const { current, points } = found;
+  if (!found?.current) return [h('p', { class: 'quiet' }, found?.problem || t('calibrate.nothing'))];
+  const { current, points, problem } = found;
   return [
+    problem ? h('p', { class: 'why' }, problem) : null,
     facts([
       [t('calibrate.made'), when(current.created)],
       [t('calibrate.file'), found.file ?? ''],
-      [t('calibrate.slope'), current.curve?.slope ? significant(current.curve.slope, 4) : ''],
-      [t('calibrate.range'), current.curve ? `${number(current.curve.min_ppm ?? 0)} – ${number(current.curve.max_ppm)} ppm` : ''],
-      [t('calibrate.phase'), Number.isFinite(current.phase_deg) ? `${number(current.phase_deg, 2)}°` : ''],
-      [t('calibrate.points'), number(points?.length ?? 0)],
-      [t('calibrate.versions'), number(found.versions?.length ?? 0)],
+      [t('calibrate.slope'), significant(current.curve.slope, 4)],
+      [t('calibrate.range'), `${number(current.curve.min_ppm)} – ${number(current.curve.max_ppm)} ppm`],
+      [t('calibrate.phase'), `${number(current.phase_deg, 2)}°`],
+      [t('calibrate.points'), number((current.points.length ? current.points : points).length)],
+      [t('calibrate.versions'), number(found.versions.length)],
     ]),
   ];
 }
 
 /** The sweep across the resonance. */
 function sweep(view) {
-  const run = job('sweep', 'sweep', t('sweep.begin'), () => attempt(() => post('/sweeps', {})));
+  const run = job('sweep', 'sweep', t('sweep.begin'), () => begun(() => post('/sweeps', {})));
   const told = h('div', {});
   const drawing = resonance();
   const look = async () => {
@@ -138,13 +143,9 @@ function sweep(view) {
     ]) : h('p', { class: 'quiet' }, t('sweep.never')));
   };
   view.append(section(t('sweep.title'), h('p', {}, t('sweep.how')), run.element, told, drawing.figure));
-  const ends = [hear('state', run.renew), hear('job', (job_) => {
-    run.renew();
-    if (job_.name === 'sweep' && job_.state !== 'running') look();
-  })];
+  const heard = hear('job', (each) => {
+    if (each.name === 'sweep' && each.state === 'done') look();
+  });
   look();
-  return () => {
-    ends.forEach((end) => end());
-    drawing.end();
-  };
+  return () => [heard, run.end, drawing.end].forEach((end) => end());
 }

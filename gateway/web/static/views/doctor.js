@@ -20,9 +20,8 @@ export function show(view) {
       told.textContent = '';
       return;
     }
-    const checks = Array.isArray(found) ? found : found.checks;
-    told.textContent = sum(checks);
-    fill(place, groups(checks));
+    told.textContent = sum(found);
+    fill(place, groups(found));
   };
   view.append(h('p', { class: 'hint' }, t('doctor.why')), ask, told, place);
   look();

@@ -58,7 +58,7 @@ function gas({ node, name, unit, source }) {
     h('div', { class: 'reading' }, value, verdict, reasons, age), aloud, more, drawing.figure,
     h('p', { class: 'hint' }, t('live.band')));
   let spoken = { level: '', at: 0 };
-  get('/measurements', { node, from: '-10m', points: 600 }).then((told) => before(node, told.rows), () => {});
+  get('/measurements', { node, from: '-10min', points: 1200 }).then((told) => before(node, told.rows), () => {});
 
   const renew = () => {
     const measurement = result(node);

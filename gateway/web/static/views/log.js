@@ -32,5 +32,5 @@ export function show(view) {
 }
 
 const row = (line) => h('li', { class: line.level.toLowerCase() }, h('time', { datetime: line.time }, when(line.time)),
-  h('span', { class: 'level' }, t(`level.${line.level.toLowerCase()}`)), h('span', { class: 'source' }, line.source ?? line.logger ?? ''),
+  h('span', { class: 'level' }, t(`level.${line.level.toLowerCase()}`)), h('span', { class: 'source' }, line.logger),
   h('span', {}, line.message));

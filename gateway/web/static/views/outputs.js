@@ -35,12 +35,12 @@ export const laserFacts = () => [store.state.laser, store.state.outputs.laser, s
 
 /** The laser: lit or dark, why, and its switch. */
 export function laser() {
-  const { state, dark_because: why } = store.state.laser;
+  const { state, dark_because: why, barred } = store.state.laser;
   const lit = state === 'lit';
   if (!store.box.outputs.some(({ target }) => target === 'laser')) return h('p', { class: 'quiet' }, t('laser.none'));
   return [
     h('p', { class: `lamp ${state}`, id: 'laser-state' }, known('laser', state)),
-    why ? h('p', { class: 'why', id: 'laser-why' }, t('laser.because', { why })) : null,
+    why || barred ? h('p', { class: 'why', id: 'laser-why' }, t(why ? 'laser.because' : 'laser.barred', { why: why || barred })) : null,
     button(t(lit || state === 'waiting' ? 'laser.off' : 'laser.on'),
       () => command('laser', lit || state === 'waiting' ? 'off' : 'on'),
       { id: 'laser-switch', disabled: !may('control'), class: lit ? '' : 'main' }),
@@ -54,9 +54,8 @@ function told(output) {
   const [kind, name] = output.target.split('/');
   return [
     h('div', { class: 'what' }, h('strong', {}, name ? `${known('output', kind)} ${name}` : known('output', kind)),
-      h('span', { class: 'state' }, output.unit ? `${state} ${output.unit}` : known('state', state)),
-      found?.stuck ? h('small', { class: 'why' }, t('output.stuck')) : null,
-      found?.reason ? h('small', { class: 'why' }, found.reason) : null),
+      h('span', { class: 'state' }, output.unit ? `${state} ${output.unit}` : worded(state)),
+      state === 'stuck' ? h('small', { class: 'why' }, t('output.stuck')) : null),
     h('div', { class: 'row' }, may('control') ? controls(output, state) : null),
   ];
 }
@@ -74,6 +73,9 @@ function controls(output, state) {
     'aria-label': `${known('verb', verb)}: ${target}`, 'aria-pressed': pressed(verb, state),
   }));
 }
+
+/** A state in words, where it has some. */
+const worded = (state) => known('state', state, known('verb', state));
 
 const pressed = (verb, state) => (verb === 'on' || verb === 'off' ? String(verb === state) : null);
 

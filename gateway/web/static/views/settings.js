@@ -17,7 +17,7 @@ export function show(view, page) {
   view.append(section(t('settings.page'),
     field(t('settings.language'), choice(Object.entries(LANGUAGES), spoken(), page.speaks)),
     field(t('settings.theme'), choice(THEMES.map((name) => [name, t(`theme.${name}`)]), theme, page.dress))),
-  section(t('settings.session'), h('p', {}, t('settings.who', { user: session.user ?? t('guest'), scope: t(`scope.${session.scope}`) })),
+  section(t('settings.session'), h('p', {}, t('settings.who', { user: session.user, scope: t(`scope.${session.scope}`) })),
     button(t('settings.leave'), () => attempt(page.leave), { id: 'leave' })));
   if (may('admin')) view.append(password(), tokens());
 }
@@ -48,7 +48,7 @@ function password() {
 function tokens() {
   const list = h('ul', { class: 'rows', id: 'tokens' });
   const made = h('p', { class: 'token', role: 'status' });
-  const name = h('input', { required: true, maxlength: 64, pattern: '[A-Za-z0-9._\\-]+', spellcheck: 'false' });
+  const name = h('input', { required: true, maxlength: 64, pattern: '[A-Za-z0-9_\\-]{1,64}', spellcheck: 'false' });
   let scope = 'read';
   const look = async () => {
     const all = await attempt(() => get('/tokens'));

@@ -12,6 +12,7 @@ import { phasors } from './plane.js';
 const AGAIN_MS = 2000;
 const ALLAN_MS = 20000;
 const AROUND = 0.12;
+const POINTS = 1000;
 
 /** See app.js. */
 export function show(view) {
@@ -46,7 +47,6 @@ function spectrum() {
   const [node] = nodes('spectrum');
   if (!node) return null;
   let near = true;
-  let found = null;
   const told = h('p', { class: 'told' });
   const lines = () => {
     const gas = store.box.gases[0];
@@ -56,35 +56,23 @@ function spectrum() {
   const drawing = chart(t('signal.spectrum'), {
     height: 260, axes: [{ label: 'Hz' }, { label: 'dBFS' }],
     series: [{}, { stroke: () => colour('accent'), width: 1.2, points: { show: false } }],
-    scales: { x: { time: false, range: (plot, low, high) => (near ? around(low, high) : [low, high]) }, y: { range: airy } },
+    scales: { x: { time: false }, y: { range: airy } },
     hooks: { draw: [marks(lines)] },
   }, [[], []]);
-  const draw = () => {
-    const [low, high] = near ? around(found.frequency_hz[0], found.frequency_hz.at(-1)) : [0, Infinity];
-    const data = [[], []];
-    found.frequency_hz.forEach((frequency, index) => {
-      if (frequency < low || frequency > high) return;
-      data[0].push(frequency);
-      data[1].push(found.amplitude[index] > 0 ? 20 * Math.log10(found.amplitude[index]) : null);
-    });
-    drawing.set(data);
-    say(told, t('signal.resolution', { hz: significant(found.frequency_hz[1] - found.frequency_hz[0], 3) }));
-  };
   const toggle = button(t('signal.whole'), () => {
     near = !near;
     say(toggle, t(near ? 'signal.whole' : 'signal.near'));
-    if (found) draw();
+    look();
   });
-  const stop = repeated(async () => {
-    found = await get(`/spectrum/${part(node)}`);
-    draw();
-  }, told, AGAIN_MS);
+  const look = async () => {
+    const middle = laserHz(store.box.gases[0]);
+    const asked = near && middle ? { low_hz: middle * (1 - AROUND), high_hz: middle * (1 + AROUND) } : {};
+    const found = await get(`/spectrum/${part(node)}`, { ...asked, points: POINTS });
+    drawing.set([found.frequency_hz, found.power.map((power) => (power > 0 ? 10 * Math.log10(2 * power) : null))]);
+    say(told, t('signal.resolution', { hz: significant(found.bin_hz, 3) }));
+  };
+  const stop = repeated(look, told, AGAIN_MS);
   return { card: section(t('signal.spectrum'), drawing.figure, told, toggle), end: () => { stop(); drawing.end(); } };
-}
-
-function around(low, high) {
-  const middle = laserHz(store.box.gases[0]) ?? (low + high) / 2;
-  return [Math.max(low, middle * (1 - AROUND)), Math.min(high, middle * (1 + AROUND))];
 }
 
 const laserHz = (gas) => (gas && result(gas.source)?.frequency_hz) ?? null;
@@ -104,10 +92,10 @@ function allan() {
   const stop = repeated(async () => {
     const found = await get('/allan', { node: gas.node, from: '-6h' });
     const rows = found.points;
-    drawing.set([rows.map((row) => row.tau_s), rows.map((row) => row.deviation_ppm), rows.map((row) => row.high_ppm),
+    drawing.set([rows.map((row) => row.tau_s), rows.map((row) => row.adev_ppm), rows.map((row) => row.high_ppm),
       rows.map((row) => row.low_ppm)]);
-    const best = rows.length && rows.reduce((least, row) => (row.deviation_ppm < least.deviation_ppm ? row : least));
-    say(told, best ? t('signal.best', { ppm: significant(best.deviation_ppm, 2), unit: gas.unit, span: span(best.tau_s) })
+    const best = rows.length && rows.reduce((least, row) => (row.adev_ppm < least.adev_ppm ? row : least));
+    say(told, best ? t('signal.best', { ppm: significant(best.adev_ppm, 2), unit: gas.unit, span: span(best.tau_s) })
       : t('signal.early'));
   }, told, ALLAN_MS);
   return { card: section(t('signal.allan'), drawing.figure, told), end: () => { stop(); drawing.end(); } };
@@ -140,7 +128,8 @@ function trend() {
   };
   renew();
   const stop = hear('state', renew);
-  return { card: section(t('signal.trend'), drawing.figure, told), end: () => { stop(); drawing.end(); } };
+  return { card: section(t('signal.trend'), drawing.figure, told, h('p', { class: 'hint' }, t('signal.since'))),
+    end: () => { stop(); drawing.end(); } };
 }
 
 /** A range of at least that much to either side: noise is not to look like a landslide. */
