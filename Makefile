@@ -39,6 +39,10 @@ docs: setup  ## the generated pages anew
 	$(PY)/python -c "from gateway import signals as s; print(s.reference(), end='')" > docs/leds.md
 	$(PY)/python -c "from gateway import interlock as i; print(i.reference(), end='')" > docs/interlock.md
 
+pictures: setup  ## the pictures of docs/page.md anew, by a real Chromium
+	.ci/need chromium chromium-driver
+	SPECTROPHONE_PICTURES=docs/pictures $(PY)/pytest tests/real/test_page.py
+
 test-ha: setup  ## the gateway on real Home Assistants, the newest and an older (root; twenty minutes; the first time ten more and 3 GB)
 	.ci/need mosquitto debootstrap iproute2
 	tests/ha/run $(PY)/python
@@ -54,4 +58,4 @@ test-pi3: setup  ## drivers and gateway on an emulated Pi 3 under its own kernel
 lock:  ## resolve the tested versions anew (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --group dev pyproject.toml -o requirements.lock
 
-.PHONY: help setup run check test bench docs test-ha test-hil test-pi3 lock
+.PHONY: help setup run check test bench docs pictures test-ha test-hil test-pi3 lock

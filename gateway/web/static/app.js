@@ -68,10 +68,12 @@ function frame() {
     class: 'menu', 'aria-expanded': 'false', 'aria-controls': 'views',
   });
   const open = (is) => menu.setAttribute('aria-expanded', String(is));
-  nav.addEventListener('click', () => {
+  const close = () => {
     nav.classList.remove('open');
     open(false);
-  });
+  };
+  nav.addEventListener('click', close);
+  nav.addEventListener('keydown', (event) => event.key === 'Escape' && close());
   const glance = h('a', { class: 'glance', href: '#/live', id: 'glance' });
   const lost = h('p', { class: 'lost', role: 'alert' });
   const header = h('header', {}, menu, h('span', { class: 'box' }, name), glance);

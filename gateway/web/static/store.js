@@ -42,11 +42,12 @@ export async function begin() {
   connect();
 }
 
-/** End, for nobody is signed in. */
+/** End: nobody hears anything any more. */
 export function end() {
   events?.close();
   clearTimeout(retry);
   events = null;
+  hearers.clear();
   Object.assign(store, { box: null, state: null, jobs: [], recent: new Map(), trend: [], connected: false });
 }
 
@@ -76,7 +77,7 @@ function connect() {
 
 async function again() {
   try {
-    await get('/session');
+    renewed(await get('/state'));
     connect();
   } catch {
     retry = setTimeout(again, AGAIN_MS);
