@@ -275,7 +275,7 @@ def test_history_is_zoomed(page: Browser) -> None:
     page.press("#range-600")
     page.until(lambda: re.search(r"^\d+ points: lowest [\d.,]+", page.text("#history-told")), "values")
     wide = page.run("return document.querySelector('input[type=datetime-local]').value")
-    page.drag(".history .u-over", 0.8, 0.95)
+    page.drag("#view-history .u-over", 0.8, 0.95)
     page.until(lambda: page.run("return document.querySelector('input[type=datetime-local]').value") != wide, "a zoom")
     page.press("#back")
     page.until(

@@ -125,7 +125,7 @@ async function route() {
     else link.removeAttribute('aria-current');
   }
   document.title = `${t(`view.${view}`)} · ${store.box.name || store.box.box}`;
-  const body = h('div', { class: `view ${view}`, id: `view-${view}` });
+  const body = h('div', { id: `view-${view}` });
   fill(main, h('h1', {}, t(`view.${view}`)), body);
   leave = module.show(body, { dress, speaks, leave: goodbye }) ?? (() => {});
   if (shown && shown !== view) {

@@ -67,7 +67,7 @@ function label(tick, ticks) {
   if (tick === null) return '';
   const step = ticks.length > 1 ? Math.abs(ticks[1] - ticks[0]) : Math.abs(tick) || 1;
   if (step < 1e-4 || Math.abs(tick) >= 1e6) return tick === 0 ? '0' : significant(tick, 2);
-  return number(tick, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
+  return number(tick, [0, 1, 2, 3, 4, 5].find((count) => Math.abs(step * 10 ** count - Math.round(step * 10 ** count)) < 1e-6) ?? 6);
 }
 
 /** A time axis of seconds since 1970, in the language's own words. */

@@ -43,5 +43,5 @@ export function span(seconds) {
 
 /** Date and time of day of an ISO time, here. */
 export function when(iso) {
-  return iso ? new Date(iso).toLocaleString(spoken(), { dateStyle: 'medium', timeStyle: 'medium' }) : '–';
+  return iso ? new Date(iso).toLocaleString(spoken(), { dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' }) : '–';
 }

@@ -23,7 +23,7 @@ export function show(view) {
     told.textContent = sum(found);
     fill(place, groups(found));
   };
-  view.append(h('p', { class: 'hint' }, t('doctor.why')), ask, told, place);
+  view.append(h('p', { class: 'hint' }, t('doctor.why')), h('p', {}, ask), told, place);
   look();
   return () => {
     over = true;

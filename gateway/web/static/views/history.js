@@ -92,8 +92,8 @@ export function show(view) {
       node = name;
       look();
     }));
-  view.append(section(t('history.range'), pick || '', steps, exact),
-    section(t('history.values'), moves, drawing.figure, point, told, h('p', { class: 'hint' }, t('history.hint')), links));
+  view.append(section(t('history.values'), pick, steps, moves, drawing.figure, point, told,
+    h('p', { class: 'hint' }, t('history.hint'))), section(t('history.range'), exact, links));
   look();
   return drawing.end;
 }
