@@ -236,7 +236,7 @@ def test_a_sweep_draws_its_fit(page: Browser) -> None:
     page.press("#begin-sweep")
     page.one("#job-sweep progress")
     page.until(lambda: "f0 20" in page.text("#job-sweep .outcome.done"), "the end of the sweep")
-    page.until(lambda: re.search(r"f₀\s+2,01\d\.\d+ ± ", page.text("#view-calibrate")), "the fit")
+    page.until(lambda: re.search(r"f₀ ± σ\s+2,01\d\.\d+ ± ", page.text("#view-calibrate")), "the fit")
 
 
 def test_a_fault_in_the_configuration_is_seen_at_its_line(box: Box, page: Browser) -> None:

@@ -29,7 +29,10 @@ export async function ask(method, path, body = undefined) {
   let answer;
   try {
     answer = await fetch(BASE + path, {
-      method, headers, body: body === undefined ? undefined : JSON.stringify(body), credentials: 'same-origin',
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      credentials: 'same-origin',
     });
   } catch {
     throw new Problem(0, t('error.unreachable'));

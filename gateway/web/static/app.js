@@ -9,8 +9,19 @@ import { login } from './login.js';
 import { session } from './session.js';
 import { begin, end, hear, result, store } from './store.js';
 
-const VIEWS = ['live', 'history', 'signal', 'alerts', 'outputs', 'actions', 'calibrate', 'configuration', 'doctor',
-  'log', 'settings'];
+const VIEWS = [
+  'live',
+  'history',
+  'signal',
+  'alerts',
+  'outputs',
+  'actions',
+  'calibrate',
+  'configuration',
+  'doctor',
+  'log',
+  'settings',
+];
 
 let leave = () => {};
 let shown = '';
@@ -34,8 +45,16 @@ async function enter() {
     if (!session.scope || session.setup) return fill(document.body, login(enter));
     await begin();
   } catch (problem) {
-    return fill(document.body, h('main', { class: 'door' }, h('h1', {}, t('title')), h('p', { role: 'alert' },
-      problem.message), button(t('again'), enter)));
+    return fill(
+      document.body,
+      h(
+        'main',
+        { class: 'door' },
+        h('h1', {}, t('title')),
+        h('p', { role: 'alert' }, problem.message),
+        button(t('again'), enter),
+      ),
+    );
   }
   frame();
   return route();
@@ -65,7 +84,9 @@ function frame() {
   const links = VIEWS.map((view) => h('a', { href: `#/${view}`, id: `to-${view}` }, t(`view.${view}`)));
   const nav = h('nav', { id: 'views', 'aria-label': t('views') }, links);
   const menu = button(t('menu'), () => open(nav.classList.toggle('open')), {
-    class: 'menu', 'aria-expanded': 'false', 'aria-controls': 'views',
+    class: 'menu',
+    'aria-expanded': 'false',
+    'aria-controls': 'views',
   });
   const open = (is) => menu.setAttribute('aria-expanded', String(is));
   const close = () => {
@@ -77,12 +98,28 @@ function frame() {
   const glance = h('a', { class: 'glance', href: '#/live', id: 'glance' });
   const lost = h('p', { class: 'lost', role: 'alert' });
   const header = h('header', {}, menu, h('span', { class: 'box' }, name), glance);
-  const skip = h('a', { class: 'skip', href: '#main', on: { click: (event) => {
-    event.preventDefault();
-    document.getElementById('main').focus();
-  } } }, t('skip'));
-  fill(document.body, skip, header, lost, h('div', { class: 'page' }, nav, h('main', { id: 'main', tabindex: '-1' })),
-    h('div', { id: 'answers', role: 'status', 'aria-live': 'polite' }));
+  const skip = h(
+    'a',
+    {
+      class: 'skip',
+      href: '#main',
+      on: {
+        click: (event) => {
+          event.preventDefault();
+          document.getElementById('main').focus();
+        },
+      },
+    },
+    t('skip'),
+  );
+  fill(
+    document.body,
+    skip,
+    header,
+    lost,
+    h('div', { class: 'page' }, nav, h('main', { id: 'main', tabindex: '-1' })),
+    h('div', { id: 'answers', role: 'status', 'aria-live': 'polite' }),
+  );
   look(glance, lost);
 }
 

@@ -35,9 +35,11 @@ export function chart(label, options, data) {
   whole.axes = (options.axes ?? [{}, {}]).map(axis);
   const plot = new uPlot(whole, data, place);
   drawn.add(plot);
-  const fit = new ResizeObserver(() => requestAnimationFrame(() => {
-    if (place.clientWidth > 0) plot.setSize({ width: place.clientWidth, height });
-  }));
+  const fit = new ResizeObserver(() =>
+    requestAnimationFrame(() => {
+      if (place.clientWidth > 0) plot.setSize({ width: place.clientWidth, height });
+    }),
+  );
   fit.observe(place);
   const end = () => {
     fit.disconnect();
@@ -56,7 +58,7 @@ function axis(given, index) {
     labelSize: 18,
     grid: { stroke: () => faint('muted', 0.18), width: 1 },
     ticks: { stroke: () => faint('muted', 0.4), width: 1, size: 5 },
-    ...(index === 0 ? { size: 34 } : { size: 62 }),
+    size: index === 0 ? 34 : (plot, values) => 16 + 7.2 * Math.max(3, ...(values ?? []).map((value) => value.length)),
     values: (plot, ticks) => ticks.map((tick) => label(tick, ticks)),
     ...given,
   };
@@ -67,7 +69,10 @@ function label(tick, ticks) {
   if (tick === null) return '';
   const step = ticks.length > 1 ? Math.abs(ticks[1] - ticks[0]) : Math.abs(tick) || 1;
   if (step < 1e-4 || Math.abs(tick) >= 1e6) return tick === 0 ? '0' : significant(tick, 2);
-  return number(tick, [0, 1, 2, 3, 4, 5].find((count) => Math.abs(step * 10 ** count - Math.round(step * 10 ** count)) < 1e-6) ?? 6);
+  return number(
+    tick,
+    [0, 1, 2, 3, 4, 5].find((count) => Math.abs(step * 10 ** count - Math.round(step * 10 ** count)) < 1e-6) ?? 6,
+  );
 }
 
 /** A time axis of seconds since 1970, in the language's own words. */
@@ -101,7 +106,8 @@ export function airy(plot, low, high) {
   return [low - air, high + air];
 }
 
-/** Columns of rows of values: time, value, upper, lower; null where there is no valid value, and where rows are missing. */
+/** Columns of rows of values: time, value, upper, lower; null where there is no valid value, and where rows are
+ *  missing. */
 export function columns(rows, doubt) {
   const data = [[], [], [], []];
   const spacing = median(rows.slice(1).map((row, index) => row.at - rows[index].at));
@@ -140,7 +146,7 @@ export const marks = (told) => (plot) => {
     ctx.stroke();
     const right = at > bbox.left + bbox.width * 0.7;
     ctx.textAlign = right ? 'right' : 'left';
-    ctx.fillText(words, at + (right ? -6 : 6) * devicePixelRatio, bbox.top + (14 + 16 * row) * devicePixelRatio);
+    ctx.fillText(words, at + (right ? -9 : 9) * devicePixelRatio, bbox.top + (14 + 16 * row) * devicePixelRatio);
   });
   ctx.restore();
 };

@@ -15,13 +15,17 @@ export function h(tag, props = {}, ...children) {
       element.setAttribute(name, value);
     }
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(
+    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return element;
 }
 
 /** Replace what is in an element. */
 export function fill(element, ...children) {
-  element.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  element.replaceChildren(
+    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return element;
 }
 
@@ -57,10 +61,14 @@ export function section(title, ...children) {
 /** Terms with what is to be said of each: [term, text or node]; those without a text are left out. */
 export function facts(pairs) {
   const told = pairs.filter(([, text]) => text !== '' && text !== null && text !== undefined);
-  return h('dl', { class: 'facts' }, told.map(([term, text]) => h('div', {}, h('dt', {}, term), h('dd', {}, text))));
+  return h(
+    'dl',
+    { class: 'facts' },
+    told.map(([term, text]) => h('div', {}, h('dt', {}, term), h('dd', {}, text))),
+  );
 }
 
-/** Make an element's content anew only where `facts` (anything JSON can say) are others: what has the focus keeps it. */
+/** Make an element's content anew only where `facts` (what JSON can say) are others: what has the focus keeps it. */
 export function kept(element, facts, make) {
   const told = JSON.stringify(facts);
   if (element.dataset.told === told) return;

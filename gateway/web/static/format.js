@@ -43,5 +43,7 @@ export function span(seconds) {
 
 /** Date and time of day of an ISO time, here. */
 export function when(iso) {
-  return iso ? new Date(iso).toLocaleString(spoken(), { dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' }) : '–';
+  return iso
+    ? new Date(iso).toLocaleString(spoken(), { dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' })
+    : '–';
 }

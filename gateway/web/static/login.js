@@ -11,17 +11,27 @@ const SHORTEST = 8;
 export function login(opened) {
   const wrong = h('p', { class: 'wrong', role: 'alert', id: 'wrong' });
   const password = h('input', {
-    type: 'password', name: 'password', required: true, 'aria-describedby': 'wrong',
-    autocomplete: session.setup ? 'new-password' : 'current-password', minlength: session.setup ? SHORTEST : null,
+    type: 'password',
+    name: 'password',
+    required: true,
+    'aria-describedby': 'wrong',
+    autocomplete: session.setup ? 'new-password' : 'current-password',
+    minlength: session.setup ? SHORTEST : null,
   });
   const again = h('input', { type: 'password', name: 'again', required: true, autocomplete: 'new-password' });
   const code = h('input', { name: 'code', required: true, autocomplete: 'one-time-code', spellcheck: 'false' });
   const enter = h('button', { type: 'submit', class: 'main' }, t(session.setup ? 'setup.begin' : 'login.enter'));
-  const form = h('form', {}, owner(),
+  const form = h(
+    'form',
+    {},
+    owner(),
     session.setup ? h('p', {}, t('setup.why')) : null,
     session.setup && session.code_needed ? field(t('setup.code'), code, t('setup.where')) : null,
     field(t('login.password'), password, session.setup ? t('setup.length', { n: SHORTEST }) : ''),
-    session.setup ? field(t('setup.again'), again) : null, wrong, enter);
+    session.setup ? field(t('setup.again'), again) : null,
+    wrong,
+    enter,
+  );
   form.addEventListener('submit', async (event) => {
     event.preventDefault();
     if (session.setup && password.value !== again.value) return say(wrong, t('setup.differ'));

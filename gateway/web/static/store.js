@@ -1,7 +1,7 @@
-// What is known of the box now: its face, its newest state, the last ten minutes of values. Fed by one stream of events.
+// What is known of the box now: its face, its newest state, the last ten minutes of values. Fed by one stream.
 //
 // Ages are told by the box's own clock: each state says when it was made, so a wrong clock here does no harm, and what
-// passes since then is counted by this page's monotonic clock. A box that falls silent therefore grows old on the screen.
+// passes since then is counted by this page's monotonic clock. A box that falls silent grows old on the screen.
 
 import { get, stream } from './api.js';
 

@@ -1,5 +1,5 @@
-// Whether a value can be trusted. There is one place for this, and every view asks it: a number that is stale or invalid
-// is never shown, only the reason.
+// Whether a value can be trusted. There is one place for this, and every view asks it: a number that is stale or
+// invalid is never shown, only the reason.
 
 import { pair, span } from './format.js';
 import { known, t } from './i18n.js';

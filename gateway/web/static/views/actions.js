@@ -14,17 +14,21 @@ export function show(view) {
   const cards = new Map();
   const wrong = h('p', { role: 'status' });
   view.append(wrong);
-  const stop = repeated(async () => {
-    const actions = await get('/actions');
-    if (!actions.length) wrong.textContent = t('actions.none');
-    for (const action of actions) {
-      if (!cards.has(action.node)) {
-        cards.set(action.node, card(action.node));
-        view.append(cards.get(action.node).card);
+  const stop = repeated(
+    async () => {
+      const actions = await get('/actions');
+      if (!actions.length) wrong.textContent = t('actions.none');
+      for (const action of actions) {
+        if (!cards.has(action.node)) {
+          cards.set(action.node, card(action.node));
+          view.append(cards.get(action.node).card);
+        }
+        cards.get(action.node).renew(action);
       }
-      cards.get(action.node).renew(action);
-    }
-  }, wrong, AGAIN_MS);
+    },
+    wrong,
+    AGAIN_MS,
+  );
   return stop;
 }
 
@@ -51,7 +55,9 @@ function card(node) {
     kept(state, action.state, () => known('action', action.state));
     kept(problem, [action.problem, action.last_error], () => troubles(action));
     fill(numbers, counts(action));
-    kept(shows, action.driver?.shows ?? null, () => (action.driver?.shows?.lines ?? []).map((text) => h('p', {}, text)));
+    kept(shows, action.driver?.shows ?? null, () =>
+      (action.driver?.shows?.lines ?? []).map((text) => h('p', {}, text)),
+    );
     kept(controls, [paused, may('control')], () => (may('control') ? buttons(node, paused) : []));
     read();
   };
@@ -64,7 +70,9 @@ function troubles(action) {
   const { problem, last_error: error } = action;
   return [
     problem ? h('p', { class: 'why', role: 'status' }, problem) : null,
-    error && error !== problem ? h('div', {}, h('h3', {}, t('actions.last_error')), h('pre', { class: 'error' }, error)) : null,
+    error && error !== problem
+      ? h('div', {}, h('h3', {}, t('actions.last_error')), h('pre', { class: 'error' }, error))
+      : null,
   ].filter(Boolean);
 }
 
@@ -84,9 +92,13 @@ function counts(action) {
 }
 
 function buttons(node, paused) {
-  const tell = (verb) => () => attempt(() => post(`/actions/${part(node)}/${verb}`)).then((told) => answered(told, t(`actions.${verb}_done`)));
+  const tell = (verb) => () =>
+    attempt(() => post(`/actions/${part(node)}/${verb}`)).then((told) => answered(told, t(`actions.${verb}_done`)));
   const named = (verb) => ({ id: `${verb}-${node}`, 'aria-label': `${t(`actions.${verb}`)}: ${node}` });
-  return [button(t('actions.reload'), tell('reload'), named('reload')),
-    paused ? button(t('actions.resume'), tell('resume'), { ...named('resume'), class: 'main' })
-      : button(t('actions.pause'), tell('pause'), named('pause'))];
+  return [
+    button(t('actions.reload'), tell('reload'), named('reload')),
+    paused
+      ? button(t('actions.resume'), tell('resume'), { ...named('resume'), class: 'main' })
+      : button(t('actions.pause'), tell('pause'), named('pause')),
+  ];
 }

@@ -29,10 +29,25 @@ export function show(view) {
 export function raised() {
   const alerts = store.state.alerts;
   if (!alerts.length) return h('p', { class: 'quiet' }, t('alerts.none'));
-  return h('ul', { class: 'alerts' }, alerts.map((alert) => h('li', { class: `alert ${alert.severity}` },
-    h('div', {}, h('strong', {}, `${t(`severity.${alert.severity}`)}: ${alert.rule}`), h('span', {}, words(alert)),
-      h('small', {}, when(alert.time)), acknowledged(alert)),
-    alert.acknowledged || !may('control') ? null : form(alert))));
+  return h(
+    'ul',
+    { class: 'alerts' },
+    alerts.map((alert) =>
+      h(
+        'li',
+        { class: `alert ${alert.severity}` },
+        h(
+          'div',
+          {},
+          h('strong', {}, `${t(`severity.${alert.severity}`)}: ${alert.rule}`),
+          h('span', {}, words(alert)),
+          h('small', {}, when(alert.time)),
+          acknowledged(alert),
+        ),
+        alert.acknowledged || !may('control') ? null : form(alert),
+      ),
+    ),
+  );
 }
 
 /** What is the matter, in words. */
@@ -40,7 +55,10 @@ function words(alert) {
   if (alert.message) return alert.message;
   if (alert.value === null) return t('alert.silent', { node: alert.source, seconds: significant(alert.threshold, 3) });
   return t('alert.crossed', {
-    what: known('trigger', alert.type), node: alert.source, value: significant(alert.value), threshold: significant(alert.threshold),
+    what: known('trigger', alert.type),
+    node: alert.source,
+    value: significant(alert.value),
+    threshold: significant(alert.threshold),
   });
 }
 
@@ -54,13 +72,22 @@ function acknowledged(alert) {
 
 function form(alert) {
   const note = h('input', { 'aria-label': t('alert.note'), placeholder: t('alert.note'), maxlength: 200 });
-  const made = h('form', { class: 'row' }, note,
-    h('button', { type: 'submit', class: 'acknowledge', 'aria-label': t('alert.acknowledge_one', { rule: alert.rule }) },
-      t('alert.acknowledge')));
+  const made = h(
+    'form',
+    { class: 'row' },
+    note,
+    h(
+      'button',
+      { type: 'submit', class: 'acknowledge', 'aria-label': t('alert.acknowledge_one', { rule: alert.rule }) },
+      t('alert.acknowledge'),
+    ),
+  );
   made.addEventListener('submit', (event) => {
     event.preventDefault();
-    attempt(() => post(`/alerts/${part(alert.id)}/acknowledge`, note.value ? { note: note.value } : {}),
-      t('alert.done'));
+    attempt(
+      () => post(`/alerts/${part(alert.id)}/acknowledge`, note.value ? { note: note.value } : {}),
+      t('alert.done'),
+    );
   });
   return made;
 }
@@ -68,7 +95,27 @@ function form(alert) {
 function table(alerts) {
   if (!alerts.length) return h('p', { class: 'quiet' }, t('alerts.never'));
   const head = ['time', 'rule', 'state', 'what'].map((name) => h('th', { scope: 'col' }, t(`column.${name}`)));
-  return h('div', { class: 'wide' }, h('table', {}, h('thead', {}, h('tr', {}, head)), h('tbody', {}, alerts.map(
-    (alert) => h('tr', { class: alert.severity }, h('td', {}, when(alert.time)), h('td', {}, alert.rule),
-      h('td', {}, known('alert_state', alert.state)), h('td', {}, words(alert), acknowledged(alert)))))));
+  return h(
+    'div',
+    { class: 'wide' },
+    h(
+      'table',
+      {},
+      h('thead', {}, h('tr', {}, head)),
+      h(
+        'tbody',
+        {},
+        alerts.map((alert) =>
+          h(
+            'tr',
+            { class: alert.severity },
+            h('td', {}, when(alert.time)),
+            h('td', {}, alert.rule),
+            h('td', {}, known('alert_state', alert.state)),
+            h('td', {}, words(alert), acknowledged(alert)),
+          ),
+        ),
+      ),
+    ),
+  );
 }

@@ -27,9 +27,13 @@ function gases(view) {
   const fresh = h('input', { type: 'checkbox', checked: true, id: 'fresh' });
   const reading = h('p', { class: 'reading-now' });
   const zero = job('calibration', 'zero', t('calibrate.zero_begin'), () => start({ kind: 'zero', new: fresh.checked }));
-  const span = job('calibration', 'span', t('calibrate.span_begin'), () => start({
-    kind: 'span', ppm: Number(ppm.value), ...(sigma.value === '' ? {} : { sigma_ppm: Number(sigma.value) }),
-  }));
+  const span = job('calibration', 'span', t('calibrate.span_begin'), () =>
+    start({
+      kind: 'span',
+      ppm: Number(ppm.value),
+      ...(sigma.value === '' ? {} : { sigma_ppm: Number(sigma.value) }),
+    }),
+  );
   const start = (asked) => begun(() => post('/calibrations', { node, ...asked }));
   const found = h('div', {});
   const drawing = curve(store.box.gases[0]);
@@ -40,28 +44,62 @@ function gases(view) {
     drawing.set(mine);
     fill(found, outcome(mine));
   };
-  const which = store.box.gases.length > 1 ? field(t('history.gas'), choice(store.box.gases.map((gas) => [gas.node,
-    `${gas.name} ${gas.node}`]), node, (name) => {
-    node = name;
-    look();
-  })) : null;
-  const fillers = (...values) => (store.box.simulated ? values.map(([text, value]) => button(text,
-    () => command('cell', 'set', { value: value() }), { disabled: !may('control') })) : []);
+  const which =
+    store.box.gases.length > 1
+      ? field(
+          t('history.gas'),
+          choice(
+            store.box.gases.map((gas) => [gas.node, `${gas.name} ${gas.node}`]),
+            node,
+            (name) => {
+              node = name;
+              look();
+            },
+          ),
+        )
+      : null;
+  const fillers = (...values) =>
+    store.box.simulated
+      ? values.map(([text, value]) =>
+          button(text, () => command('cell', 'set', { value: value() }), { disabled: !may('control') }),
+        )
+      : [];
   view.append(
-    step(1, t('calibrate.zero'), which, h('p', {}, t('calibrate.zero_how')), reading,
+    step(
+      1,
+      t('calibrate.zero'),
+      which,
+      h('p', {}, t('calibrate.zero_how')),
+      reading,
       h('div', { class: 'row' }, fillers([t('calibrate.fill_zero'), () => 0])),
-      h('label', { class: 'check' }, fresh, ` ${t('calibrate.new')}`), zero.element),
-    step(2, t('calibrate.span'), h('p', {}, t('calibrate.span_how')),
-      h('div', { class: 'row' }, field(t('calibrate.ppm'), ppm), field(t('calibrate.sigma'), sigma, t('calibrate.sigma_hint'))),
-      h('div', { class: 'row' }, fillers([t('calibrate.fill_span'), () => Number(ppm.value)])), span.element),
-    step(3, t('calibrate.result'), found, drawing.figure));
+      h('label', { class: 'check' }, fresh, ` ${t('calibrate.new')}`),
+      zero.element,
+    ),
+    step(
+      2,
+      t('calibrate.span'),
+      h('p', {}, t('calibrate.span_how')),
+      h(
+        'div',
+        { class: 'row' },
+        field(t('calibrate.ppm'), ppm),
+        field(t('calibrate.sigma'), sigma, t('calibrate.sigma_hint')),
+      ),
+      h('div', { class: 'row' }, fillers([t('calibrate.fill_span'), () => Number(ppm.value)])),
+      span.element,
+    ),
+    step(3, t('calibrate.result'), found, drawing.figure),
+  );
   const renew = () => {
     const now = judge(result(node));
     fill(reading, t('calibrate.now', { value: now.text ? `${now.text} ppm` : t('trust.none') }));
   };
-  const ends = [hear('state', renew), hear('job', (told) => {
-    if (told.name === 'calibration' && told.state === 'done') look();
-  })];
+  const ends = [
+    hear('state', renew),
+    hear('job', (told) => {
+      if (told.name === 'calibration' && told.state === 'done') look();
+    }),
+  ];
   renew();
   look();
   return () => {
@@ -90,13 +128,23 @@ function job(name, word, text, begin) {
   const renew = () => {
     const found = store.jobs.find((each) => each.name === name);
     const running = found?.state === 'running';
-    const seen = found && (mine || running && found.text.startsWith(word)) ? found : null;
+    const seen = found && (mine || (running && found.text.startsWith(word))) ? found : null;
     kept(place, [running, seen, may('control')], () => [
-      h('div', { class: 'row' }, button(text, async () => {
-        mine = await begin();
-        renew();
-      }, { class: 'main', id: `begin-${word}`, disabled: running || !may('control') }),
-      running && seen ? button(t('cancel'), () => attempt(() => remove(`/jobs/${part(name)}`), t('done')), { id: `cancel-${word}` }) : null),
+      h(
+        'div',
+        { class: 'row' },
+        button(
+          text,
+          async () => {
+            mine = await begin();
+            renew();
+          },
+          { class: 'main', id: `begin-${word}`, disabled: running || !may('control') },
+        ),
+        running && seen
+          ? button(t('cancel'), () => attempt(() => remove(`/jobs/${part(name)}`), t('done')), { id: `cancel-${word}` })
+          : null,
+      ),
       seen ? h('p', { class: `outcome ${seen.state}`, role: 'status' }, seen.text) : null,
       running && seen ? h('progress', { max: 1, value: seen.progress, 'aria-label': text }) : null,
     ]);
@@ -135,12 +183,17 @@ function sweep(view) {
   const look = async () => {
     const found = await get('/sweep').catch(() => null);
     drawing.set(found);
-    fill(told, found ? facts([
-      ['f₀', `${number(found.f0_hz, 3)} ± ${significant(found.sigma_f0_hz, 2)} Hz`],
-      ['Q', `${number(found.q, 2)} ± ${significant(found.sigma_q, 2)}`],
-      [t('sweep.fit'), t(found.good ? 'sweep.good' : 'sweep.bad')],
-      [t('calibrate.made'), found.time ? when(found.time) : ''],
-    ]) : h('p', { class: 'quiet' }, t('sweep.never')));
+    fill(
+      told,
+      found
+        ? facts([
+            ['f₀ ± σ', `${number(found.f0_hz, 3)} ± ${significant(found.sigma_f0_hz, 2)} Hz`],
+            ['Q ± σ', `${number(found.q, 2)} ± ${significant(found.sigma_q, 2)}`],
+            [t('sweep.fit'), t(found.good ? 'sweep.good' : 'sweep.bad')],
+            [t('calibrate.made'), found.time ? when(found.time) : ''],
+          ])
+        : h('p', { class: 'quiet' }, t('sweep.never')),
+    );
   };
   view.append(section(t('sweep.title'), h('p', {}, t('sweep.how')), run.element, told, drawing.figure));
   const heard = hear('job', (each) => {

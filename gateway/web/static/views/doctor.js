@@ -37,9 +37,29 @@ function sum(checks) {
 
 function groups(checks) {
   const names = [...new Set(checks.map((check) => check.group))];
-  return names.map((name) => section(known('group', name), h('ul', { class: 'findings' },
-    checks.filter((check) => check.group === name).map((check) => h('li', { class: check.state.replace(' ', '-') },
-      h('span', { class: 'mark' }, t(`finding.${check.state}`)),
-      h('div', {}, h('strong', {}, check.name), h('span', {}, check.found),
-        check.remedy ? h('small', {}, `→ ${check.remedy}`) : null))))));
+  return names.map((name) =>
+    section(
+      known('group', name),
+      h(
+        'ul',
+        { class: 'findings' },
+        checks
+          .filter((check) => check.group === name)
+          .map((check) =>
+            h(
+              'li',
+              { class: check.state.replace(' ', '-') },
+              h('span', { class: 'mark' }, t(`finding.${check.state}`)),
+              h(
+                'div',
+                {},
+                h('strong', {}, check.name),
+                h('span', {}, check.found),
+                check.remedy ? h('small', {}, `→ ${check.remedy}`) : null,
+              ),
+            ),
+          ),
+      ),
+    ),
+  );
 }

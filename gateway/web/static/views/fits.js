@@ -4,24 +4,43 @@ import { airy, chart, colour, marks } from '../charts.js';
 import { t } from '../i18n.js';
 
 const FINE = 200;
-const dots = (name) => ({ paths: () => null, points: { show: true, size: 9, fill: () => colour(name), stroke: () => colour(name) } });
-const line = (name) => ({ stroke: () => colour(name), width: 1.8, points: { show: false }, spanGaps: true });
+const dots = (name) => ({
+  paths: () => null,
+  points: { show: true, size: 9, fill: () => colour(name), stroke: () => colour(name) },
+});
+const line = (name) => ({
+  stroke: () => colour(name),
+  width: 1.8,
+  points: { show: false },
+  spanGaps: true,
+  pxAlign: 0,
+});
 
 /** The points of a calibration, and its curve. `set` takes an object of /calibrations. */
 export function curve(gas) {
-  const made = chart(t('fits.curve'), {
-    height: 280, axes: [{ label: gas.unit }, { label: t('fits.signal') }],
-    series: [{}, line('accent'), dots('warn')],
-    scales: { x: { time: false, range: airy }, y: { range: airy } },
-  }, [[], [], []]);
+  const made = chart(
+    t('fits.curve'),
+    {
+      height: 280,
+      axes: [{ label: gas.unit }, { label: t('fits.signal') }],
+      series: [{}, line('accent'), dots('warn')],
+      scales: { x: { time: false, range: airy }, y: { range: airy } },
+    },
+    [[], [], []],
+  );
   const set = (found) => {
     if (!found?.current) return made.set([[], [], []]);
     const { curve: shape, points: kept } = found.current;
     const points = (kept.length ? kept : found.points).map((point) => [point.ppm, along(point, found.current)]);
     const top = points.length ? Math.max(...points.map(([ppm]) => ppm)) * 1.1 : shape.max_ppm;
     const fine = Array.from({ length: FINE + 1 }, (_, index) => (top * index) / FINE);
-    const at = (ppm) => (shape.slope * ppm) / (1 + (shape.bend) * ppm);
-    return made.set(columns(fine.map((ppm) => [ppm, at(ppm)]), points));
+    const at = (ppm) => (shape.slope * ppm) / (1 + shape.bend * ppm);
+    return made.set(
+      columns(
+        fine.map((ppm) => [ppm, at(ppm)]),
+        points,
+      ),
+    );
   };
   return { ...made, set };
 }
@@ -37,12 +56,17 @@ function along(point, current) {
 /** A sweep: amplitudes and the fitted resonance. `set` takes what /sweep tells. */
 export function resonance() {
   let found = null;
-  const made = chart(t('fits.resonance'), {
-    height: 280, axes: [{ label: 'Hz' }, { label: t('plane.amplitude') }],
-    series: [{}, line('accent'), dots('warn')],
-    scales: { x: { time: false, range: (plot, low, high) => [low, high] }, y: { range: airy } },
-    hooks: { draw: [marks(() => (found ? [[found.f0_hz, 'f₀', 'muted']] : []))] },
-  }, [[], [], []]);
+  const made = chart(
+    t('fits.resonance'),
+    {
+      height: 280,
+      axes: [{ label: 'Hz' }, { label: t('plane.amplitude') }],
+      series: [{}, line('accent'), dots('warn')],
+      scales: { x: { time: false, range: (plot, low, high) => [low, high] }, y: { range: airy } },
+      hooks: { draw: [marks(() => (found ? [[found.f0_hz, 'f₀', 'muted']] : []))] },
+    },
+    [[], [], []],
+  );
   const set = (sweep) => {
     found = sweep;
     if (!sweep?.points?.length) return made.set([[], [], []]);
@@ -55,6 +79,8 @@ export function resonance() {
 
 /** Columns of a curve and of points, in one order of x. */
 function columns(curved, points) {
-  const rows = [...curved.map(([x, y]) => [x, y, null]), ...points.map(([x, y]) => [x, null, y])].toSorted((a, b) => a[0] - b[0]);
+  const rows = [...curved.map(([x, y]) => [x, y, null]), ...points.map(([x, y]) => [x, null, y])].toSorted(
+    (a, b) => a[0] - b[0],
+  );
   return [0, 1, 2].map((index) => rows.map((row) => row[index]));
 }

@@ -19,14 +19,23 @@ export function show(view) {
   let range = { from: now() - 3600, to: now(), follows: true };
   const past = [];
   const band = banded(t('history.mean'));
-  band.series.push({ stroke: 'transparent', points: { show: false } }, { stroke: 'transparent', points: { show: false } });
+  band.series.push(
+    { stroke: 'transparent', points: { show: false } },
+    { stroke: 'transparent', points: { show: false } },
+  );
   band.bands.push({ series: [4, 5], fill: () => colour('haze') });
-  const drawing = chart(t('history.chart'), {
-    ...band, height: 340, axes: [timeAxis(), { label: unit }],
-    scales: { x: { time: true, range: () => [range.from, range.to] }, y: { range: airy } },
-    cursor: { drag: { x: true, y: false, setScale: false } },
-    hooks: { setSelect: [(plot) => chosen(plot)], setCursor: [(plot) => pointed(plot)] },
-  }, [[], [], [], [], [], []]);
+  const drawing = chart(
+    t('history.chart'),
+    {
+      ...band,
+      height: 340,
+      axes: [timeAxis(), { label: unit }],
+      scales: { x: { time: true, range: () => [range.from, range.to] }, y: { range: airy } },
+      cursor: { drag: { x: true, y: false, setScale: false } },
+      hooks: { setSelect: [(plot) => chosen(plot)], setCursor: [(plot) => pointed(plot)] },
+    },
+    [[], [], [], [], [], []],
+  );
   const told = h('p', { class: 'told', id: 'history-told', role: 'status' });
   const point = h('p', { class: 'point' });
   const from = h('input', { type: 'datetime-local', step: 1 });
@@ -36,15 +45,27 @@ export function show(view) {
 
   const look = async () => {
     const asked = { node, from: iso(range.from), to: iso(range.to), points: POINTS };
-    const answer = node && await attempt(() => get('/measurements', asked));
+    const answer = node && (await attempt(() => get('/measurements', asked)));
     if (!answer) return;
     rows = answer.rows.map((row) => ({ ...row, at: Date.parse(row.time) / 1e3 }));
     drawing.set(spread(rows));
     say(told, summary(rows, answer.thinned, unit));
     from.value = local(range.from);
     to.value = local(range.to);
-    fill(links, ['csv', 'jsonl'].map((format) => h('a', { class: 'link', download: true, href: address('/journal',
-      { format, from: iso(range.from), to: iso(range.to) }) }, t('history.download', { format: format.toUpperCase() }))));
+    fill(
+      links,
+      ['csv', 'jsonl'].map((format) =>
+        h(
+          'a',
+          {
+            class: 'link',
+            download: true,
+            href: address('/journal', { format, from: iso(range.from), to: iso(range.to) }),
+          },
+          t('history.download', { format: format.toUpperCase() }),
+        ),
+      ),
+    );
   };
   const go = (next) => {
     past.push(range);
@@ -59,9 +80,16 @@ export function show(view) {
     go(next);
   };
   const pointed = (plot) => {
-    const row = plot.cursor.idx === null || plot.cursor.idx === undefined ? null : nearest(rows, plot.data[0][plot.cursor.idx]);
-    say(point, !row ? '' : `${when(row.time)}: ${row.valid && row.ppm !== null
-      ? `${pair(row.ppm, 1.96 * row.sigma_ppm)} ${unit}` : t('trust.none')}`);
+    const row =
+      plot.cursor.idx === null || plot.cursor.idx === undefined ? null : nearest(rows, plot.data[0][plot.cursor.idx]);
+    say(
+      point,
+      !row
+        ? ''
+        : `${when(row.time)}: ${
+            row.valid && row.ppm !== null ? `${pair(row.ppm, 1.96 * row.sigma_ppm)} ${unit}` : t('trust.none')
+          }`,
+    );
   };
   const zoom = (part, shift) => () => {
     const width = (range.to - range.from) * part;
@@ -72,28 +100,59 @@ export function show(view) {
     range = past.pop() ?? range;
     look();
   };
-  const steps = h('div', { class: 'row' },
-    ...RANGES.map((seconds) => button(t(`range.${seconds}`), () => go({ from: now() - seconds, to: now() }),
-      { id: `range-${seconds}` })));
-  const moves = h('div', { class: 'row' },
+  const steps = h(
+    'div',
+    { class: 'row' },
+    ...RANGES.map((seconds) =>
+      button(t(`range.${seconds}`), () => go({ from: now() - seconds, to: now() }), { id: `range-${seconds}` }),
+    ),
+  );
+  const moves = h(
+    'div',
+    { class: 'row' },
     button('◀', zoom(1, -0.5), { 'aria-label': t('history.earlier'), id: 'earlier' }),
     button('▶', zoom(1, 0.5), { 'aria-label': t('history.later') }),
     button('+', zoom(0.5, 0), { 'aria-label': t('history.closer'), id: 'closer' }),
     button('−', zoom(2, 0), { 'aria-label': t('history.wider'), id: 'wider' }),
-    button(t('history.back'), back, { id: 'back' }));
-  const exact = h('form', { class: 'row' }, field(t('history.from'), from), field(t('history.to'), to),
-    h('button', { type: 'submit' }, t('show')));
+    button(t('history.back'), back, { id: 'back' }),
+  );
+  const exact = h(
+    'form',
+    { class: 'row' },
+    field(t('history.from'), from),
+    field(t('history.to'), to),
+    h('button', { type: 'submit' }, t('show')),
+  );
   exact.addEventListener('submit', (event) => {
     event.preventDefault();
     go({ from: new Date(from.value) / 1e3, to: new Date(to.value) / 1e3 });
   });
-  const pick = gases.length > 1 && field(t('history.gas'), choice(gases.map((gas) => [gas.node, `${gas.name} ${gas.node}`]),
-    node, (name) => {
-      node = name;
-      look();
-    }));
-  view.append(section(t('history.values'), pick, steps, moves, drawing.figure, point, told,
-    h('p', { class: 'hint' }, t('history.hint'))), section(t('history.range'), exact, links));
+  const pick =
+    gases.length > 1 &&
+    field(
+      t('history.gas'),
+      choice(
+        gases.map((gas) => [gas.node, `${gas.name} ${gas.node}`]),
+        node,
+        (name) => {
+          node = name;
+          look();
+        },
+      ),
+    );
+  view.append(
+    section(
+      t('history.values'),
+      pick,
+      steps,
+      moves,
+      drawing.figure,
+      point,
+      told,
+      h('p', { class: 'hint' }, t('history.hint')),
+    ),
+    section(t('history.range'), exact, links),
+  );
   look();
   return drawing.end;
 }
@@ -114,7 +173,13 @@ function summary(rows, thinned, unit) {
   const low = Math.min(...valid.map((row) => row.low_ppm ?? row.ppm));
   const high = Math.max(...valid.map((row) => row.high_ppm ?? row.ppm));
   const mean = valid.reduce((sum, row) => sum + row.ppm, 0) / valid.length;
-  const told = t('history.told', { points: rows.length, low: number(low, 1), mean: number(mean, 1), high: number(high, 1), unit });
+  const told = t('history.told', {
+    points: rows.length,
+    low: number(low, 1),
+    mean: number(mean, 1),
+    high: number(high, 1),
+    unit,
+  });
   return thinned ? `${told} ${t('history.thinned')}` : told;
 }
 

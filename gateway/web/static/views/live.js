@@ -20,8 +20,17 @@ export function show(view) {
   const light = h('div', {});
   const about = h('div', {});
   const cell = simulated();
-  view.append(...gases.map((each) => each.card), h('div', { class: 'columns' },
-    section(t('live.alerts'), alerts), section(t('live.laser'), light), cell, section(t('live.box'), about)));
+  view.append(
+    ...gases.map((each) => each.card),
+    h(
+      'div',
+      { class: 'columns' },
+      section(t('live.alerts'), alerts),
+      section(t('live.laser'), light),
+      cell,
+      section(t('live.box'), about),
+    ),
+  );
   const renew = () => {
     gases.forEach((each) => each.renew());
     kept(alerts, store.state.alerts, raised);
@@ -49,16 +58,34 @@ function gas({ node, name, unit, source }) {
   const aloud = h('p', { class: 'unseen', role: 'status', 'aria-live': 'polite' });
   const band = banded(name);
   const first = () => store.recent.get(node)?.[0]?.at ?? Infinity;
-  const drawing = chart(t('live.chart', { name }), {
-    ...band, height: 220, axes: [timeAxis(), { label: unit }],
-    scales: { x: { time: true, range: () => [Math.max(now() - RECENT_S, Math.min(first(), now() - 60)), now()] }, y: { range: airy } },
-  }, [[], [], [], []]);
-  const card = h('section', { class: 'card gas', id: `gas-${node}`, 'aria-label': `${name} ${node}` },
+  const drawing = chart(
+    t('live.chart', { name }),
+    {
+      ...band,
+      height: 220,
+      axes: [timeAxis(), { label: unit }],
+      scales: {
+        x: { time: true, range: () => [Math.max(now() - RECENT_S, Math.min(first(), now() - 60)), now()] },
+        y: { range: airy },
+      },
+    },
+    [[], [], [], []],
+  );
+  const card = h(
+    'section',
+    { class: 'card gas', id: `gas-${node}`, 'aria-label': `${name} ${node}` },
     h('h2', {}, `${name.toUpperCase()} `, h('small', {}, node)),
-    h('div', { class: 'reading' }, value, verdict, reasons, age), aloud, more, drawing.figure,
-    h('p', { class: 'hint' }, t('live.band')));
+    h('div', { class: 'reading' }, value, verdict, reasons, age),
+    aloud,
+    more,
+    drawing.figure,
+    h('p', { class: 'hint' }, t('live.band')),
+  );
   let spoken = { level: '', at: 0 };
-  get('/measurements', { node, from: '-10min', points: 1200 }).then((told) => before(node, told.rows), () => {});
+  get('/measurements', { node, from: '-10min', points: 1200 }).then(
+    (told) => before(node, told.rows),
+    () => {},
+  );
 
   const renew = () => {
     const measurement = result(node);
@@ -71,7 +98,8 @@ function gas({ node, name, unit, source }) {
     fill(more, details(measurement, found, unit, source));
     drawing.set(columns(store.recent.get(node) ?? [], (row) => row.u95_ppm ?? 1.96 * row.sigma_ppm));
     if (found.level !== spoken.level || performance.now() > spoken.at + ANNOUNCED_MS) {
-      say(aloud, `${name}: ${found.text ? `${found.text} ${unit}. ` : ''}${t(`trust.${found.level}`)}. ${found.reasons.join('. ')}`);
+      const told = found.text ? `${found.text} ${unit}` : '';
+      say(aloud, `${name}: ${[told, t(`trust.${found.level}`), ...found.reasons].filter(Boolean).join('. ')}`);
       spoken = { level: found.level, at: performance.now() };
     }
   };
@@ -84,8 +112,12 @@ function details(measurement, found, unit, source) {
   const followed = result(`${measurement?.node}_resonance`);
   const sure = found.level !== 'none';
   return facts([
-    [t('live.smoothed'), sure && measurement.smoothed_ppm !== null
-      ? `${pair(measurement.smoothed_ppm, 1.96 * measurement.sigma_smoothed_ppm)} ${unit}` : ''],
+    [
+      t('live.smoothed'),
+      sure && measurement.smoothed_ppm !== null
+        ? `${pair(measurement.smoothed_ppm, 1.96 * measurement.sigma_smoothed_ppm)} ${unit}`
+        : '',
+    ],
     [t('live.lod'), measurement?.lod_ppm ? `${significant(measurement.lod_ppm, 2)} ${unit}` : ''],
     [t('live.snr'), Number.isFinite(told?.snr_db) ? `${number(told.snr_db, 1)} dB` : ''],
     [t('live.frequency'), Number.isFinite(told?.frequency_hz) ? `${number(told.frequency_hz, 2)} Hz` : ''],
@@ -100,8 +132,16 @@ function fares() {
   const { temperature_c: warm, humidity_percent: damp, pressure_pa: heavy } = status.climate ?? {};
   return facts([
     [t('box.safe_mode'), status.safe_mode],
-    [t('box.climate'), [warm && `${number(warm.value, 1)} °C`, damp && `${number(damp.value, 0)} %`,
-      heavy && `${number(heavy.value / 100, 0)} hPa`].filter(Boolean).join(', ')],
+    [
+      t('box.climate'),
+      [
+        warm && `${number(warm.value, 1)} °C`,
+        damp && `${number(damp.value, 0)} %`,
+        heavy && `${number(heavy.value / 100, 0)} hPa`,
+      ]
+        .filter(Boolean)
+        .join(', '),
+    ],
     [t('box.mqtt'), known('mqtt', status.mqtt)],
     [t('box.sound'), t('box.lost', { overruns: status.overruns, frames: status.lost_frames })],
     [t('box.version'), `${status.version}, ${status.board}`],
@@ -111,10 +151,20 @@ function fares() {
 /** On a simulated box: what is in the cell. */
 function simulated() {
   if (!store.box.outputs.some((output) => output.target === 'cell')) return null;
-  const ppm = h('input', { type: 'number', min: 0, step: 'any', value: store.state.outputs.cell?.state ?? '', id: 'ppm' });
-  const form = h('form', { class: 'row' }, field(t('cell.ppm'), ppm),
+  const ppm = h('input', {
+    type: 'number',
+    min: 0,
+    step: 'any',
+    value: store.state.outputs.cell?.state ?? '',
+    id: 'ppm',
+  });
+  const form = h(
+    'form',
+    { class: 'row' },
+    field(t('cell.ppm'), ppm),
     h('button', { type: 'submit', id: 'set-ppm', disabled: !may('control') }, t('set')),
-    button(t('cell.zero'), () => command('cell', 'set', { value: 0 }), { disabled: !may('control') }));
+    button(t('cell.zero'), () => command('cell', 'set', { value: 0 }), { disabled: !may('control') }),
+  );
   form.addEventListener('submit', (event) => {
     event.preventDefault();
     command('cell', 'set', { value: Number(ppm.value) });

@@ -18,10 +18,14 @@ export function show(view) {
     const lines = await attempt(() => get('/logs', { level: least, limit: MOST }));
     if (lines) fill(list, lines.map(row).reverse());
   };
-  const chosen = choice(LEVELS.map((level) => [level, t(`level.${level}`)]), least, (level) => {
-    least = level;
-    look();
-  });
+  const chosen = choice(
+    LEVELS.map((level) => [level, t(`level.${level}`)]),
+    least,
+    (level) => {
+      least = level;
+      look();
+    },
+  );
   view.append(h('div', { class: 'row' }, field(t('log.level'), chosen), button(t('log.again'), look)), list);
   look();
   return hear('log', (line) => {
@@ -31,6 +35,12 @@ export function show(view) {
   });
 }
 
-const row = (line) => h('li', { class: line.level.toLowerCase() }, h('time', { datetime: line.time }, when(line.time)),
-  h('span', { class: 'level' }, t(`level.${line.level.toLowerCase()}`)), h('span', { class: 'source' }, line.logger),
-  h('span', {}, line.message));
+const row = (line) =>
+  h(
+    'li',
+    { class: line.level.toLowerCase() },
+    h('time', { datetime: line.time }, when(line.time)),
+    h('span', { class: 'level' }, t(`level.${line.level.toLowerCase()}`)),
+    h('span', { class: 'source' }, line.logger),
+    h('span', {}, line.message),
+  );

@@ -5,8 +5,12 @@ import { known, t } from '../i18n.js';
 import { command, may } from '../session.js';
 import { hear, store } from '../store.js';
 
-const GROUPS = [['laser', 'tec'], ['relay', 'led', 'switch', 'cell'], ['threshold', 'integration', 'span_gas'],
-  ['calibration', 'sweep', 'actions', 'gateway', 'identify']];
+const GROUPS = [
+  ['laser', 'tec'],
+  ['relay', 'led', 'switch', 'cell'],
+  ['threshold', 'integration', 'span_gas'],
+  ['calibration', 'sweep', 'actions', 'gateway', 'identify'],
+];
 const GRAVE = ['restart', 'safe_mode'];
 
 /** See app.js. */
@@ -14,12 +18,24 @@ export function show(view) {
   const rows = new Map();
   const place = h('div', {});
   const groups = GROUPS.map((kinds, index) => {
-    const outputs = store.box.outputs.filter(({ target }) => target !== 'laser' && kinds.includes(target.split('/')[0]));
-    return outputs.length && section(t(`outputs.${index}`), h('div', { class: 'rows' }, outputs.map((output) => {
-      const row = h('div', { class: 'output', id: `output-${output.target.replace('/', '-')}` });
-      rows.set(output, row);
-      return row;
-    })));
+    const outputs = store.box.outputs.filter(
+      ({ target }) => target !== 'laser' && kinds.includes(target.split('/')[0]),
+    );
+    return (
+      outputs.length &&
+      section(
+        t(`outputs.${index}`),
+        h(
+          'div',
+          { class: 'rows' },
+          outputs.map((output) => {
+            const row = h('div', { class: 'output', id: `output-${output.target.replace('/', '-')}` });
+            rows.set(output, row);
+            return row;
+          }),
+        ),
+      )
+    );
   });
   view.append(section(t('live.laser'), place), ...groups.filter(Boolean));
   const renew = () => {
@@ -40,10 +56,14 @@ export function laser() {
   if (!store.box.outputs.some(({ target }) => target === 'laser')) return h('p', { class: 'quiet' }, t('laser.none'));
   return [
     h('p', { class: `lamp ${state}`, id: 'laser-state' }, known('laser', state)),
-    why || barred ? h('p', { class: 'why', id: 'laser-why' }, t(why ? 'laser.because' : 'laser.barred', { why: why || barred })) : null,
-    button(t(lit || state === 'waiting' ? 'laser.off' : 'laser.on'),
+    why || barred
+      ? h('p', { class: 'why', id: 'laser-why' }, t(why ? 'laser.because' : 'laser.barred', { why: why || barred }))
+      : null,
+    button(
+      t(lit || state === 'waiting' ? 'laser.off' : 'laser.on'),
       () => command('laser', lit || state === 'waiting' ? 'off' : 'on'),
-      { id: 'laser-switch', disabled: !may('control'), class: lit ? '' : 'main' }),
+      { id: 'laser-switch', disabled: !may('control'), class: lit ? '' : 'main' },
+    ),
   ];
 }
 
@@ -53,9 +73,13 @@ function told(output) {
   const state = found?.state ?? '–';
   const [kind, name] = output.target.split('/');
   return [
-    h('div', { class: 'what' }, h('strong', {}, name ? `${known('output', kind)} ${name}` : known('output', kind)),
+    h(
+      'div',
+      { class: 'what' },
+      h('strong', {}, name ? `${known('output', kind)} ${name}` : known('output', kind)),
       h('span', { class: 'state' }, output.unit ? `${state} ${output.unit}` : worded(state)),
-      state === 'stuck' ? h('small', { class: 'why' }, t('output.stuck')) : null),
+      state === 'stuck' ? h('small', { class: 'why' }, t('output.stuck')) : null,
+    ),
     h('div', { class: 'row' }, may('control') ? controls(output, state) : null),
   ];
 }
@@ -69,9 +93,12 @@ function controls(output, state) {
     const chosen = h('select', { 'aria-label': t('output.pattern', { target }) }, options);
     return [chosen, button(t('set'), () => command(target, chosen.value))];
   }
-  return free.map((verb) => button(known('verb', verb), () => sure(verb) && command(target, verb), {
-    'aria-label': `${known('verb', verb)}: ${target}`, 'aria-pressed': pressed(verb, state),
-  }));
+  return free.map((verb) =>
+    button(known('verb', verb), () => sure(verb) && command(target, verb), {
+      'aria-label': `${known('verb', verb)}: ${target}`,
+      'aria-pressed': pressed(verb, state),
+    }),
+  );
 }
 
 /** A state in words, where it has some. */
@@ -83,8 +110,14 @@ const sure = (verb) => !GRAVE.includes(verb) || confirm(t(`sure.${verb}`));
 
 function dial({ target, low, high, step, unit }, state) {
   const input = h('input', {
-    type: 'number', min: low, max: high, step: 'any', value: Number.isNaN(Number(state)) ? '' : state,
-    'aria-label': `${target}, ${unit}`, inputmode: 'decimal', 'data-step': step,
+    type: 'number',
+    min: low,
+    max: high,
+    step: 'any',
+    value: Number.isNaN(Number(state)) ? '' : state,
+    'aria-label': `${target}, ${unit}`,
+    inputmode: 'decimal',
+    'data-step': step,
   });
   const form = h('form', { class: 'row' }, input, h('button', { type: 'submit' }, t('set')));
   form.addEventListener('submit', (event) => {

@@ -17,27 +17,53 @@ export function phasors() {
   if (!node) return null;
   const told = h('p', { class: 'told' });
   let newest = null;
-  const drawing = chart(t('plane.title'), {
-    height: HEIGHT, axes: [{ label: t('plane.in_phase') }, { label: t('plane.quadrature') }],
-    series: [{}, { stroke: () => colour('accent'), paths: () => null, points: { show: true, size: 4, fill: () => colour('accent') } }],
-    scales: { x: { time: false, range: (plot) => reach(plot, 0) }, y: { range: (plot) => reach(plot, 1) } },
-    cursor: { drag: { x: false, y: false } },
-    hooks: { draw: [(plot) => arrow(plot, newest)] },
-  }, [[], []]);
-  const stop = repeated(async () => {
-    const { points } = await get(`/lock-in/${part(node)}`);
-    if (!points.length) return say(told, t('trust.waiting'));
-    newest = points.at(-1);
-    const sorted = points.toSorted((a, b) => a.in_phase - b.in_phase);
-    drawing.set([sorted.map((point) => point.in_phase), sorted.map((point) => point.quadrature)]);
-    const degrees = (Math.atan2(newest.quadrature, newest.in_phase) * 180) / Math.PI;
-    return say(told, t('plane.told', {
-      amplitude: significant(Math.hypot(newest.in_phase, newest.quadrature), 4), sigma: significant(newest.sigma, 2),
-      degrees: number(degrees, 1), points: points.length,
-    }));
-  }, told, AGAIN_MS);
-  return { card: section(t('plane.title'), drawing.figure, told, h('p', { class: 'hint' }, t('plane.why'))),
-    end: () => { stop(); drawing.end(); } };
+  const drawing = chart(
+    t('plane.title'),
+    {
+      height: HEIGHT,
+      axes: [{ label: t('plane.in_phase') }, { label: t('plane.quadrature') }],
+      series: [
+        {},
+        {
+          stroke: () => colour('accent'),
+          paths: () => null,
+          points: { show: true, size: 4, fill: () => colour('accent') },
+        },
+      ],
+      scales: { x: { time: false, range: (plot) => reach(plot, 0) }, y: { range: (plot) => reach(plot, 1) } },
+      cursor: { drag: { x: false, y: false } },
+      hooks: { draw: [(plot) => arrow(plot, newest)] },
+    },
+    [[], []],
+  );
+  const stop = repeated(
+    async () => {
+      const { points } = await get(`/lock-in/${part(node)}`);
+      if (!points.length) return say(told, t('trust.waiting'));
+      newest = points.at(-1);
+      const sorted = points.toSorted((a, b) => a.in_phase - b.in_phase);
+      drawing.set([sorted.map((point) => point.in_phase), sorted.map((point) => point.quadrature)]);
+      const degrees = (Math.atan2(newest.quadrature, newest.in_phase) * 180) / Math.PI;
+      return say(
+        told,
+        t('plane.told', {
+          amplitude: significant(Math.hypot(newest.in_phase, newest.quadrature), 4),
+          sigma: significant(newest.sigma, 2),
+          degrees: number(degrees, 1),
+          points: points.length,
+        }),
+      );
+    },
+    told,
+    AGAIN_MS,
+  );
+  return {
+    card: section(t('plane.title'), drawing.figure, told, h('p', { class: 'hint' }, t('plane.why'))),
+    end: () => {
+      stop();
+      drawing.end();
+    },
+  };
 }
 
 /** The range of one axis: origin and all points, as many units a pixel as on the other axis. */

@@ -17,7 +17,13 @@ const POINTS = 1000;
 /** See app.js. */
 export function show(view) {
   const parts = [spectrum(), phasors(), allan(), trend()].filter(Boolean);
-  view.append(h('div', { class: 'columns charts' }, parts.map((each) => each.card)));
+  view.append(
+    h(
+      'div',
+      { class: 'columns charts' },
+      parts.map((each) => each.card),
+    ),
+  );
   return () => parts.forEach((each) => each.end());
 }
 
@@ -53,12 +59,17 @@ function spectrum() {
     const f0 = Object.values(store.state.results).find((each) => each.kind === 'resonance')?.f0_hz;
     return [[laserHz(gas), t('signal.laser'), 'accent'], ...(f0 ? [[f0, 'f₀', 'warn']] : [])];
   };
-  const drawing = chart(t('signal.spectrum'), {
-    height: 260, axes: [{ label: 'Hz' }, { label: 'dBFS' }],
-    series: [{}, { stroke: () => colour('accent'), width: 1.2, points: { show: false } }],
-    scales: { x: { time: false }, y: { range: airy } },
-    hooks: { draw: [marks(lines)] },
-  }, [[], []]);
+  const drawing = chart(
+    t('signal.spectrum'),
+    {
+      height: 260,
+      axes: [{ label: 'Hz' }, { label: 'dBFS' }],
+      series: [{}, { stroke: () => colour('accent'), width: 1.2, points: { show: false } }],
+      scales: { x: { time: false }, y: { range: airy } },
+      hooks: { draw: [marks(lines)] },
+    },
+    [[], []],
+  );
   const toggle = button(t('signal.whole'), () => {
     near = !near;
     say(toggle, t(near ? 'signal.whole' : 'signal.near'));
@@ -72,7 +83,13 @@ function spectrum() {
     say(told, t('signal.resolution', { hz: significant(found.bin_hz, 3) }));
   };
   const stop = repeated(look, told, AGAIN_MS);
-  return { card: section(t('signal.spectrum'), drawing.figure, told, toggle), end: () => { stop(); drawing.end(); } };
+  return {
+    card: section(t('signal.spectrum'), drawing.figure, told, toggle),
+    end: () => {
+      stop();
+      drawing.end();
+    },
+  };
 }
 
 const laserHz = (gas) => (gas && result(gas.source)?.frequency_hz) ?? null;
@@ -85,24 +102,50 @@ function allan() {
   const logarithmic = { distr: 3, time: false };
   const band = banded(t('signal.allan'));
   band.series[1].points = { show: true, size: 5 };
-  const drawing = chart(t('signal.allan'), {
-    ...band, height: 260, axes: [{ label: t('signal.tau') }, { label: gas.unit }].map((axis) => ({ ...axis, values: powers })),
-    scales: { x: { ...logarithmic, range: decades }, y: { ...logarithmic, range: decades } },
-  }, [[], [], [], []]);
-  const stop = repeated(async () => {
-    const found = await get('/allan', { node: gas.node, from: '-6h' });
-    const rows = found.points;
-    drawing.set([rows.map((row) => row.tau_s), rows.map((row) => row.adev_ppm), rows.map((row) => row.high_ppm),
-      rows.map((row) => row.low_ppm)]);
-    const best = rows.length && rows.reduce((least, row) => (row.adev_ppm < least.adev_ppm ? row : least));
-    say(told, best ? t('signal.best', { ppm: significant(best.adev_ppm, 2), unit: gas.unit, span: span(best.tau_s) })
-      : t('signal.early'));
-  }, told, ALLAN_MS);
-  return { card: section(t('signal.allan'), drawing.figure, told), end: () => { stop(); drawing.end(); } };
+  const drawing = chart(
+    t('signal.allan'),
+    {
+      ...band,
+      height: 260,
+      axes: [{ label: t('signal.tau') }, { label: gas.unit }].map((axis) => ({ ...axis, values: powers })),
+      scales: { x: { ...logarithmic, range: decades }, y: { ...logarithmic, range: decades } },
+    },
+    [[], [], [], []],
+  );
+  const stop = repeated(
+    async () => {
+      const found = await get('/allan', { node: gas.node, from: '-6h' });
+      const rows = found.points;
+      drawing.set([
+        rows.map((row) => row.tau_s),
+        rows.map((row) => row.adev_ppm),
+        rows.map((row) => row.high_ppm),
+        rows.map((row) => row.low_ppm),
+      ]);
+      const best = rows.length && rows.reduce((least, row) => (row.adev_ppm < least.adev_ppm ? row : least));
+      say(
+        told,
+        best
+          ? t('signal.best', { ppm: significant(best.adev_ppm, 2), unit: gas.unit, span: span(best.tau_s) })
+          : t('signal.early'),
+      );
+    },
+    told,
+    ALLAN_MS,
+  );
+  return {
+    card: section(t('signal.allan'), drawing.figure, told),
+    end: () => {
+      stop();
+      drawing.end();
+    },
+  };
 }
 
-const decades = (plot, low, high) => (low > 0 && high > 0
-  ? [10 ** Math.floor(Math.log10(low * 1.001)), 10 ** Math.ceil(Math.log10(high * 0.999) + 1e-9)] : [0.1, 10]);
+const decades = (plot, low, high) =>
+  low > 0 && high > 0
+    ? [10 ** Math.floor(Math.log10(low * 1.001)), 10 ** Math.ceil(Math.log10(high * 0.999) + 1e-9)]
+    : [0.1, 10];
 
 /** Powers of ten only, and what lies between where there are few. */
 function powers(plot, ticks) {
@@ -112,13 +155,20 @@ function powers(plot, ticks) {
 /** Resonance and temperature since the page was opened. */
 function trend() {
   const told = h('p', { class: 'told' });
-  const drawing = chart(t('signal.trend'), {
-    height: 260,
-    axes: [timeAxis(), { label: 'Hz' }, { side: 1, label: '°C', scale: 'warm', grid: { show: false } }],
-    series: [{}, { stroke: () => colour('accent'), width: 1.6, points: { show: false } },
-      { stroke: () => colour('warn'), width: 1.6, points: { show: false }, scale: 'warm' }],
-    scales: { x: { time: true }, y: { range: broad(0.05) }, warm: { range: broad(0.5) } },
-  }, [[], [], []]);
+  const drawing = chart(
+    t('signal.trend'),
+    {
+      height: 260,
+      axes: [timeAxis(), { label: 'Hz' }, { side: 1, label: '°C', scale: 'warm', grid: { show: false } }],
+      series: [
+        {},
+        { stroke: () => colour('accent'), width: 1.6, points: { show: false } },
+        { stroke: () => colour('warn'), width: 1.6, points: { show: false }, scale: 'warm' },
+      ],
+      scales: { x: { time: true }, y: { range: broad(0.05) }, warm: { range: broad(0.5) } },
+    },
+    [[], [], []],
+  );
   const renew = () => {
     const rows = store.trend;
     drawing.set([rows.map((row) => row.at), rows.map((row) => row.f0_hz), rows.map((row) => row.temperature)]);
@@ -128,8 +178,13 @@ function trend() {
   };
   renew();
   const stop = hear('state', renew);
-  return { card: section(t('signal.trend'), drawing.figure, told, h('p', { class: 'hint' }, t('signal.since'))),
-    end: () => { stop(); drawing.end(); } };
+  return {
+    card: section(t('signal.trend'), drawing.figure, told, h('p', { class: 'hint' }, t('signal.since'))),
+    end: () => {
+      stop();
+      drawing.end();
+    },
+  };
 }
 
 /** A range of at least that much to either side: noise is not to look like a landslide. */
