@@ -16,7 +16,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from gateway import build
+from gateway import configured, design
 from gateway.board import Board
 from gateway.clock import Clock
 from gateway.config.config import Config
@@ -79,7 +79,7 @@ class Reloader:
 
     def changed(self) -> tuple[Command, ...]:
         """The commands that make the running gateway follow the file as it is now."""
-        checked = build.prepare(self._file)
+        checked = configured.prepare(self._file)
         self._secrets.add(checked.secrets)
         if checked.config is None:
             for fault in checked.faults:
@@ -91,7 +91,7 @@ class Reloader:
         self._doubted("")
         old, new = self._config, checked.config
         waiting = [name for name in _FIXED if getattr(old, name) != getattr(new, name)]
-        same = build.shape(self._tuning.file) == build.shape(new)
+        same = design.shape(self._tuning.file) == design.shape(new)
         if not same:
             waiting.append("processing (nodes or connections)")
         commands = list(self._tuning.follow(new)) if same else []
@@ -109,7 +109,7 @@ class Reloader:
     def _digest(self) -> bytes | None:
         """Of the configuration and its calibrations; None where one cannot be read just now."""
         try:
-            files = (self._file, *build.calibration_files(self._config).values())
+            files = (self._file, *design.calibration_files(self._config).values())
             return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).digest()
         except OSError:
             return None

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gateway import build, hardware, loop
+from gateway import build, design, hardware, loop
 from gateway.board import Board
 from gateway.broker import PrivateBroker
 from gateway.clock import Clock, utc_of
@@ -133,7 +133,7 @@ def show(parts: build.Parts, begun: Config, board: Board, config: Config) -> Non
     if parts.link is None:
         return
     followed = begun.model_copy(update={"rules": config.rules, "processing": config.processing})
-    face = build.face(followed, board)
+    face = design.face(followed, board)
     there = tuple(output for output in face.outputs if parts.face.output(output.target) is not None)
     parts.link.show(replace(face, outputs=there))
 
@@ -187,7 +187,7 @@ def _tell_the_end(parts: build.Parts, sinks: Sequence[Sink], clock: Clock) -> No
 
 def _about_sound(config: Config, board: Board) -> str:
     """What the sound comes from, in words: what was learnt of other sound is of no use."""
-    return repr((build.VERSION, board.name, config.acquisition, config.laser))
+    return repr((design.VERSION, board.name, config.acquisition, config.laser))
 
 
 def _health(config: Config, parts: build.Parts, clock: Clock) -> Health:
@@ -200,7 +200,7 @@ def _health(config: Config, parts: build.Parts, clock: Clock) -> Health:
             **{name: waiting[name] for name in ("queue_depth", "queue_age_s") if name in waiting},
             "overruns": statistics.overruns,
             "lost_frames": statistics.lost_frames,
-            "last_calibration": made.of(build.calibration_files(config).values()),
+            "last_calibration": made.of(design.calibration_files(config).values()),
         }
 
     def tell(facts: Mapping[str, Any]) -> None:
@@ -217,7 +217,7 @@ def _about(board: Board, parts: build.Parts, tuning: Tuning, health: Health) -> 
         "kind": "status",
         "box": parts.face.box,
         "board": board.name,
-        "version": build.VERSION,
+        "version": design.VERSION,
         "pid": os.getpid(),
         "safe_mode": parts.life.safe_because,
         "laser": laser,

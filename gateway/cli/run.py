@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     import signal
     import sys
 
-    from gateway import build, service
+    from gateway import build, configured, service
     from gateway.broker import PrivateBroker
     from gateway.clock import RealClock
     from gateway.config.override import overridden
@@ -52,8 +52,8 @@ def run(args: argparse.Namespace) -> int:
     from gateway.log import set_up
     from gateway.readings import JsonReadings, Readings
 
-    checked = build.prepare(args.config, board="sim" if args.demo else None)
-    config, board = build.accepted(checked)
+    checked = configured.prepare(args.config, board="sim" if args.demo else None)
+    config, board = configured.accepted(checked)
     secrets = Secrets(checked.secrets)
     set_up(secrets)
     config = overridden(config, device=args.microphone, ppm=args.ppm)
