@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path as File
 
@@ -13,7 +13,7 @@ from drivers.software_pwm import SECOND_US
 from gateway import design, detect, hardware
 from gateway.actions import making
 from gateway.board import Board
-from gateway.check import Checked, acquisition, check
+from gateway.check import Checked, Extra, acquisition, check
 from gateway.config.config import Config
 from gateway.dsp.air import water_fraction
 from gateway.errors import ConfigError, Fault
@@ -28,20 +28,44 @@ _NODES = ("processing", "default_graph", "nodes")
 
 
 def prepare(
-    path: File | None, environ: Mapping[str, str] = os.environ, *, scripts: bool = False, board: str | None = None
+    path: File | None,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    scripts: bool = False,
+    board: str | None = None,
+    without: Collection[str] = (),
 ) -> Checked:
     """The configuration in `path` (None: the built-in one) and all its faults. Touches no hardware and no network.
     `board` is taken where the configuration names none; the one that this machine is if absent.
 
     With `scripts`, customers' scripts are read and checked, too, which takes a while; a worker does it in any case.
+    The sections `without` are as if they were not written.
     """
-    looks = (
+    looks: tuple[Extra, ...] = (
         *(graph_faults, rule_faults, action_faults, expiry_faults, home_faults),
         *(track_faults, playback_faults, pwm_faults, climate_faults, tec_faults),
     )
-    return check(
-        path, design.SETTINGS, environ, (*looks, script_faults) if scripts else looks, board or detect.default()
-    )
+    if scripts:
+        looks = (*looks, script_faults)
+    return check(path, design.SETTINGS, environ, looks, board or detect.default(), without)
+
+
+def salvaged(path: File | None, environ: Mapping[str, str] = os.environ, *, board: str | None = None) -> Checked:
+    """What can be followed of a configuration with faults: all of it but the sections that have one, or the built-in
+    configuration if the file cannot be read at all. Faultless, if the machine's own board is.
+
+    Nobody may light a laser by it: what is left out may have been there to keep somebody safe.
+    """
+    without: set[str] = set()
+    while True:
+        checked = prepare(path, environ, board=board, without=without)
+        sections = {str(fault.loc[0]) for fault in checked.faults if fault.loc}
+        if not checked.faults:
+            return checked
+        if not sections - without:
+            built_in = prepare(None, environ, board=board)
+            return replace(built_in, secrets=built_in.secrets | checked.secrets)
+        without |= sections
 
 
 def accepted(checked: Checked) -> tuple[Config, Board]:
