@@ -42,7 +42,7 @@ def fills_a_gap(stage: Stage) -> None:
 
 
 def told(stage: Stage, entity: str, first_ns: int) -> list[tuple[float, float, float]]:
-    """Mean, least and most that Home Assistant has of an entity, of each hour of the gap; it makes later ones itself."""
+    """Mean, least and most that Home Assistant has of each hour of the gap; it makes later ones itself."""
     since, until = (
         datetime.fromtimestamp(ns // 1_000_000_000, UTC).isoformat() for ns in (first_ns, first_ns + HOURS * HOUR_NS)
     )
