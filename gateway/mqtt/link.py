@@ -1,5 +1,5 @@
-"""The box at the MQTT broker: hands ticks, commands and the journal's history to the session, which decides, and carries
-out with a connection what it wants.
+"""The box at the MQTT broker: hands ticks, commands and the journal's history to the session, which decides, and
+carries out with a connection what it wants.
 """
 
 from __future__ import annotations
