@@ -39,11 +39,13 @@ class Line:
 
 
 class RecentLines(logging.Handler):
-    """Takes records of the gateway's loggers, from any thread; `secrets` are blacked out, those that come later too."""
+    """Takes records of the gateway's loggers, from any thread. `secrets` are blacked out, those that come later, and
+    what belongs into the machine's own log only, `private`.
+    """
 
-    def __init__(self, secrets: Collection[str]) -> None:
+    def __init__(self, secrets: Collection[str], private: Collection[str] = ()) -> None:
         super().__init__(logging.INFO)
-        self._secrets = secrets
+        self._secrets, self._private = secrets, private
         self._lines: deque[Line] = deque(maxlen=KEPT)
         self._count = 0
         self._guard = threading.Lock()
@@ -53,7 +55,7 @@ class RecentLines(logging.Handler):
         text = record.getMessage()
         if record.exc_info and record.exc_info[1] is not None:
             text = f"{text}: {type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
-        text = redact(text, self._secrets)[:LONGEST]
+        text = redact(redact(text, self._secrets), self._private)[:LONGEST]
         line = Line(round(record.created * 1e9), record.levelno, record.name, text)
         with self._guard:
             self._lines.append(line)

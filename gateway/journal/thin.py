@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ _TABLE = "measurement m LEFT JOIN name f ON f.id = m.flags"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A stretch of time from `time_ns` on: the mean of its valid values with their mean sigma, None where there is none;
+    """A stretch of time from `time_ns` on: the mean of its valid values and of their sigmas, None where there is none;
     the least and the greatest; whether all were valid, and all flags that there were.
     """
 
@@ -161,7 +162,7 @@ def _with_gaps(rows: Sequence[Row], least_ns: int = 0) -> Iterator[Row]:
     old has been thinned, so what is usual depends on where one looks.
     """
     ordered = sorted(rows, key=lambda row: row.time_ns)
-    steps = [after.time_ns - before.time_ns for before, after in zip(ordered, ordered[1:], strict=False)]
+    steps = [after.time_ns - before.time_ns for before, after in pairwise(ordered)]
     for i, row in enumerate(ordered):
         yield row
         around = [*steps[max(0, i - 1) : i], *steps[i + 1 : i + 2]]
@@ -196,8 +197,11 @@ def _look(
     if len(rows) > each:
         buckets.sampled(number)
         marks = [first + (last - first) * place // _PLACES for place in range(_PLACES + 1)]
-        pairs = zip(marks, marks[1:], strict=False)
-        rows = [row for begin, end in pairs for row in _select(connection, node, begin, end, max(1, each // _PLACES))]
+        rows = [
+            row
+            for begin, end in pairwise(marks)
+            for row in _select(connection, node, begin, end, max(1, each // _PLACES))
+        ]
     for row in rows:
         buckets.add(*row)
 

@@ -119,10 +119,18 @@ def _swept(file: Path) -> dict[str, Any]:
 def _fit(found: dict[str, Any]) -> dict[str, Any]:
     """The fitted curve, for a chart."""
     background = found["background"]
-    names = ("f0_hz", "sigma_f0_hz", "q", "sigma_q", "sigma_background", "chi2", "dof", "p_value")
-    numbers = {name: found[name] or 0.0 for name in names}
     curve = Resonance(
-        **numbers, peak=complex(*found["peak"]), background=complex(*background) if background else None, scale=1.0
+        f0_hz=found["f0_hz"],
+        sigma_f0_hz=found["sigma_f0_hz"],
+        q=found["q"],
+        sigma_q=found["sigma_q"],
+        peak=complex(*found["peak"]),
+        background=complex(*background) if background else None,
+        sigma_background=found["sigma_background"] or 0.0,
+        chi2=found["chi2"],
+        dof=found["dof"],
+        p_value=found["p_value"],
+        scale=1.0,
     )
     hertz = [point["frequency_hz"] for point in found["points"]]
     grid = np.linspace(min(hertz), max(hertz), _CURVE)

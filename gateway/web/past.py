@@ -228,7 +228,7 @@ async def download(desk: Desk, asked: Asked) -> web.StreamResponse:
     response.headers["Content-Disposition"] = f'attachment; filename="{box}-{wish.kind}.{wish.format}"'
     response.headers["Cache-Control"] = "no-store"
     pipe = _Pipe(asyncio.get_running_loop())
-    writing = asyncio.ensure_future(
+    writing: asyncio.Future[None] = asyncio.ensure_future(
         desk.aside(_written, pipe, file, (since_ns, until_ns), wish.format, (wish.kind,), box)
     )
     try:
@@ -291,7 +291,8 @@ class _Pipe(RawIOBase):
     async def next(self, writing: asyncio.Future[None]) -> bytes | None:
         """The next piece; None where there is none to come. Raises what `writing` has."""
         taking = asyncio.ensure_future(self._pieces.get())
-        await asyncio.wait([taking, writing], return_when=asyncio.FIRST_COMPLETED)
+        both: set[asyncio.Future[Any]] = {taking, writing}
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if taking.done():
             return taking.result()
         taking.cancel()

@@ -12,7 +12,7 @@ from gateway.types import iso_utc
 from gateway.web import commands
 from gateway.web.desk import Desk
 from gateway.web.looking import Open
-from gateway.web.past import RangeWish, chosen_node
+from gateway.web.past import chosen_node
 from gateway.web.problem import Problem
 from gateway.web.routes import Asked, Told, Wish
 
