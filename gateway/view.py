@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from gateway.calibrating import GasLine
+from gateway.check import Checked
 from gateway.clock import Clock
+from gateway.config.config import Config
 from gateway.journal.journal import Journal
 from gateway.mqtt.face import Face
 from gateway.ports import Inbox, Sink
@@ -19,6 +22,7 @@ class View:
 
     face: Callable[[], Face]
     """Nodes, rules and outputs, as they are now."""
+    gas_lines: Callable[[], Sequence[GasLine]]
     board: str
     simulated: bool
     inbox: Inbox
@@ -28,6 +32,14 @@ class View:
     journal: Journal
     state: Path
     """The state directory."""
+    file: Path | None
+    """The configuration; None where the gateway runs without one."""
+    secrets: Collection[str]
+    """What nobody may be shown."""
+    check: Callable[[str], Checked]
+    """A text as if it were the configuration. Takes a while, and belongs into a thread."""
+    restarting: Callable[[Config], Sequence[str]]
+    """The sections of a configuration that wait for a restart."""
 
 
 class Page(Sink, Protocol):

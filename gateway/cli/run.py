@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _EXAMPLE = """\
 example:
   spectrophone run --config gateway.yaml
+  spectrophone run --config gateway.yaml --salvage
   spectrophone run --demo --ppm 1000
   spectrophone run --demo --microphone default
 """
@@ -29,6 +30,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", type=Path, metavar="F", help="the configuration; the built-in one if absent")
+    parser.add_argument(
+        "--salvage", action="store_true", help="with a fault in F run by the rest of it, the laser dark, and say so"
+    )
     parser.add_argument(
         "--demo", action="store_true", help="simulated cell, a page and a private MQTT broker on loopback"
     )
@@ -46,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     import sys
     from functools import partial
 
-    from gateway import build, service
+    from gateway import build, configured, service
     from gateway.broker import PrivateBroker
     from gateway.clock import RealClock
     from gateway.config.override import overridden
@@ -56,8 +60,12 @@ def run(args: argparse.Namespace) -> int:
     from gateway.log import set_up
     from gateway.readings import JsonReadings, Readings
 
-    checked = build.prepare(args.config, board="sim" if args.demo else None)
-    config, board = build.accepted(checked)
+    board_of_demo = "sim" if args.demo else None
+    checked = configured.prepare(args.config, board=board_of_demo)
+    faults = checked.faults if args.salvage else ()
+    if faults:
+        checked = configured.salvaged(args.config, board=board_of_demo)
+    config, board = configured.accepted(checked)
     secrets = Secrets(checked.secrets)
     set_up(secrets)
     config = overridden(config, device=args.microphone, ppm=args.ppm)
@@ -75,8 +83,8 @@ def run(args: argparse.Namespace) -> int:
             print(greeting, file=sys.stderr if args.json else sys.stdout, flush=True)
 
         page = None if web is None else partial(_page, web)
-        clock = RealClock()
-        await service.serve(settings, board, clock, [sink], file=args.config, secrets=secrets, page=page, started=greet)
+        about = {"file": args.config, "secrets": secrets, "faults": faults, "page": page}
+        await service.serve(settings, board, RealClock(), [sink], **about, started=greet)
 
     try:
         asyncio.run(service.with_broker(serve) if args.demo and config.mqtt is None else serve())

@@ -40,6 +40,9 @@ _TAKES: dict[str, dict[str, type]] = {
     "span": {"ppm": float, "sigma_ppm": float, "seconds": float, "node": str, "new": bool},
     "cancel": {},
     "reset": {"node": str},
+    "pause": {"node": str},
+    "resume": {"node": str},
+    "reload": {"node": str},
 }
 """What may stand beside "do", and of which kind it is."""
 _KINDS = {float: "a number", str: "text", bool: "true or false"}

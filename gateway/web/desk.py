@@ -10,10 +10,14 @@ from typing import Any, ParamSpec, TypeVar
 
 from gateway import jsonlines, status
 from gateway.config.sections import WebSection
-from gateway.errors import CommandRefused
+from gateway.errors import CommandRefused, SpectrophoneError
+from gateway.journal.acknowledged import SUFFIX as ACKNOWLEDGED
+from gateway.journal.acknowledged import Acknowledged, Acknowledgement
+from gateway.recent import RecentLines
 from gateway.types import Command, CommandResult, LockInResult, Outcome, Spectrum, Tick
 from gateway.view import View
 from gateway.web.access import SUFFIX, AccessFile
+from gateway.web.jobs import NAMES, Job, job
 from gateway.web.problem import Problem
 from gateway.web.sessions import Attempts, Sessions
 from gateway.web.stream import Stream
@@ -40,11 +44,19 @@ class Desk:
         self.seen: tuple[Tick, Outcome] | None = None
         self.points: dict[str, deque[dict[str, Any]]] = {}
         self.spectra: dict[str, tuple[Tick, Spectrum]] = {}
+        self.lines = RecentLines(view.secrets, (self.code,))
+        self.configuring = asyncio.Lock()
+        self._acknowledged = Acknowledged(view.state / f"{view.face().box}{ACKNOWLEDGED}")
+        self._raised: dict[str, int] = {}
         self._state: tuple[Tick, dict[str, Any]] | None = None
         self._waiting: dict[int, asyncio.Future[CommandResult]] = {}
         self._asked = 0
         self._threads = asyncio.Semaphore(_AT_ONCE)
         self._queued = 0
+
+    def load(self) -> None:
+        """Read what is kept. Blocks."""
+        self._acknowledged.load()
 
     def take(self, tick: Tick, outcome: Outcome) -> None:
         """A tick has come: answer who waits, keep what is asked for later."""
@@ -53,6 +65,9 @@ class Desk:
             waiting = self._waiting.pop(result.command.reply_to, None) if _is_ours(result.command) else None
             if waiting is not None and not waiting.done():
                 waiting.set_result(result)
+        for entry in self.view.journal.fresh:
+            if entry.kind == "alert" and entry.fields["state"] == "raised":
+                self._raised[entry.fields["rule"]] = entry.id
         for found in tick.results:
             if isinstance(found, LockInResult) and (point := jsonlines.of(found, tick)) is not None:
                 self.points.setdefault(found.node, deque(maxlen=POINTS)).append(point)
@@ -90,6 +105,27 @@ class Desk:
         finally:
             self._queued -= 1
 
+    def alert(self, number: int, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """An alert of the journal, and who has seen it."""
+        seen = self._acknowledged.of(number)
+        by = None if seen is None else {"by": seen.by, "time": seen.time, "note": seen.note}
+        told = {name: value for name, value in fields.items() if name != "kind"}
+        return {"id": number, **told, "acknowledged": by}
+
+    def acknowledge(self, new: Acknowledgement) -> None:
+        """Keep that somebody has seen an alert. Blocks. Raises SpectrophoneError where it cannot be kept."""
+        try:
+            self._acknowledged.add(new)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise SpectrophoneError(f"{self.view.state} cannot be written: {reason}", "Free some space there") from None
+        self._state = None
+
+    def jobs(self) -> list[Job]:
+        """The procedures that this box has. Raises Problem as state() does."""
+        outputs = self.state()["outputs"]
+        return [job(name, outputs[name]["state"]) for name in NAMES if name in outputs]
+
     def state(self) -> dict[str, Any]:
         """The body of GET /state, made once a tick at most. Raises Problem before the first block."""
         if self.seen is None:
@@ -106,7 +142,7 @@ class Desk:
             "status": told,
             "results": {result["node"]: result for result in told["results"]},
             "outputs": {target: {"state": state} for target, state in outcome.states.items()},
-            "alerts": told["alerts"],
+            "alerts": [self.alert(self._raised.get(alert["rule"], 0), alert) for alert in told["alerts"]],
             "laser": {"state": laser, "dark_because": why, "barred": outcome.barred},
         }
 

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -20,13 +21,15 @@ from aiohttp import web
 from gateway import jsonlines
 from gateway.config.sections import WebSection
 from gateway.errors import SpectrophoneError, UsageError
-from gateway.types import Alert, Measurement, Outcome, Tick
+from gateway.recent import SOURCE
+from gateway.types import Measurement, Outcome, Tick
 from gateway.view import View
 from gateway.web import certificate, files, gate
 from gateway.web.desk import Desk
+from gateway.web.jobs import Job
 from gateway.web.problem import HEADERS, Problem
 from gateway.web.routes import PREFIX, Route
-from gateway.web.table import ROUTES
+from gateway.web.table import PATTERNS, ROUTES
 
 log = logging.getLogger("spectrophone.web")
 
@@ -51,6 +54,8 @@ class WebServer:
         self._binding: asyncio.Task[None] | None = None
         self._state_ns = 0
         self._problem = ""
+        self._said = 0
+        self._jobs: dict[str, Job] = {}
 
     def status(self) -> Mapping[str, Any]:
         """See Page."""
@@ -74,6 +79,8 @@ class WebServer:
         Raises LinkError for a certificate that is missing.
         """
         view, names = self._desk.view, gate.names(self._settings)
+        await asyncio.to_thread(self._desk.load)
+        logging.getLogger(SOURCE).addHandler(self._desk.lines)
         self._tls = await asyncio.to_thread(
             certificate.context, self._settings, view.state, view.face().box, [*names, "127.0.0.1", "::1"]
         )
@@ -95,18 +102,33 @@ class WebServer:
         """See Sink."""
         desk = self._desk
         desk.take(tick, outcome)
+        lines, self._said = desk.lines.after(self._said)
         if not len(desk.stream):
             return
         for item in (*tick.results, *tick.alerts):
-            if isinstance(item, Measurement | Alert) and (fields := jsonlines.of(item, tick)) is not None:
-                desk.stream.put(fields["kind"], fields)
+            if isinstance(item, Measurement) and (fields := jsonlines.of(item, tick)) is not None:
+                desk.stream.put("measurement", fields)
+        for entry in desk.view.journal.fresh:
+            if entry.kind == "alert":
+                desk.stream.put("alert", desk.alert(entry.id, entry.fields))
+        for line in lines:
+            if line.level >= logging.WARNING:
+                desk.stream.put("log", line.as_object())
         now_ns = self._clock.monotonic_ns()
         if now_ns >= self._state_ns:
             self._state_ns = now_ns + _STATE_NS
             desk.stream.put("state", desk.state())
+            self._put_jobs()
+
+    def _put_jobs(self) -> None:
+        for each in self._desk.jobs():
+            if self._jobs.get(each.name) != each:
+                self._jobs[each.name] = each
+                self._desk.stream.put("job", asdict(each))
 
     async def close(self) -> None:
         """See Sink."""
+        logging.getLogger(SOURCE).removeHandler(self._desk.lines)
         if self._binding is not None:
             self._binding.cancel()
         await self._desk.stream.close()
@@ -135,9 +157,8 @@ class WebServer:
         self._problem = ""
         log.info("the page is at %s", self.address)
         if not self._has_password():
-            log.warning(
-                "no password is set yet; from elsewhere than this machine it wants the code %s", self._desk.code
-            )
+            # not a warning: those go out over MQTT
+            log.info("no password is set yet; from elsewhere than this machine that wants the code %s", self._desk.code)
 
     async def _keep_binding(self, runner: web.AppRunner) -> None:
         while self._server is None:
@@ -154,7 +175,9 @@ def application(desk: Desk) -> web.Application:
 
     app = web.Application(middlewares=[guarded])
     for route in ROUTES:
-        app.router.add_route(route.method, PREFIX + route.path, partial(_answered, desk, route))
+        app.router.add_route(
+            route.method, PREFIX + PATTERNS.get(route.path, route.path), partial(_answered, desk, route)
+        )
     pages, vendor = files.page_files(), files.vendor_files()
 
     async def file(request: web.Request) -> web.StreamResponse:

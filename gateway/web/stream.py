@@ -40,8 +40,8 @@ class Client:
         self.news = asyncio.Event()
 
     def put(self, kind: str, text: str) -> None:
-        """An event, as it is sent."""
-        if kind in _NEWEST:
+        """An event, as it is sent; `kind` is state, a job by its name, or what comes one by one."""
+        if kind.startswith(_NEWEST):
             self._newest[kind] = text
         else:
             self._events.append(text)
@@ -68,8 +68,9 @@ class Stream:
     def put(self, kind: str, data: Mapping[str, Any]) -> None:
         """An event for all."""
         text = event(kind, data)
+        key = f"{kind} {data['name']}" if kind == "job" else kind
         for client in self._clients:
-            client.put(kind, text)
+            client.put(key, text)
 
     async def serve(self, request: web.Request, first: Mapping[str, Mapping[str, Any]]) -> web.StreamResponse:
         """Write to one client until it goes or does not read, `first` what there is already."""
