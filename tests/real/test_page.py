@@ -114,7 +114,7 @@ def page(box: Box, window: Browser) -> Iterator[Browser]:
     """The page; afterwards nothing has been complained of, and nobody but the box was asked for anything."""
     window.size(DESKTOP)
     yield window
-    assert window.complaints() == []
+    assert [told for told in window.complaints() if "/sweep - " not in told] == []  # 404 before the first
     assert window.hosts() <= {box.url.removeprefix("http://").rstrip("/")}
 
 
@@ -199,7 +199,7 @@ def test_an_action_fails_in_the_customers_own_lines_and_recovers(box: Box, page:
     page.until(lambda: re.search(r"p95\s+[\d.]+ ms", page.text("#action-watch")), "its p95")
     script = box.directory / "watch.py"
     script.write_text(BROKEN)
-    page.until(lambda: "line 2" in page.text("#action-watch .error, #action-watch .why"), "the customer's line")
+    page.until(lambda: "watch.py:2" in page.text("#action-watch .why"), "the customer's line")
     assert "limit_ppm" in page.text("#action-watch")
     assert "gateway/" not in page.text("#action-watch")
     script.write_text(FINE)
@@ -273,7 +273,7 @@ def type_text(page: Browser, text: str) -> None:
 def test_history_is_zoomed(page: Browser) -> None:
     show(page, "history")
     page.press("#range-600")
-    page.until(lambda: re.search(r"^\d+ points: lowest [\d.,]+", page.text("#history-told")), "values")
+    page.until(lambda: re.search(r"^\d+ points: lowest ", page.text("#history-told")), "values")
     wide = page.run("return document.querySelector('input[type=datetime-local]').value")
     page.drag("#view-history .u-over", 0.8, 0.95)
     page.until(lambda: page.run("return document.querySelector('input[type=datetime-local]').value") != wide, "a zoom")
@@ -283,7 +283,7 @@ def test_history_is_zoomed(page: Browser) -> None:
     )
     link = page.one("a[download]").get_attribute("href")
     told = page.run("return fetch(arguments[0]).then((a) => a.text())", link)
-    assert re.search(r"measurement", told)
+    assert told.startswith("time,t_s,node,ppm,")
 
 
 def test_a_token_is_made_and_taken_back(page: Browser) -> None:
@@ -345,7 +345,7 @@ def wait_for_content(page: Browser, view: str) -> None:
     wanted = {
         "history": lambda: page.text("#history-told"),
         "signal": lambda: "°;" in page.text("#view-signal") and "Hz." in page.text("#view-signal"),
-        "alerts": lambda: page.all("#view-alerts table"),
+        "alerts": lambda: len(page.all("#view-alerts section > div > *")) > 1,
         "actions": lambda: page.all("#action-watch dd"),
         "calibrate": lambda: page.all("#step-3 dd"),
         "configuration": lambda: page.all(".gutter span"),

@@ -107,8 +107,9 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
     def light(self, scheme: str) -> None:
-        """The machine's wish: light or dark."""
-        media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        """The machine's wish: light or dark; and that nothing moves by itself, so that colours are what they are."""
+        wishes = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+        media = {"features": [{"name": name, "value": value} for name, value in wishes.items()]}
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
 
     def picture(self, file: Path) -> None:

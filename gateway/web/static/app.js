@@ -35,6 +35,7 @@ await enter();
 
 /** Ask who is there, then show the page or the door. */
 async function enter() {
+  turn++;
   leave();
   end();
   shown = '';

@@ -37,7 +37,7 @@ export const result = (node) => store.state?.results[node] ?? null;
 
 /** Begin: face, state, then the stream. Raises Problem. */
 export async function begin() {
-  [store.box, store.jobs] = await Promise.all([get('/box'), get('/jobs').catch(() => [])]);
+  [store.box, store.jobs] = await Promise.all([get('/box'), get('/jobs')]);
   renewed(await get('/state'));
   connect();
 }

@@ -51,14 +51,13 @@ function card(node) {
   made.classList.add('action');
   const renew = (action) => {
     const paused = action.state === 'paused';
-    made.dataset.state = action.state;
-    kept(state, action.state, () => known('action', action.state));
-    kept(problem, [action.problem, action.last_error], () => troubles(action));
+    const shown = action.state === 'ok' && action.problem ? 'failing' : action.state;
+    made.dataset.state = shown;
+    kept(state, shown, () => known('action', shown));
+    kept(problem, [action.problem, action.last_error, action.driver?.reload_problem], () => troubles(action));
     fill(numbers, counts(action));
-    kept(shows, action.driver?.shows ?? null, () =>
-      (action.driver?.shows?.lines ?? []).map((text) => h('p', {}, text)),
-    );
-    kept(controls, [paused, may('control')], () => (may('control') ? buttons(node, paused) : []));
+    fill(shows, hooks(action.driver ?? {}), (action.driver?.shows?.lines ?? []).map((text) => h('p', {}, text)));
+    kept(controls, [paused, action.driver?.file], () => (may('control') ? buttons(action, paused) : []));
     read();
   };
   return { card: made, renew };
@@ -66,18 +65,29 @@ function card(node) {
 
 const line = (entry) => `${when(entry.time)}  ${entry.level}  ${entry.text}`;
 
+/** What is wrong now, what was wrong last, and why a new version of the script is not taken. */
 function troubles(action) {
   const { problem, last_error: error } = action;
+  const refused = action.driver?.reload_problem;
   return [
     problem ? h('p', { class: 'why', role: 'status' }, problem) : null,
+    refused ? h('p', { class: 'why', role: 'status' }, t('actions.old_runs', { why: refused })) : null,
     error && error !== problem
       ? h('div', {}, h('h3', {}, t('actions.last_error')), h('pre', { class: 'error' }, error))
       : null,
   ].filter(Boolean);
 }
 
+const ms = (value) => (value === null || value === undefined ? '' : `${number(value, value < 10 ? 2 : 0)} ms`);
+
+/** How the functions of a script fare. */
+function hooks({ functions = {} }) {
+  return Object.entries(functions).map(([name, { calls, errors, p95_ms: p95 }]) =>
+    h('p', { class: 'hint' }, h('code', {}, name), ' ', t('actions.hook', { calls, errors, p95: ms(p95) || '–' })),
+  );
+}
+
 function counts(action) {
-  const ms = (value) => (value === null || value === undefined ? '' : `${number(value, value < 10 ? 2 : 0)} ms`);
   return facts([
     [t('actions.delivered'), number(action.delivered)],
     [t('actions.errors'), number(action.errors)],
@@ -91,12 +101,12 @@ function counts(action) {
   ]);
 }
 
-function buttons(node, paused) {
+function buttons({ node, driver }, paused) {
   const tell = (verb) => () =>
     attempt(() => post(`/actions/${part(node)}/${verb}`)).then((told) => answered(told, t(`actions.${verb}_done`)));
   const named = (verb) => ({ id: `${verb}-${node}`, 'aria-label': `${t(`actions.${verb}`)}: ${node}` });
   return [
-    button(t('actions.reload'), tell('reload'), named('reload')),
+    driver?.file ? button(t('actions.reload'), tell('reload'), named('reload')) : null,
     paused
       ? button(t('actions.resume'), tell('resume'), { ...named('resume'), class: 'main' })
       : button(t('actions.pause'), tell('pause'), named('pause')),

@@ -7,7 +7,8 @@ import { t } from '../i18n.js';
 import { attempt } from '../session.js';
 import { hear } from '../store.js';
 
-const LEVELS = ['debug', 'info', 'warning', 'error', 'critical'];
+const LEVELS = ['info', 'warning', 'error'];
+const ALL = ['debug', ...LEVELS, 'critical'];
 const MOST = 500;
 
 /** See app.js. */
@@ -29,7 +30,7 @@ export function show(view) {
   view.append(h('div', { class: 'row' }, field(t('log.level'), chosen), button(t('log.again'), look)), list);
   look();
   return hear('log', (line) => {
-    if (LEVELS.indexOf(line.level.toLowerCase()) < LEVELS.indexOf(least)) return;
+    if (ALL.indexOf(line.level.toLowerCase()) < ALL.indexOf(least)) return;
     list.prepend(row(line));
     while (list.children.length > MOST) list.lastChild.remove();
   });

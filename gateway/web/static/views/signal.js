@@ -27,8 +27,6 @@ export function show(view) {
   return () => parts.forEach((each) => each.end());
 }
 
-const nodes = (kind) => store.box.signals.filter((signal) => signal.kind === kind).map((signal) => signal.node);
-
 /** Ask now and every so often, until the end; a refusal is said in `place`. */
 export function repeated(work, place, period) {
   let timer = null;
@@ -50,8 +48,7 @@ export function repeated(work, place, period) {
 
 /** The spectrum, in decibels of full scale, around the laser's frequency or whole. */
 function spectrum() {
-  const [node] = nodes('spectrum');
-  if (!node) return null;
+  let node = null;
   let near = true;
   const told = h('p', { class: 'told' });
   const lines = () => {
@@ -76,11 +73,13 @@ function spectrum() {
     look();
   });
   const look = async () => {
+    node ??= (await get('/box')).signals.find((signal) => signal.kind === 'spectrum')?.node;
+    if (!node) return say(told, t('signal.none'));
     const middle = laserHz(store.box.gases[0]);
     const asked = near && middle ? { low_hz: middle * (1 - AROUND), high_hz: middle * (1 + AROUND) } : {};
     const found = await get(`/spectrum/${part(node)}`, { ...asked, points: POINTS });
     drawing.set([found.frequency_hz, found.power.map((power) => (power > 0 ? 10 * Math.log10(2 * power) : null))]);
-    say(told, t('signal.resolution', { hz: significant(found.bin_hz, 3) }));
+    return say(told, t('signal.resolution', { hz: significant(found.bin_hz, 3) }));
   };
   const stop = repeated(look, told, AGAIN_MS);
   return {
