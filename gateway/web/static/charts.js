@@ -31,7 +31,7 @@ export function chart(label, options, data) {
   const height = options.height ?? 260;
   const whole = { legend: { show: false }, ...options, width: 300, height };
   whole.cursor = { points: { show: false }, ...options.cursor };
-  whole.padding = [10, 16, 0, 0];
+  whole.padding = [10, 28, 0, 0];
   whole.axes = (options.axes ?? [{}, {}]).map(axis);
   const plot = new uPlot(whole, data, place);
   drawn.add(plot);

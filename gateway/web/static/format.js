@@ -5,8 +5,8 @@ import { spoken, t } from './i18n.js';
 /** A number with so many decimals, in the language's own way, with a true minus sign. */
 export function number(value, decimals = 0) {
   if (value === null || value === undefined || !Number.isFinite(value)) return '–';
-  const shape = { minimumFractionDigits: decimals, maximumFractionDigits: decimals };
-  return new Intl.NumberFormat(spoken(), shape).format(value + 0).replace('-', '−');
+  const shape = { minimumFractionDigits: decimals, maximumFractionDigits: decimals, signDisplay: 'negative' };
+  return new Intl.NumberFormat(spoken(), shape).format(value).replace('-', '−');
 }
 
 /** As many decimals as show two digits of an uncertainty (GUM 7.2.6). */

@@ -5,7 +5,7 @@ import { fill, h } from './dom.js';
 import { t } from './i18n.js';
 
 const ORDER = ['read', 'control', 'admin'];
-const SHOWN_MS = 8000;
+const SHOWN_MS = { good: 4000, bad: 10000 };
 
 export const session = { user: null, scope: null, csrf: null, setup: false, code_needed: false };
 
@@ -17,7 +17,7 @@ export function answer(text, level = 'good') {
   const place = document.getElementById('answers');
   const told = h('p', { class: `answer ${level}` }, text);
   fill(place, told);
-  setTimeout(() => told.remove(), SHOWN_MS);
+  setTimeout(() => told.remove(), SHOWN_MS[level]);
 }
 
 /** Do something; what goes wrong is said. Gives null then. */
@@ -35,7 +35,9 @@ export async function attempt(work, done = '') {
 
 /** Tell an output something, and say what became of it. */
 export async function command(target, verb, args = {}) {
-  return answered(await attempt(() => post(`/outputs/${target.split('/').map(part).join('/')}`, { verb, args })));
+  const path = `/outputs/${target.split('/').map(part).join('/')}`;
+  const told = await attempt(() => post(path, { verb, args }));
+  return answered(told, `${target}: ${told?.state}`);
 }
 
 /** Say what the door answered; whether it is done. */

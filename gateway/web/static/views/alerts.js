@@ -8,6 +8,7 @@ import { attempt, may } from '../session.js';
 import { hear, store } from '../store.js';
 
 const MOST = 200;
+const UNITS = { concentration: ' ppm', frequency_deviation: ' Hz' };
 
 /** See app.js. */
 export function show(view) {
@@ -54,11 +55,12 @@ export function raised() {
 function words(alert) {
   if (alert.message) return alert.message;
   if (alert.value === null) return t('alert.silent', { node: alert.source, seconds: significant(alert.threshold, 3) });
+  const unit = UNITS[alert.type] ?? '';
   return t('alert.crossed', {
     what: known('trigger', alert.type),
     node: alert.source,
-    value: significant(alert.value),
-    threshold: significant(alert.threshold),
+    value: `${significant(alert.value)}${unit}`,
+    threshold: `${significant(alert.threshold)}${unit}`,
   });
 }
 

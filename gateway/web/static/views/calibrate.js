@@ -165,13 +165,14 @@ function outcome(found) {
     problem ? h('p', { class: 'why' }, problem) : null,
     facts([
       [t('calibrate.made'), when(current.created)],
-      [t('calibrate.file'), found.file ?? ''],
       [t('calibrate.slope'), significant(current.curve.slope, 4)],
       [t('calibrate.range'), `${number(current.curve.min_ppm)} – ${number(current.curve.max_ppm)} ppm`],
       [t('calibrate.phase'), `${number(current.phase_deg, 2)}°`],
       [t('calibrate.points'), number((current.points.length ? current.points : points).length)],
+      [t('calibrate.checks'), current.checks?.p_value ? `p = ${significant(current.checks.p_value, 2)}` : ''],
       [t('calibrate.versions'), number(found.versions.length)],
     ]),
+    h('p', { class: 'hint' }, found.file),
   ];
 }
 

@@ -71,7 +71,7 @@ export function resonance() {
     found = sweep;
     if (!sweep?.points?.length) return made.set([[], [], []]);
     const points = sweep.points.map((point) => [point.frequency_hz, Math.hypot(point.in_phase, point.quadrature)]);
-    const fitted = sweep.fit.frequency_hz.map((frequency, index) => [frequency, sweep.fit.amplitude[index]]);
+    const fitted = (sweep.fit?.frequency_hz ?? []).map((frequency, index) => [frequency, sweep.fit.amplitude[index]]);
     return made.set(columns(fitted, points));
   };
   return { ...made, set };

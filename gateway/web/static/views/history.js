@@ -42,11 +42,13 @@ export function show(view) {
   const to = h('input', { type: 'datetime-local', step: 1 });
   const links = h('p', { class: 'row' });
   let rows = [];
+  let turn = 0;
 
   const look = async () => {
+    const mine = ++turn;
     const asked = { node, from: iso(range.from), to: iso(range.to), points: POINTS };
     const answer = node && (await attempt(() => get('/measurements', asked)));
-    if (!answer) return;
+    if (!answer || mine !== turn) return;
     rows = answer.rows.map((row) => ({ ...row, at: Date.parse(row.time) / 1e3 }));
     drawing.set(spread(rows));
     say(told, summary(rows, answer.thinned, unit));

@@ -143,7 +143,7 @@ function fares() {
         .join(', '),
     ],
     [t('box.mqtt'), known('mqtt', status.mqtt)],
-    [t('box.sound'), t('box.lost', { overruns: status.overruns, frames: status.lost_frames })],
+    [t('box.sound'), t('box.lost', { overruns: number(status.overruns), frames: number(status.lost_frames) })],
     [t('box.version'), `${status.version}, ${status.board}`],
   ]);
 }

@@ -2,7 +2,7 @@
 
 import { get, part } from '../api.js';
 import { chart, colour } from '../charts.js';
-import { h, say, section } from '../dom.js';
+import { button, h, say, section } from '../dom.js';
 import { number, significant } from '../format.js';
 import { t } from '../i18n.js';
 import { store } from '../store.js';
@@ -17,6 +17,7 @@ export function phasors() {
   if (!node) return null;
   const told = h('p', { class: 'told' });
   let newest = null;
+  let whole = true;
   const drawing = chart(
     t('plane.title'),
     {
@@ -30,7 +31,7 @@ export function phasors() {
           points: { show: true, size: 4, fill: () => colour('accent') },
         },
       ],
-      scales: { x: { time: false, range: (plot) => reach(plot, 0) }, y: { range: (plot) => reach(plot, 1) } },
+      scales: { x: { time: false, range: (plot) => reach(plot, 0, whole) }, y: { range: (plot) => reach(plot, 1, whole) } },
       cursor: { drag: { x: false, y: false } },
       hooks: { draw: [(plot) => arrow(plot, newest)] },
     },
@@ -57,8 +58,13 @@ export function phasors() {
     told,
     AGAIN_MS,
   );
+  const toggle = button(t('plane.near'), () => {
+    whole = !whole;
+    say(toggle, t(whole ? 'plane.near' : 'plane.whole'));
+    drawing.plot.setData(drawing.plot.data);
+  });
   return {
-    card: section(t('plane.title'), drawing.figure, told, h('p', { class: 'hint' }, t('plane.why'))),
+    card: section(t('plane.title'), drawing.figure, told, h('p', { class: 'hint' }, t('plane.why')), toggle),
     end: () => {
       stop();
       drawing.end();
@@ -66,10 +72,12 @@ export function phasors() {
   };
 }
 
-/** The range of one axis: origin and all points, as many units a pixel as on the other axis. */
-function reach(plot, which) {
+/** The range of one axis: all points, and the origin with the `whole`; as many units a pixel as on the other axis. */
+function reach(plot, which, whole) {
   const [xs, ys] = plot.data;
-  const extents = [xs, ys].map((values) => [Math.min(0, ...values), Math.max(0, ...values)]);
+  const origin = whole ? [0] : [];
+  const extents = [xs, ys].map((values) => [Math.min(...origin, ...values), Math.max(...origin, ...values)]);
+  if (!xs.length) return [0, 1];
   const pixels = [Math.max(50, plot.bbox?.width ?? 300), Math.max(50, plot.bbox?.height ?? 200)];
   const perPixel = Math.max(...extents.map(([low, high], index) => (high - low) / pixels[index])) || 1e-9;
   const [low, high] = extents[which];

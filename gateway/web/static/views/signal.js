@@ -164,7 +164,7 @@ function trend() {
         { stroke: () => colour('accent'), width: 1.6, points: { show: false } },
         { stroke: () => colour('warn'), width: 1.6, points: { show: false }, scale: 'warm' },
       ],
-      scales: { x: { time: true }, y: { range: broad(0.05) }, warm: { range: broad(0.5) } },
+      scales: { x: { time: true }, y: { range: broad(0.05, 2, 1) }, warm: { range: broad(0.5, 1, 2) } },
     },
     [[], [], []],
   );
@@ -186,9 +186,10 @@ function trend() {
   };
 }
 
-/** A range of at least that much to either side: noise is not to look like a landslide. */
-const broad = (least) => (plot, low, high) => {
+/** A range of at least that much, for noise is not to look like a landslide; with so many times as much air below and
+ *  above that one line is over the other. */
+const broad = (least, below, above) => (plot, low, high) => {
   if (low === null) return [0, 1];
   const reach = Math.max(least, (high - low) * 0.6);
-  return [(low + high) / 2 - reach, (low + high) / 2 + reach];
+  return [(low + high) / 2 - below * reach, (low + high) / 2 + above * reach];
 };
