@@ -33,8 +33,8 @@ matchMedia('(prefers-color-scheme: dark)').addEventListener('change', recolour);
 addEventListener('hashchange', () => route());
 await enter();
 
-/** Ask who is there, then show the page or the door. */
-async function enter() {
+/** Ask who is there, then show the page or the door; the door as well where a guest wants in. */
+async function enter({ door = false } = {}) {
   turn++;
   leave();
   end();
@@ -43,7 +43,7 @@ async function enter() {
   try {
     Object.assign(session, await get('/session'));
     authorise(session.csrf, enter);
-    if (!session.scope || session.setup) return fill(document.body, login(enter));
+    if (door || !session.scope || session.setup) return fill(document.body, login(enter));
     await begin();
   } catch (problem) {
     return fill(
@@ -165,7 +165,7 @@ async function route() {
   document.title = `${t(`view.${view}`)} · ${store.box.name || store.box.box}`;
   const body = h('div', { id: `view-${view}` });
   fill(main, h('h1', {}, t(`view.${view}`)), body);
-  leave = module.show(body, { dress, speaks, leave: goodbye }) ?? (() => {});
+  leave = module.show(body, { dress, speaks, leave: goodbye, knock: () => enter({ door: true }) }) ?? (() => {});
   if (shown && shown !== view) {
     main.focus({ preventScroll: true });
     scrollTo(0, 0);

@@ -56,7 +56,11 @@ function card(node) {
     kept(state, shown, () => known('action', shown));
     kept(problem, [action.problem, action.last_error, action.driver?.reload_problem], () => troubles(action));
     fill(numbers, counts(action));
-    fill(shows, hooks(action.driver ?? {}), (action.driver?.shows?.lines ?? []).map((text) => h('p', {}, text)));
+    fill(
+      shows,
+      hooks(action.driver ?? {}),
+      (action.driver?.shows?.lines ?? []).map((text) => h('p', {}, text)),
+    );
     kept(controls, [paused, action.driver?.file], () => (may('control') ? buttons(action, paused) : []));
     read();
   };

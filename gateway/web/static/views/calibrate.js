@@ -142,7 +142,9 @@ function job(name, word, text, begin) {
           { class: 'main', id: `begin-${word}`, disabled: running || !may('control') },
         ),
         running && seen
-          ? button(t('cancel'), () => attempt(() => remove(`/jobs/${part(name)}`)).then((told) => answered(told)), { id: `cancel-${word}` })
+          ? button(t('cancel'), () => attempt(() => remove(`/jobs/${part(name)}`)).then((told) => answered(told)), {
+              id: `cancel-${word}`,
+            })
           : null,
       ),
       seen ? h('p', { class: `outcome ${seen.state}`, role: 'status' }, seen.text) : null,

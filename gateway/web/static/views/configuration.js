@@ -1,18 +1,82 @@
 // The configuration file: lines with numbers, faults where they are, checked as it is written, applied on demand.
 
-import { get, post, put } from '../api.js';
+import { Problem, get, post, put } from '../api.js';
 import { button, fill, h, kept, say, section } from '../dom.js';
 import { t } from '../i18n.js';
-import { Problem } from '../api.js';
 import { answer, may } from '../session.js';
 
 const CHECK_MS = 500;
 
+/** What was written and not applied, over a look at another view. */
+let draft = null;
+
 /** See app.js. */
 export function show(view) {
-  let kept_ = { text: '', etag: '', previous: false };
+  if (!may('admin')) {
+    view.append(h('p', { class: 'quiet' }, t('configuration.forbidden')));
+    return () => {};
+  }
+  const parts = frame();
+  const { gutter, text, verdict, file } = parts;
+  let current = { text: '', etag: '', previous: false };
   let timer = null;
   let turn = 0;
+  const tell = (faults) => judged(parts, current, faults);
+  const look = async () => {
+    current = await get('/configuration');
+    const kept = draft?.etag === current.etag ? draft.text : null;
+    text.value = kept ?? current.text;
+    say(file, current.file);
+    tell(kept === null ? current.faults : []);
+    if (kept !== null) await check();
+  };
+  const check = async () => {
+    const mine = ++turn;
+    const { faults } = await post('/configuration/check', { text: text.value });
+    if (mine === turn) tell(faults);
+  };
+  const tried = async (work) => {
+    try {
+      await work();
+    } catch (problem) {
+      if (!(problem instanceof Problem)) throw problem;
+      if (problem.faults.length) tell(problem.faults);
+      answer(problem.message, 'bad');
+    }
+  };
+  const taken = async ({ restart }, words) => {
+    draft = null;
+    await look();
+    answer(restart.length ? t('configuration.restart', { what: restart.join(', ') }) : words);
+  };
+  const save = () =>
+    tried(async () => {
+      const told = await put('/configuration', { text: text.value, etag: current.etag });
+      await taken(told, t('configuration.applied'));
+    });
+  const revert = () => tried(async () => taken(await post('/configuration/revert'), t('configuration.reverted')));
+  parts.apply.addEventListener('click', save);
+  parts.back.addEventListener('click', revert);
+  text.addEventListener('input', () => {
+    draft = { text: text.value, etag: current.etag };
+    numbers(gutter, text);
+    parts.apply.disabled = true;
+    say(verdict, t('configuration.checking'));
+    clearTimeout(timer);
+    timer = setTimeout(() => tried(check), CHECK_MS);
+  });
+  text.addEventListener('keydown', (event) => {
+    if (!(event.ctrlKey || event.metaKey) || event.key !== 's') return;
+    event.preventDefault();
+    if (!parts.apply.disabled) save();
+  });
+  view.append(parts.card);
+  tried(look);
+  return () => clearTimeout(timer);
+}
+
+/** The editor's elements. */
+function frame() {
   const gutter = h('div', { class: 'gutter', 'aria-hidden': 'true' });
   const text = h('textarea', {
     id: 'text',
@@ -20,96 +84,41 @@ export function show(view) {
     autocapitalize: 'off',
     autocomplete: 'off',
     wrap: 'off',
-    rows: 24,
     'aria-label': t('configuration.text'),
     'aria-describedby': 'verdict',
-    readonly: !may('admin'),
+    on: { scroll: () => (gutter.scrollTop = text.scrollTop) },
   });
   const verdict = h('p', { id: 'verdict', role: 'status' });
   const list = h('ol', { class: 'faults', id: 'faults' });
-  const apply = button(t('configuration.apply'), () => save(), { class: 'main', id: 'apply', disabled: true });
-  const back = button(t('configuration.revert'), () => revert(), { id: 'revert', disabled: true });
-  const say_ = (faults) => {
-    mark(gutter, text, faults);
-    fill(
-      list,
-      faults.map((fault) => row(fault, text)),
-    );
-    text.setAttribute('aria-invalid', String(faults.length > 0));
-    const changed = text.value !== kept_.text;
-    say(
-      verdict,
-      faults.length
-        ? t('configuration.faults', { n: faults.length })
-        : t(changed ? 'configuration.fine' : 'configuration.same'),
-    );
-    verdict.className = faults.length ? 'bad' : 'good';
-    apply.disabled = faults.length > 0 || !changed || !may('admin');
-    back.disabled = !kept_.previous || !may('admin');
-  };
-  const look = async () => {
-    kept_ = await get('/configuration');
-    text.value = kept_.text;
-    say_(kept_.faults ?? []);
-  };
-  const check = async () => {
-    const mine = ++turn;
-    const told = await post('/configuration/check', { text: text.value });
-    if (mine === turn) say_(told.faults);
-  };
-  const tried = async (work) => {
-    try {
-      await work();
-    } catch (problem) {
-      if (!(problem instanceof Problem)) throw problem;
-      if (problem.faults.length) say_(problem.faults);
-      answer(problem.message, 'bad');
-    }
-  };
-  const save = () =>
-    tried(async () => {
-      const told = await put('/configuration', { text: text.value, etag: kept_.etag });
-      await look();
-      answer(
-        told.restart?.length
-          ? t('configuration.restart', { what: told.restart.join(', ') })
-          : t('configuration.applied'),
-      );
-    });
-  const revert = () =>
-    tried(async () => {
-      await post('/configuration/revert');
-      await look();
-      answer(t('configuration.reverted'));
-    });
-  text.addEventListener('input', () => {
-    numbers(gutter, text);
-    apply.disabled = true;
-    say(verdict, t('configuration.checking'));
-    clearTimeout(timer);
-    timer = setTimeout(() => tried(check), CHECK_MS);
-  });
-  text.addEventListener('scroll', () => {
-    gutter.scrollTop = text.scrollTop;
-  });
-  text.addEventListener('keydown', (event) => {
-    if ((event.ctrlKey || event.metaKey) && event.key === 's') {
-      event.preventDefault();
-      if (!apply.disabled) save();
-    }
-  });
-  view.append(
-    section(
-      t('configuration.file'),
-      h('p', { class: 'hint' }, t('configuration.how')),
-      h('div', { class: 'editor' }, gutter, text),
-      verdict,
-      list,
-      h('div', { class: 'row' }, apply, back),
-    ),
+  const file = h('p', { class: 'hint' });
+  const apply = button(t('configuration.apply'), () => {}, { class: 'main', id: 'apply', disabled: true });
+  const back = button(t('configuration.revert'), () => {}, { id: 'revert', disabled: true });
+  const card = section(
+    t('configuration.file'),
+    file,
+    h('p', { class: 'hint' }, t('configuration.how')),
+    h('div', { class: 'editor' }, gutter, text),
+    verdict,
+    list,
+    h('div', { class: 'row' }, apply, back),
   );
-  tried(look);
-  return () => clearTimeout(timer);
+  return { card, gutter, text, verdict, list, file, apply, back };
+}
+
+/** Show the faults of what is written, and what can be done with it. */
+function judged({ gutter, text, verdict, list, apply, back }, current, faults) {
+  const changed = text.value !== current.text;
+  mark(gutter, text, faults);
+  fill(
+    list,
+    faults.map((fault) => row(fault, text)),
+  );
+  text.setAttribute('aria-invalid', String(faults.length > 0));
+  const fine = t(changed ? 'configuration.fine' : 'configuration.same');
+  say(verdict, faults.length ? t('configuration.faults', { n: faults.length }) : fine);
+  verdict.className = faults.length ? 'bad' : 'good';
+  apply.disabled = faults.length > 0 || !changed;
+  back.disabled = !current.previous;
 }
 
 const lineHeight = (text) => parseFloat(getComputedStyle(text).lineHeight);

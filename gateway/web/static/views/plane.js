@@ -31,7 +31,10 @@ export function phasors() {
           points: { show: true, size: 4, fill: () => colour('accent') },
         },
       ],
-      scales: { x: { time: false, range: (plot) => reach(plot, 0, whole) }, y: { range: (plot) => reach(plot, 1, whole) } },
+      scales: {
+        x: { time: false, range: (plot) => reach(plot, 0, whole) },
+        y: { range: (plot) => reach(plot, 1, whole) },
+      },
       cursor: { drag: { x: false, y: false } },
       hooks: { draw: [(plot) => arrow(plot, newest)] },
     },

@@ -30,7 +30,9 @@ export function show(view, page) {
     section(
       t('settings.session'),
       h('p', {}, t('settings.who', { user: session.user, scope: t(`scope.${session.scope}`) })),
-      button(t('settings.leave'), () => attempt(page.leave), { id: 'leave' }),
+      session.csrf
+        ? button(t('settings.leave'), () => attempt(page.leave), { id: 'leave' })
+        : button(t('login.enter'), page.knock, { class: 'main' }),
     ),
   );
   if (may('admin')) view.append(password(), tokens());
