@@ -189,7 +189,7 @@ def application(desk: Desk) -> web.Application:
 
 
 def _quiet() -> logging.Logger:
-    """For aiohttp, which would tell with a traceback of every client that speaks no HTTP. Our own faults _guarded tells."""
+    """For aiohttp, which would tell of every client that speaks no HTTP. Our own faults _guarded tells."""
     found = log.getChild("aiohttp")
     found.setLevel(logging.CRITICAL)
     return found
