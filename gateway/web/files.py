@@ -12,6 +12,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from gateway.errors import SpectrophoneError
 from gateway.web.problem import Problem
 
 STATIC = Path(__file__).with_name("static")
@@ -39,13 +40,17 @@ def page_files() -> dict[str, Path]:
 
 
 def vendor_files() -> dict[str, Path]:
-    """The libraries' files, the same way. Their packages are looked up and not imported."""
+    """The libraries' files, the same way. Their packages are looked up and not imported.
+
+    Raises SpectrophoneError for one that is missing.
+    """
     return {f"/vendor/{name}": _place(package) / path for name, (package, path) in VENDOR.items()}
 
 
 def _place(package: str) -> Path:
     spec = find_spec(package)
-    assert spec is not None and spec.origin is not None, f"{package} is not installed: pip install {package}"
+    if spec is None or spec.origin is None:
+        raise SpectrophoneError(f"the page's charts need {package}, which is not here", f"Run: pip install {package}")
     return Path(spec.origin).parent
 
 

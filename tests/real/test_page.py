@@ -275,6 +275,9 @@ def test_a_fault_in_the_configuration_is_seen_at_its_line(box: Box, page: Browse
     assert not page.one("#apply").is_enabled()
     page.press("#faults button")
     assert page.run("return document.activeElement.id") == "text"
+    show(page, "doctor")
+    show(page, "configuration")
+    page.until(lambda: page.text(".gutter .faulty") == "12", "what was written before, with its fault")
     after = before.replace("above 1000", "above 1100")
     type_text(page, after)
     page.until(lambda: page.one("#apply").is_enabled(), "no fault")

@@ -10,7 +10,7 @@ import { hear, result, store } from '../store.js';
 import { phasors } from './plane.js';
 
 const AGAIN_MS = 2000;
-const ALLAN_MS = 20000;
+const REFUSED_MS = 4000;
 const AROUND = 0.12;
 const POINTS = 1000;
 
@@ -27,17 +27,20 @@ export function show(view) {
   return () => parts.forEach((each) => each.end());
 }
 
-/** Ask now and every so often, until the end; a refusal is said in `place`. */
+/** Ask now and every `period` ms, until the end, or once where that is null; a refusal is said in `place`, and soon tried
+ *  again. */
 export function repeated(work, place, period) {
   let timer = null;
   let over = false;
   const turn = async () => {
+    let next = period;
     try {
       await work();
     } catch (problem) {
       say(place, problem.message);
+      next = Math.min(REFUSED_MS, period ?? REFUSED_MS);
     }
-    if (!over) timer = setTimeout(turn, period);
+    if (!over && next !== null) timer = setTimeout(turn, next);
   };
   turn();
   return () => {
@@ -111,29 +114,19 @@ function allan() {
     },
     [[], [], [], []],
   );
-  const stop = repeated(
-    async () => {
-      const found = await get('/allan', { node: gas.node, from: '-6h' });
-      const rows = found.points;
-      drawing.set([
-        rows.map((row) => row.tau_s),
-        rows.map((row) => row.adev_ppm),
-        rows.map((row) => row.high_ppm),
-        rows.map((row) => row.low_ppm),
-      ]);
-      const best = rows.length && rows.reduce((least, row) => (row.adev_ppm < least.adev_ppm ? row : least));
-      say(
-        told,
-        best
-          ? t('signal.best', { ppm: significant(best.adev_ppm, 2), unit: gas.unit, span: span(best.tau_s) })
-          : t('signal.early'),
-      );
-    },
-    told,
-    ALLAN_MS,
-  );
+  const look = async () => {
+    const { points } = await get('/allan', { node: gas.node, from: '-6h' });
+    drawing.set(['tau_s', 'adev_ppm', 'high_ppm', 'low_ppm'].map((name) => points.map((point) => point[name])));
+    const best = points.reduce((least, point) => (point.adev_ppm < least.adev_ppm ? point : least));
+    say(told, t('signal.best', { ppm: significant(best.adev_ppm, 2), unit: gas.unit, span: span(best.tau_s) }));
+  };
+  let stop = repeated(look, told, null);
+  const again = button(t('signal.again'), () => {
+    stop();
+    stop = repeated(look, told, null);
+  });
   return {
-    card: section(t('signal.allan'), drawing.figure, told),
+    card: section(t('signal.allan'), drawing.figure, told, again),
     end: () => {
       stop();
       drawing.end();
