@@ -54,6 +54,15 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert status.read(tmp_path / "run", clock.utc_ns()) == []
 
 
+def test_a_value_that_is_stale_is_not_shown(tmp_path: Path) -> None:
+    tick = Tick(0, 4 * 10**9, None, (), (), (), Snapshot({"lock": LOCK, "co2": CO2}, {}))
+    told = status.told({**ABOUT, "pid": 1}, tick, Outcome(), 0)
+    lock, co2 = told["results"]
+    assert (lock["stale"], lock["age_s"], lock["in_phase"]) == (True, 3.0, 0.1)
+    assert (co2["stale"], co2["age_s"], co2["ppm"], co2["valid"], co2["flags"]) == (True, 3.0, None, False, ["stale"])
+    assert "co2: no value  INVALID  [stale]" in status.described({**told, "age_s": 0.0})
+
+
 def test_a_gateway_that_hangs_is_told(tmp_path: Path) -> None:
     clock = FakeClock()
     write(tmp_path, clock, os.getpid())
