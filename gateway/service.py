@@ -29,6 +29,7 @@ from gateway.outputs import LASER, START, Outputs
 from gateway.places import directory, state_directory
 from gateway.ports import Sink
 from gateway.reload import Reloader
+from gateway.rules import name_of
 from gateway.safety import SUFFIX
 from gateway.status import StatusFile
 from gateway.tuning import Tuning
@@ -228,6 +229,10 @@ def _about(board: Board, parts: build.Parts, tuning: Tuning, health: Health) -> 
         "block_mean_ms": statistics.mean_s * 1e3,
         "block_longest_ms": statistics.longest_s * 1e3,
         "history": {} if parts.link is None else dict(parts.link.history()),
+        "block_seconds": statistics.took.as_object(),
+        "late_seconds": statistics.late.as_object(),
+        "rules": [name_of(rule) for rule in tuning.file.rules],
+        "link": {} if parts.link is None else dict(parts.link.counts()),
         "mqtt": "not configured" if parts.link is None else parts.link.problem or "connected",
         "health": dict(health.newest),
         "climate": {} if parts.inputs.climate is None else dict(parts.inputs.climate.status()),
