@@ -19,6 +19,7 @@ from gateway.config.sections import (
     HomeAssistantSection,
     JournalSection,
     Laser,
+    ModbusSection,
     Mqtt,
     Rule,
     ScriptsSection,
@@ -40,6 +41,7 @@ _SECTIONS: Mapping[str, type[Settings]] = {
     "mqtt.tls": Tls,
     "homeassistant": HomeAssistantSection,
     "journal": JournalSection,
+    "modbus": ModbusSection,
     "scripts": ScriptsSection,
 }
 
