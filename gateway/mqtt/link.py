@@ -153,6 +153,10 @@ class MqttLink:
         if self._task is not None:
             self._run(lambda: self._session.show(self._now(), face))
 
+    def complain(self, reasons: Sequence[str]) -> None:
+        """Publish what is wrong with the box itself, beside what is wrong with its values; nothing if all is well."""
+        self._session.complain(reasons)
+
     async def close(self) -> None:
         """Publish offline and leave, within two seconds; may be called twice."""
         task, self._task = self._task, None
