@@ -39,6 +39,7 @@ docs: setup  ## the generated pages anew
 	$(PY)/python -c "from gateway import signals as s; print(s.reference(), end='')" > docs/leds.md
 	$(PY)/python -c "from gateway import interlock as i; print(i.reference(), end='')" > docs/interlock.md
 	$(PY)/python -c "from gateway import metrics as m; print(m.reference(), end='')" > docs/metrics.md
+	$(PY)/python -c "from gateway.modbus import reference as r; print(r.reference(), end='')" > docs/modbus.md
 
 test-ha: setup  ## the gateway on real Home Assistants, the newest and an older (root; twenty minutes; the first time ten more and 3 GB)
 	.ci/need mosquitto debootstrap iproute2

@@ -65,6 +65,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("output_on", "gauge", ("target",), "Whether an output or switch is on, read back: 1 or 0."),
     Family("laser_state", "gauge", ("state",), "1 for the state that the laser is in, 0 for the others."),
     Family("safe_mode", "gauge", (), "Whether the gateway is in safe mode: 1 or 0."),
+    Family("configuration_faults", "gauge", (), "Faults of the configuration file, as it is now."),
     Family("blocks_total", "counter", (), "Blocks of sound since the start."),
     Family("block_duration_seconds", "histogram", (), "Time that a block took from path to sinks."),
     Family("block_lateness_seconds", "histogram", (), "How much later than it could have been a block was taken up."),
@@ -85,6 +86,10 @@ FAMILIES: tuple[Family, ...] = (
     Family("mqtt_waiting_messages", "gauge", (), "Messages that wait to be sent."),
     Family("mqtt_history_entries", "gauge", (), "Entries of the journal that wait for the broker."),
     Family("mqtt_history_age_seconds", "gauge", (), "How long the oldest of them waits."),
+    Family("modbus_up", "gauge", (), "Whether the Modbus server listens: 1 or 0."),
+    Family("modbus_clients", "gauge", (), "Connections to it."),
+    Family("modbus_requests_total", "counter", (), "Requests that it has answered."),
+    Family("modbus_refused_total", "counter", (), "Those of them that it has refused."),
     Family("journal_up", "gauge", (), "Whether the journal's file has no problem: 1 or 0."),
     Family("journal_entries_total", "counter", (), "Entries since the start."),
     Family("journal_lost_total", "counter", (), "Entries that could not be written before they were too many."),
@@ -165,11 +170,13 @@ def _found(status: Status) -> Iterator[Found]:
         for each in State:
             yield "laser_state", (each,), float(each == status["laser"])
     yield "safe_mode", (), float(bool(status["safe_mode"]))
+    yield "configuration_faults", (), float(len(status["configuration_faults"]))
     counts = {"blocks_total": "blocks", "block_overruns_total": "overruns", "lost_frames_total": "lost_frames"}
     yield from _picked(status, counts)
     for action in status["actions"]:
         yield from _action(action)
     yield from _mqtt(status["link"], status["history"])
+    yield from _modbus(status["modbus"])
     yield from _journal(status["journal"])
     yield from _health(status["health"])
     if level := status["scripts"].get("isolation"):
@@ -221,6 +228,14 @@ def _mqtt(link: Status, history: Status) -> Iterator[Found]:
     yield from _picked(link, {f"mqtt_{name}_total": name for name in counts})
     yield from _picked(link, {"mqtt_connected": "connected", "mqtt_waiting_messages": "waiting"})
     yield from _picked(history, {"mqtt_history_entries": "queue_depth", "mqtt_history_age_seconds": "queue_age_s"})
+
+
+def _modbus(server: Status) -> Iterator[Found]:
+    counts = ("requests", "refused")
+    yield from _picked(server, {f"modbus_{name}_total": name for name in counts})
+    yield from _picked(server, {"modbus_clients": "clients"})
+    if server:
+        yield "modbus_up", (), float(not server["problem"])
 
 
 def _journal(journal: Status) -> Iterator[Found]:

@@ -69,7 +69,7 @@ async def serve(
     learnt = WarmFile(place, clock, parts.path, _about_sound(config, board))
     starts = Starts(state_directory(os.environ) / f"{parts.face.box}.starts", parts.life, clock.boot())
     everybody: list[Sink] = [starts, parts.signals, parts.journal, parts.actions, *sinks, status, learnt]
-    everybody += [sink for sink in (parts.calibrator, parts.link) if sink is not None]
+    everybody += [sink for sink in (parts.calibrator, parts.link, parts.modbus) if sink is not None]
     helpers: list[asyncio.Task[None]] = []
     try:
         for sink in everybody:
@@ -268,6 +268,7 @@ def _about(
         "late_seconds": statistics.late.as_object(),
         "rules": [name_of(rule) for rule in tuning.file.rules],
         "link": {} if parts.link is None else dict(parts.link.counts()),
+        "modbus": {} if parts.modbus is None else dict(parts.modbus.status()),
         "mqtt": "not configured" if parts.link is None else parts.link.problem or "connected",
         "health": dict(health.newest),
         "climate": {} if parts.inputs.climate is None else dict(parts.inputs.climate.status()),

@@ -67,7 +67,7 @@ BOX = Block(
     "",
     (
         Item("map_version", "uint16", "", "version of this map: 1"),
-        Item("heartbeat", "uint16", "", "counts blocks of sound, over and over; stands still when nothing is measured"),
+        Item("heartbeat", "uint16", "", "counts over and over, at least once a second, while the gateway lives"),
         Item("status", "uint16", "", "the bits 0 to 3 of the table below"),
         Item("gases", "uint16", "", "how many gases there are"),
         Item("alarms", "uint16", "", "how many alarms"),

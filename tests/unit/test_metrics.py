@@ -84,6 +84,8 @@ def about(**changed: Any) -> dict[str, Any]:
         "late_seconds": Histogram().as_object(),
         "rules": ["high", "low"],
         "link": {"connected": True, "reconnects": 2, "sent": 30, "waiting": 1, "dropped": 0},
+        "modbus": {"listen": "127.0.0.1", "port": 5020, "problem": "", "clients": 2, "requests": 50, "refused": 4},
+        "configuration_faults": ["lab.yaml:3:1: ..."],
         "history": {"queue_depth": 5, "queue_age_s": 2.5, "problem": ""},
         "health": HEALTH,
         "climate": {
@@ -176,10 +178,10 @@ def test_signals_and_resonance_end_with_their_records() -> None:
 
 
 def test_what_a_box_does_not_have_is_not_there() -> None:
-    bare = {"health": {}, "climate": {}, "actions": [], "link": {}, "history": {}, "scripts": {}}
+    bare = {"health": {}, "climate": {}, "actions": [], "link": {}, "history": {}, "scripts": {}, "modbus": {}}
     found = samples(**bare, journal={"file": None, "entries": 2, "newest": 2})
     told = {key[0].removeprefix("spectrophone_") for key in found}
-    assert not {name for name in told if name.startswith(("cpu", "climate", "action", "mqtt", "scripts"))}
+    assert not {name for name in told if name.startswith(("cpu", "climate", "action", "mqtt", "scripts", "modbus"))}
     assert {name for name in told if name.startswith("journal")} == {"journal_entries_total"}
 
 
