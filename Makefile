@@ -22,7 +22,7 @@ check: setup  ## lint, types, imports, unit tests: under three minutes
 	$(PY)/pytest tests/unit tests/dsp tests/path tests/wire
 
 test: setup  ## everything in `check`, then the tests against real parts
-	.ci/need mosquitto mosquitto-clients openssl pulseaudio libasound2-plugins redis-server postgresql influxdb
+	.ci/need mosquitto mosquitto-clients openssl pulseaudio libasound2-plugins redis-server postgresql influxdb mbpoll prometheus
 	$(PY)/ruff check . && $(PY)/ruff format --check . && $(PY)/mypy && $(PY)/lint-imports
 	$(PY)/pytest $(TESTS)
 
