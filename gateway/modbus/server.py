@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import socket
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -39,7 +40,11 @@ PACE_NS = 10_000_000
 ANSWER_S = 5.0
 """The longest that a threshold's being set is waited for."""
 _AGAIN_NS = 10_000_000_000
-_READ, _UNSENT, _BACKLOG = 1024, 4096, 8
+_READ, _UNSENT, _BACKLOG = 1024, 4096, 32
+_KERNEL = 8192
+"""Bytes that the kernel keeps of a connection either way: so much is read at once, and a client that does not take its
+answers is noticed.
+"""
 
 
 class Client:
@@ -145,7 +150,14 @@ class ModbusServer:
     async def _bind(self) -> None:
         host, port = self._settings.listen, self._settings.port
         try:
-            self._server = await asyncio.start_server(self._serve, host, port, limit=_READ, backlog=_BACKLOG)
+            server = await asyncio.start_server(
+                self._serve, host, port, limit=_READ, backlog=_BACKLOG, start_serving=False
+            )
+            for listener in server.sockets:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KERNEL)
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL)
+            await server.start_serving()
+            self._server = server
         except OSError as error:
             problem = f"Modbus cannot listen on {host} port {port}: {error.strerror or error}. Trying again"
             if problem != self._problem:
