@@ -35,12 +35,13 @@ def prepare(
     scripts: bool = False,
     board: str | None = None,
     without: Collection[str] = (),
+    text: str | None = None,
 ) -> Checked:
     """The configuration in `path` (None: the built-in one) and all its faults. Touches no hardware and no network.
     `board` is taken where the configuration names none; the one that this machine is if absent.
 
     With `scripts`, customers' scripts are read and checked, too, which takes a while; a worker does it in any case.
-    The sections `without` are as if they were not written.
+    The sections `without` are as if they were not written. `text` is checked as if it stood in the file.
     """
     looks: tuple[Extra, ...] = (
         *(graph_faults, rule_faults, action_faults, expiry_faults, home_faults),
@@ -48,7 +49,7 @@ def prepare(
     )
     if scripts:
         looks = (*looks, script_faults)
-    return check(path, design.SETTINGS, environ, looks, board or detect.default(), without)
+    return check(path, design.SETTINGS, environ, looks, board or detect.default(), without, text)
 
 
 def salvaged(path: File | None, environ: Mapping[str, str] = os.environ, *, board: str | None = None) -> Checked:

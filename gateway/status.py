@@ -112,6 +112,8 @@ def described(status: Mapping[str, Any]) -> str:
             tone = "no tone" if result["frequency_hz"] is None else f"{result['frequency_hz']:.3f} Hz"
             lines.append(f"  {result['node']}: {tone}")
     lines += [f"  {alert['severity'].upper()} {alert['rule']} since {alert['t_s']:.0f} s" for alert in status["alerts"]]
+    if words := _page(status.get("page", {})):
+        lines.append(f"  page: {words}")
     if words := _climate(status.get("climate", {})):
         lines.append(f"  climate: {words}")
     if words := health.described(status.get("health", {})):
@@ -137,6 +139,14 @@ def described(status: Mapping[str, Any]) -> str:
         f"{status['block_mean_ms']:.2f} ms a block (longest {status['block_longest_ms']:.1f}); MQTT {status['mqtt']}"
     )
     return "\n".join(lines)
+
+
+def _page(page: Mapping[str, Any]) -> str:
+    """Where the page is, and what its first visitor from elsewhere has to know."""
+    if not page:
+        return ""
+    code = f". No password is set yet; the code for it is {page['code']}" if page["code"] else ""
+    return f"{page['address']}{code}" + (f". {page['problem']}" if page["problem"] else "")
 
 
 def _climate(climate: Mapping[str, Any]) -> str:

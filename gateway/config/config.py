@@ -32,6 +32,7 @@ from gateway.config.sections import (
     Rule,
     ScriptsSection,
     TecSection,
+    WebSection,
 )
 from gateway.config.settings import Settings
 from gateway.config.syntax import text_of
@@ -103,6 +104,7 @@ class Config(Settings):
     )
     journal: JournalSection = Field(default_factory=JournalSection, description="what is kept on the box itself")
     modbus: ModbusSection | None = Field(None, description="the Modbus TCP server; none if absent")
+    web: WebSection | None = Field(None, description="the page and its API; neither if absent")
     scripts: ScriptsSection = Field(default_factory=ScriptsSection, description="the walls around customers' scripts")
 
 

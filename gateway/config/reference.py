@@ -25,6 +25,8 @@ from gateway.config.sections import (
     ScriptsSection,
     TecSection,
     Tls,
+    WebCertificate,
+    WebSection,
 )
 from gateway.config.settings import Settings
 
@@ -42,6 +44,8 @@ _SECTIONS: Mapping[str, type[Settings]] = {
     "homeassistant": HomeAssistantSection,
     "journal": JournalSection,
     "modbus": ModbusSection,
+    "web": WebSection,
+    "web.tls": WebCertificate,
     "scripts": ScriptsSection,
 }
 
