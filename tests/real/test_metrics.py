@@ -13,7 +13,8 @@ from urllib.request import Request, urlopen
 import pytest
 
 from gateway.metrics import FAMILIES
-from tests.real.gateway import Running, command, eventually, gateway
+from gateway.web.access import Access, AccessFile
+from tests.real.gateway import Running, eventually, gateway
 from tests.servers.prometheus import Prometheus, promtool
 
 CONFIG = """\
@@ -39,6 +40,19 @@ class Page:
             return response.read().decode(), response.headers["Content-Type"]
 
 
+def token_of(file: Path) -> str:
+    """A new token of scope read, for what that file lets in."""
+    tokens: list[str] = []
+
+    def with_token(access: Access) -> Access:
+        access, token = access.with_token("prometheus", "read", "2026-11-23T10:00:00Z")
+        tokens.append(token)
+        return access
+
+    AccessFile(file).change(with_token)
+    return tokens[0]
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """A box that measures, with a token for its page."""
@@ -48,14 +62,12 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     with gateway(place, "run", "--json", "--config", str(config)) as box:
 
         def status() -> dict[str, Any] | None:
-            done = command(place, "status", "--json")
-            return json.loads(done.stdout) if done.returncode == 0 else None
+            file = place / "lab.json"
+            found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"results": [], "health": {}}
+            return found if found["results"] and found["health"] else None
 
-        told = box.wait(lambda: (found := status()) and found["results"] and found["health"] and found, "a status")
-        made = command(place, "web", "token", "prometheus", "--scope", "read", "--config", str(config))
-        found = re.search(r"sp_\S+", made.stdout)
-        assert found, made.stderr
-        yield Page(box, told["page"]["address"], found[0])
+        told = box.wait(status, "a status")
+        yield Page(box, told["page"]["address"], token_of(place / "lab.access.json"))
         assert box.stop() == 0
 
 
