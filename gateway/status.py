@@ -129,6 +129,9 @@ def described(status: Mapping[str, Any]) -> str:
         lines.append(f"  {target} is {value:g}, set by hand; the configuration says {configured:g}")
     if problem := status.get("journal", {}).get("problem"):
         lines.append(f"  journal: {problem}")
+    if server := status.get("modbus"):
+        fares = "port {port}, {clients} clients, {requests} requests, {refused} refused".format_map(server)
+        lines.append(f"  modbus: {server['problem'] or fares}")
     if words := _history(status.get("history", {})):
         lines.append(f"  history: {words}")
     if why := status.get("laser_dark_because"):

@@ -14,9 +14,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.real.gateway import eventually, gateway
+from tests.real.gateway import command, eventually, gateway
+from tests.real.page import token_of
 
-CONFIG = "box: {id: lab}\nboard: sim\ncell: {ppm: 400, seed: 5}\n"
+CONFIG = """\
+box: {id: lab}
+board: sim
+cell: {ppm: 400, seed: 5}
+web: {port: 0, tls: generated}
+"""
 
 
 class Terminal:
@@ -86,6 +92,25 @@ def piped(directory: Path, lines: int) -> list[int]:
     return blocks
 
 
+def asked_over_the_network(place: Path) -> None:
+    """The status of a box by the address of its page alone, as from another machine."""
+    address = json.loads((place / "lab.json").read_text())["page"]["address"]
+    elsewhere = place / "elsewhere"
+    elsewhere.mkdir()
+
+    def asked(*more: str) -> subprocess.CompletedProcess[str]:
+        return command(elsewhere, "status", "--json", "--url", address, *more)
+
+    known = ("--ca", str(place / "lab.web.pem"))
+    told = asked(*known, "--token", token_of(place / "lab.access.json"))
+    assert told.returncode == 0, told.stderr
+    (status,) = map(json.loads, told.stdout.splitlines())
+    assert (status["kind"], status["box"]) == ("status", "lab")
+    unproved = asked()
+    assert unproved.returncode == 2
+    assert f"the certificate of {address} is signed by itself. Name it in --ca" in unproved.stderr
+
+
 def test_a_gateway_is_watched_through_its_end_and_its_beginning(tmp_path: Path) -> None:
     config = tmp_path / "lab.yaml"
     config.write_text(CONFIG)
@@ -101,6 +126,7 @@ def test_a_gateway_is_watched_through_its_end_and_its_beginning(tmp_path: Path) 
             blocks = piped(tmp_path, 3)
             assert blocks == sorted(blocks)
             assert blocks[-1] > blocks[0]
+            asked_over_the_network(tmp_path)
             assert box.stop() == 0
         screen.wait("lab has ended")
         status, written = screen.interrupt()

@@ -117,6 +117,16 @@ def test_safe_mode_and_what_is_set_by_hand_are_told() -> None:
     assert "  threshold/high is 900, set by hand; the configuration says 1000\n" in text
 
 
+def test_the_modbus_server_is_told_where_there_is_one() -> None:
+    bare = {**ABOUT, "pid": 1, "age_s": 0.0, "results": [], "alerts": [], "outputs": {}}
+    assert "modbus" not in status.described({**bare, "modbus": {}})
+    well = {"listen": "0.0.0.0", "port": 502, "problem": "", "clients": 2, "requests": 9, "refused": 1}
+    told = status.described({**bare, "modbus": well})
+    assert "  modbus: port 502, 2 clients, 9 requests, 1 refused\n" in told
+    ill = {**well, "problem": "Modbus cannot listen on 0.0.0.0 port 502: Permission denied. Trying again"}
+    assert "  modbus: Modbus cannot listen on 0.0.0.0 port 502" in status.described({**bare, "modbus": ill})
+
+
 def test_what_scripts_lack_is_told_once_they_run(tmp_path: Path) -> None:
     clock = FakeClock()
     write(tmp_path, clock, os.getpid())
