@@ -21,6 +21,7 @@ _NAMES = re.compile(
 )
 _REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 _LINE = re.compile(r"^(?P<head>[\s\-{]*[\"']?(?P<name>[\w.\-]+)[\"']?\s*:\s*)(?P<value>\S.*)$")
+_NO_TEXT = frozenset({"null", "~", "true", "false"})
 _QUOTED = f'"{MASK}"'
 
 Loc = tuple[str | int, ...]
@@ -44,7 +45,7 @@ def unmasked(text: str, before: str, secrets: Collection[str]) -> str:
     old = {loc: before[slice(*place)] for loc, place in _scalars(old_tree, ())}
     was_shown = {loc: shown[slice(*place)] for loc, place in _scalars(shown_tree, ())}
     put = [
-        (place, old[loc])
+        (place, old[loc].rstrip())
         for loc, place in _scalars(new_tree, ())
         if MASK in text[slice(*place)] and _content(text[slice(*place)]) == _content(was_shown.get(loc, ""))
     ]
@@ -62,7 +63,7 @@ def _is_secret(source: str, loc: Loc, secrets: Collection[str]) -> bool:
         return False
     named = next((part for part in reversed(loc) if isinstance(part, str)), "")
     known = any(len(secret) >= SHORTEST and secret == value for secret in secrets)
-    return known or bool(_NAMES.search(named) and value not in ("null", "~", "true", "false"))
+    return known or bool(_NAMES.search(named) and source.strip() not in _NO_TEXT)
 
 
 def _content(source: str) -> str:

@@ -213,8 +213,8 @@ def _select(connection: sqlite3.Connection, node: str, first: int, last: int, mo
 
 
 def _first_id(connection: sqlite3.Connection, time_ns: int, low: int, length: int, newest: int) -> int:
-    """The id of the first measurement from `low` on that is not older; one past the newest where there is none. It is
-    looked for at `length` from there first.
+    """An id, from `low` on, with which the measurements begin that are not older; one past the newest where there are
+    none. It is looked for at `length` from there first.
     """
     query = "SELECT id, time_ns FROM measurement WHERE id >= ? ORDER BY id LIMIT 1"
     high = newest + 1

@@ -82,7 +82,7 @@ def allows(held: Scope, wanted: Scope) -> bool:
 
 
 def hashed(password: str) -> str:
-    """What is kept of a password; takes a tenth of a second. Raises UsageError for one that is too short or long."""
+    """What is kept of a password; takes a while. Raises UsageError for one that is too short or too long."""
     if not SHORTEST <= len(password) <= LONGEST:
         message = f"the password has {len(password)} characters"
         raise UsageError(message, f"Take {SHORTEST} to {LONGEST}; a few words make a good one")

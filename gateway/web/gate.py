@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import re
 import socket
 from typing import Any
-from urllib.parse import urlsplit
 
 from aiohttp import web
 from pydantic import ValidationError
@@ -29,13 +29,15 @@ COOKIE = "spectrophone"
 BODY_S = 10.0
 """The longest that a body may take to come."""
 GUEST, NOBODY = Person("guest", "read"), Person("", "read")
+_HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.%\w]+\]|[\w.-]+)(:\d{1,5})?")
 _SAFE = ("GET", "HEAD")
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 
 
 def check_host(desk: Desk, request: web.Request) -> None:
     """Refuse a request to a name that is not this box's. Raises Problem."""
-    host = urlsplit(f"//{request.host}").hostname or ""
+    found = _HOST.fullmatch(request.host)
+    host = found["name"].strip("[]").lower() if found else ""
     here = request.transport.get_extra_info("sockname") if request.transport else None
     if host.rstrip(".") in names(desk.settings) or _is_address(host, here[0] if here else ""):
         return
@@ -119,7 +121,7 @@ def check_may(desk: Desk, route: Route, request: web.Request, person: Person) ->
 
 def _check_origin(request: web.Request) -> None:
     origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
-    foreign = origin is not None and urlsplit(origin).netloc.lower() != request.host.lower()
+    foreign = origin is not None and origin.partition("://")[2].lower() != request.host.lower()
     if foreign or site in ("cross-site", "same-site"):
         raise Problem(403, "This comes from another site's page, which may not. Open the box's own page")
 

@@ -34,7 +34,7 @@ from gateway.web.table import PATTERNS, ROUTES
 log = logging.getLogger("spectrophone.web")
 
 MOST_CONNECTIONS = 400
-IDLE_S = 20.0
+IDLE_S = 10.0
 """How long a connection may stand without a whole request."""
 _AGAIN_NS = 10_000_000_000
 _STATE_NS = 500_000_000
