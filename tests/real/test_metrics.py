@@ -27,6 +27,11 @@ web: {port: 0}
 """
 
 
+def measured(status: dict[str, Any]) -> list[dict[str, Any]]:
+    """The measurements of a status."""
+    return [each for each in status["results"] if each["kind"] == "measurement"]
+
+
 class Page:
     """A running box and the way to its page."""
 
@@ -51,9 +56,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         def status() -> dict[str, Any] | None:
             file = place / "lab.json"
             found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"results": [], "health": {}}
-            return found if found["results"] and found["health"] else None
+            return found if found["health"] and any(each.get("valid") for each in measured(found)) else None
 
-        told = box.wait(status, "a status")
+        told = box.wait(status, "a valid measurement")
         yield Page(box, told["page"]["address"], token_of(place / "lab.access.json"))
         assert box.stop() == 0
 
