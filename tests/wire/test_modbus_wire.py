@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pymodbus.constants import ExcCodes
 
@@ -109,7 +109,6 @@ def test_what_is_no_modbus_ends_the_conversation(header: str) -> None:
         Frames().feed(bytes.fromhex(header))
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=300), max_size=8))
 def test_no_bytes_can_pile_up(pieces: list[bytes]) -> None:
     frames = Frames()
@@ -121,7 +120,6 @@ def test_no_bytes_can_pile_up(pieces: list[bytes]) -> None:
         assert len(frames._waiting) < 260
 
 
-@settings(deadline=None)
 @given(st.integers(0, 0xFFFF), st.integers(0, 255), st.binary(min_size=1, max_size=253))
 def test_whatever_is_asked_gets_one_answer_in_order(transaction: int, unit: int, body: bytes) -> None:
     response = answered(Request(transaction, unit, body))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.modbus import reference
@@ -67,7 +67,6 @@ def test_every_flag_has_its_bit() -> None:
     assert flags_word(Flag) == 2 ** len(Flag) - 1 < 2**32
 
 
-@settings(deadline=None)
 @given(st.floats(width=32, allow_nan=False))
 @pytest.mark.parametrize("order", ["big", "little"])
 def test_a_number_is_ieee_754_in_the_order_of_the_configuration(order: str, value: float) -> None:
