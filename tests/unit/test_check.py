@@ -186,7 +186,7 @@ WHOLE["processing"] = json.loads(json.dumps(WHOLE["processing"]))
 WHOLE["processing"]["default_graph"]["connections"] = [{"from": "input", "to": "bandpass"}]
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.sampled_from(places(WHOLE)[1:]), value=values, leave_out=st.booleans())
 def test_no_value_anywhere_is_a_traceback(
     tmp_path: Path, kinds: Kinds, place: tuple[Any, ...], value: Any, leave_out: bool
@@ -207,7 +207,7 @@ def test_no_value_anywhere_is_a_traceback(
     assert "hunter2" not in "".join(str(fault) for fault in found.faults)
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=values)
 def test_no_data_at_all_is_a_traceback(tmp_path: Path, kinds: Kinds, data: Any) -> None:
     file = tmp_path / "box.yaml"
