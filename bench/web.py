@@ -46,11 +46,18 @@ class Gateway:
     late_s: list[float] = field(default_factory=list)
     there: asyncio.Event = field(default_factory=asyncio.Event)
     overruns_before: int = 0
+    cpu_before_s: float = 0.0
 
     def begin(self) -> None:
         """It counts from now on."""
         self.late_s.clear()
         self.overruns_before += self.overruns()
+        self.cpu_before_s += self.cpu_s()
+
+    def cpu_s(self) -> float:
+        """Seconds of CPU that it has used."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") - self.cpu_before_s
 
     def overruns(self) -> int:
         """How many blocks took longer than they last."""
@@ -200,6 +207,8 @@ class Found:
         with_ms, without_ms = shown.p99_ms(), plain.p99_ms()
         print(f"{self.seconds:g} s, {CLIENTS - DEAF} clients that read and {DEAF} that never do")
         print(f"late, p99: {with_ms:.1f} ms with, {without_ms:.1f} ms without: {with_ms / without_ms:.2f} times")
+        shown_percent, plain_percent = (100 * each.cpu_s() / self.seconds for each in (shown, plain))
+        print(f"CPU: {shown_percent:.1f} % of a core with, {plain_percent:.1f} % without")
         print(f"blocks that took too long: {shown.overruns()} with, {plain.overruns()} without, of {blocks:.0f}")
         print(f"events a second and client: {self.events / self.seconds / (CLIENTS - DEAF):.2f}")
         print(f"still reading: {self.reading}; cut off for not reading: {self.cut}")

@@ -18,6 +18,7 @@ from gateway.config.config import Config
 from gateway.dsp.air import water_fraction
 from gateway.errors import ConfigError, Fault
 from gateway.graph import Fitted, kinds
+from gateway.modbus.faults import modbus_faults
 from gateway.mqtt.classes import OLDEST
 from gateway.mqtt.classes import version as version_of
 from gateway.nodes.calibrated import follows
@@ -44,7 +45,7 @@ def prepare(
     """
     looks: tuple[Extra, ...] = (
         *(graph_faults, rule_faults, action_faults, expiry_faults, home_faults),
-        *(track_faults, playback_faults, pwm_faults, climate_faults, tec_faults),
+        *(track_faults, playback_faults, pwm_faults, climate_faults, tec_faults, modbus_faults),
     )
     if scripts:
         looks = (*looks, script_faults)

@@ -28,6 +28,7 @@ from gateway.outputs import LASER, START, Outputs
 from gateway.places import directory, state_directory
 from gateway.ports import Sink
 from gateway.reload import Reloader
+from gateway.rules import name_of
 from gateway.safety import SUFFIX
 from gateway.status import StatusFile
 from gateway.systemd import StatusText
@@ -82,7 +83,7 @@ async def serve(
         learnt,
         StatusText(parts.systemd),
     ]
-    everybody += [sink for sink in (parts.calibrator, parts.link, shown) if sink is not None]
+    everybody += [sink for sink in (parts.calibrator, parts.link, parts.modbus, shown) if sink is not None]
     helpers: list[asyncio.Task[None]] = []
     try:
         for sink in everybody:
@@ -273,6 +274,11 @@ def _about(
         "block_mean_ms": statistics.mean_s * 1e3,
         "block_longest_ms": statistics.longest_s * 1e3,
         "history": {} if parts.link is None else dict(parts.link.history()),
+        "block_seconds": statistics.took.as_object(),
+        "late_seconds": statistics.late.as_object(),
+        "rules": [name_of(rule) for rule in tuning.file.rules],
+        "link": {} if parts.link is None else dict(parts.link.counts()),
+        "modbus": {} if parts.modbus is None else dict(parts.modbus.status()),
         "mqtt": "not configured" if parts.link is None else parts.link.problem or "connected",
         "health": dict(health.newest),
         "climate": {} if parts.inputs.climate is None else dict(parts.inputs.climate.status()),

@@ -251,6 +251,23 @@ class HomeAssistantSection(Settings):
         return self
 
 
+class ModbusSection(Settings):
+    """The Modbus TCP server (docs/modbus.md). It knows no password: whoever reaches it may ask it."""
+
+    listen: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 is every one of this box")
+    port: int = Field(
+        5020,
+        ge=0,
+        le=65535,
+        description="port; Modbus's own is 502, which takes CAP_NET_BIND_SERVICE or root; 0 is any, told by status",
+    )
+    unit: int = Field(1, ge=1, le=247, description="unit number; 0 and 255 are answered, too")
+    writes: Literal["off", "thresholds"] = Field("off", description="what may be written")
+    word_order: Literal["big", "little"] = Field(
+        "big", description="order of the two registers of a 32-bit number; the bytes of a register are always big"
+    )
+
+
 class WebCertificate(Settings):
     """A certificate of one's own."""
 

@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 from pydantic import ConfigDict, Field
 
+from gateway.metrics import exposition
 from gateway.mqtt.face import OutputFace
 from gateway.web.desk import Desk
 from gateway.web.problem import Problem
@@ -136,6 +137,12 @@ def _output(output: OutputFace) -> dict[str, Any]:
 async def state(desk: Desk, asked: Asked) -> dict[str, Any]:
     """GET /state."""
     return desk.state()
+
+
+async def metrics(desk: Desk, asked: Asked) -> web.Response:
+    """GET /metrics."""
+    body, content_type = exposition(desk.state()["status"], asked.request.headers.get("Accept", ""))
+    return web.Response(body=body, headers={"Content-Type": content_type})
 
 
 async def stream(desk: Desk, asked: Asked) -> web.StreamResponse:

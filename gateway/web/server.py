@@ -179,6 +179,8 @@ def application(desk: Desk) -> web.Application:
         app.router.add_route(
             route.method, PREFIX + PATTERNS.get(route.path, route.path), partial(_answered, desk, route)
         )
+    (scraped,) = (route for route in ROUTES if route.path == "/metrics")
+    app.router.add_get(scraped.path, partial(_answered, desk, scraped))  # where Prometheus looks
     pages, vendor = files.page_files(), files.vendor_files()
 
     async def file(request: web.Request) -> web.StreamResponse:

@@ -22,6 +22,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/state", "read", "How everything is now", looking.state, looking.StateTold),
     Route("GET", "/stream", "read", "The same as it changes: server-sent events", looking.stream,
           media="text/event-stream", refusals=(429,)),
+    Route("GET", "/metrics", "read", "The same for Prometheus; also at /metrics", looking.metrics, media="text/plain"),
     Route("GET", "/measurements", "read", "Measurements of a range of time, thinned", past.measurements,
           past.MeasurementsTold, query=past.MeasurementsWish),
     Route("GET", "/spectrum/{node}", "read", "The newest spectrum", signal.spectrum, signal.SpectrumTold,

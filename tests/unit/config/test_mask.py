@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.mask import has_mask, masked, unmasked
@@ -69,7 +69,6 @@ def test_a_broken_file_shows_no_secret_either(broken: str) -> None:
     assert unmasked(shown, broken, SECRETS) == broken
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(
         st.from_regex(r"[a-z]{1,8}(_password|_token)?", fullmatch=True),
