@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from gateway.types import INVALIDATING, Flag
 from tests.real.gateway import Running, gateway
 from tests.support.browser import DESKTOP, PHONE, Browser, browser
 
@@ -182,6 +183,25 @@ def test_a_value_that_is_not_valid_is_no_number_and_the_interlock_says_why(page:
     page.until(lambda: page.text("#laser-state") == "Lit", "light")
     show(page, "live")
     page.until(lambda: value(page) is not None, "a value again")
+
+
+def test_no_number_is_shown_of_a_value_that_any_flag_makes_invalid(page: Browser) -> None:
+    judged = """
+        const [{ judge }, { now }] = await Promise.all([import('/trust.js'), import('/store.js')]);
+        const at = (age) => new Date((now() - age) * 1e3).toISOString();
+        const usual = { source: 'lock', ppm: 400, u95_ppm: 2 };
+        return arguments[0].map(({ age, ...told }) => judge({ ...usual, time: at(age), ...told }));
+    """
+    fine = {"age": 0.1, "valid": True, "flags": []}
+    flagged = [{**fine, "valid": flag not in INVALIDATING, "flags": [flag.value]} for flag in Flag]
+    odd = [{**fine, "age": 60}, {**fine, "ppm": None}, {**fine, "valid": False}]
+    good, *others = page.run(judged, [fine, *flagged, *odd])
+    assert (good["level"], good["text"], good["reasons"]) == ("trusted", "400.0 ± 2.0", [])
+    doubted = {flag.value for flag, found in zip(Flag, others, strict=False) if found["level"] == "doubted"}
+    assert doubted == {flag.value for flag in Flag if flag not in INVALIDATING}
+    assert all(found["text"] == "" for found in others if found["level"] == "none")
+    assert [found["level"] for found in others[len(Flag) :]] == ["none"] * len(odd)
+    assert all(len(found["reasons"]) == 1 and "_" not in found["reasons"][0] for found in others)
 
 
 def test_a_box_that_falls_silent_grows_old_on_the_screen(box: Box, page: Browser) -> None:

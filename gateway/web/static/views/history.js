@@ -38,8 +38,8 @@ export function show(view) {
   );
   const told = h('p', { class: 'told', id: 'history-told', role: 'status' });
   const point = h('p', { class: 'point' });
-  const from = h('input', { type: 'datetime-local', step: 1 });
-  const to = h('input', { type: 'datetime-local', step: 1 });
+  const from = h('input', { type: 'datetime-local', step: 1, required: true });
+  const to = h('input', { type: 'datetime-local', step: 1, required: true });
   const links = h('p', { class: 'row' });
   let rows = [];
   let turn = 0;

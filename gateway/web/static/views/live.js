@@ -155,6 +155,7 @@ function simulated() {
     type: 'number',
     min: 0,
     step: 'any',
+    required: true,
     value: store.state.outputs.cell?.state ?? '',
     id: 'ppm',
   });

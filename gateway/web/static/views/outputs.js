@@ -111,6 +111,7 @@ const sure = (verb) => !GRAVE.includes(verb) || confirm(t(`sure.${verb}`));
 function dial({ target, low, high, step, unit }, state) {
   const input = h('input', {
     type: 'number',
+    required: true,
     min: low,
     max: high,
     step: 'any',
