@@ -41,7 +41,9 @@ DARK = "processing: {default_graph: {nodes: [{id: input, type: input}, {id: loud
 
 def cached(name: str, sources: list[Path], *commands: str) -> Path:
     """A directory of the cache that `commands` make from `sources`, if it is not there; {} in them is its name."""
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources) + "".join(commands).encode()).hexdigest()
+    digest = hashlib.sha256(
+        b"".join(path.read_bytes() for path in sources) + "".join(commands).replace(str(HERE), "").encode()
+    ).hexdigest()
     directory = CACHE / f"role-{name}-{digest[:12]}"
     if not directory.exists():
         print(f"building {directory} (minutes, once); what it says is in {LOG}/{name}.log", flush=True)

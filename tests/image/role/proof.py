@@ -102,11 +102,12 @@ class Proof:
         command += ["-e", "@inventory/group_vars/boxes/vault.yml", "-e", f"@{self._work}/variables.json"]
         command += ["--vault-password-file", str(self._work / "password")]
         environment = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_HOST_KEY_CHECKING": "False", "ANSIBLE_HOME": str(self._work)}
-        ran = subprocess.run(
-            command, cwd=ANSIBLE, env=os.environ | environment, capture_output=True, text=True, check=False
-        )
-        (self._log / f"play-{self._plays}.log").write_text(ran.stdout + ran.stderr)
-        return ran.returncode, ran.stdout
+        said = self._log / f"play-{self._plays}.log"
+        with said.open("wb") as log:
+            code = subprocess.run(
+                command, cwd=ANSIBLE, env=os.environ | environment, stdout=log, stderr=log, check=False
+            ).returncode
+        return code, said.read_text()
 
     @contextlib.contextmanager
     def told(self, what: str) -> Iterator[None]:
