@@ -33,7 +33,7 @@ class Guest:
         ran = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False, timeout=timeout_s)
         if check:
             ran.check_returncode()
-        return ran.stdout.strip() or ran.stderr.strip()
+        return ran.stdout.strip()
 
     def wait(self, other_than: str = "") -> None:
         """Until systemd is done with starting, in another boot than that. OSError if it does not, or a unit failed."""
