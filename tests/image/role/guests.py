@@ -54,7 +54,7 @@ class Guest:
         """Whether anybody takes a connection at this port from outside: qemu hangs up at once where nobody does."""
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.ports[port]), 5.0) as line:
             line.settimeout(3.0)
-            line.sendall(b"\n")
+            line.sendall(b"?\n")
             return line.recv(1) != b""
         return False
 
