@@ -51,7 +51,7 @@ test-pi3: setup  ## drivers and gateway on an emulated Pi 3 under its own kernel
 	.ci/need mmdebstrap qemu-user-static qemu-system-arm device-tree-compiler e2fsprogs
 	tests/hil/pi3/run $(PY)/python
 
-test-role: setup  ## the Ansible role over SSH on two booted machines (root at first; a quarter of an hour, at first double)
+test-role: setup  ## the Ansible role over SSH on two booted machines (root; half an hour, at first ten minutes more)
 	.ci/need mmdebstrap e2fsprogs openssh-client qemu-system-arm
 	$(PY)/python -m tests.image.role
 

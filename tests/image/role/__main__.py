@@ -1,7 +1,7 @@
 """`python -m tests.image.role`: the role over SSH, on two fresh Debians with systemd; a line for what it should do.
 
 SPECTROPHONE_IMAGE names the cache (default /var/tmp/spectrophone-image): role-kernel-*, role-base-* and role-ansible-*,
-each named for what it was made from, and role-log, what was said in the last run. Building asks for root, running not.
+each named for what it was made from, and role-log, what was said in the last run. It needs root, for chroots.
 """
 
 from __future__ import annotations
