@@ -52,7 +52,11 @@ test-pi3: setup  ## drivers and gateway on an emulated Pi 3 under its own kernel
 	.ci/need mmdebstrap qemu-user-static qemu-system-arm device-tree-compiler e2fsprogs
 	tests/hil/pi3/run $(PY)/python
 
+test-role: setup  ## the Ansible role over SSH on two booted machines (root; half an hour, at first ten minutes more)
+	.ci/need mmdebstrap e2fsprogs openssh-client qemu-system-arm
+	$(PY)/python -m tests.image.role
+
 lock:  ## resolve the tested versions anew (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --group dev pyproject.toml -o requirements.lock
 
-.PHONY: help setup run check test bench docs test-ha test-hil test-pi3 lock
+.PHONY: help setup run check test bench docs test-ha test-hil test-pi3 test-role lock
