@@ -114,8 +114,11 @@ async def logout(desk: Desk, asked: Asked) -> web.Response:
 
 async def change(desk: Desk, asked: Asked) -> None:
     """POST /password: another one; all other sessions end."""
+    kept = desk.access.read().password
+    if not kept:
+        raise Problem(409, "No password is set yet. Set the first one with POST /setup")
     _count(desk, asked.request)
-    if not await desk.aside(access.matches, asked.body.old, desk.access.read().password):
+    if not await desk.aside(access.matches, asked.body.old, kept):
         raise Problem(403, "The old password is another one. Give the one that you log in with")
     desk.attempts.forgive(gate.peer(asked.request))
     kept = await desk.aside(access.hashed, asked.body.new)

@@ -87,6 +87,7 @@ class WebServer:
         runner = web.AppRunner(
             application(self._desk),
             access_log=None,
+            logger=_quiet(),
             handle_signals=False,
             keepalive_timeout=IDLE_S,
             handler_cancellation=True,
@@ -187,6 +188,13 @@ def application(desk: Desk) -> web.Application:
 
     app.router.add_get("/{path:(?!api/).*}", file)
     return app
+
+
+def _quiet() -> logging.Logger:
+    """For aiohttp, which would tell of every client that speaks no HTTP. Our own faults _guarded tells."""
+    found = log.getChild("aiohttp")
+    found.setLevel(logging.CRITICAL)
+    return found
 
 
 async def _guarded(desk: Desk, request: web.Request, handler: _Handler) -> web.StreamResponse:
