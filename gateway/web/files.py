@@ -7,15 +7,19 @@ from __future__ import annotations
 import hashlib
 import mimetypes
 from collections.abc import Mapping
-from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 from aiohttp import web
 
+from gateway.errors import SpectrophoneError
 from gateway.web.problem import Problem
 
 STATIC = Path(__file__).with_name("static")
-VENDOR: Mapping[str, tuple[str, str]] = {}
+VENDOR: Mapping[str, tuple[str, str]] = {
+    "uplot.iife.min.js": ("youplot", "vendor/uplot.iife.min.js"),
+    "uplot.min.css": ("youplot", "vendor/uplot.min.css"),
+}
 """What /vendor/NAME is: a Python package, and the file's path in it."""
 _TYPES = {
     ".js": "text/javascript",
@@ -36,8 +40,18 @@ def page_files() -> dict[str, Path]:
 
 
 def vendor_files() -> dict[str, Path]:
-    """The libraries' files, the same way."""
-    return {f"/vendor/{name}": Path(str(files(package))) / path for name, (package, path) in VENDOR.items()}
+    """The libraries' files, the same way. Their packages are looked up and not imported.
+
+    Raises SpectrophoneError for one that is missing.
+    """
+    return {f"/vendor/{name}": _place(package) / path for name, (package, path) in VENDOR.items()}
+
+
+def _place(package: str) -> Path:
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise SpectrophoneError(f"the page's charts need {package}, which is not here", f"Run: pip install {package}")
+    return Path(spec.origin).parent
 
 
 def response(request: web.Request, known: Mapping[str, Path]) -> web.Response:

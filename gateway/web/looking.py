@@ -27,10 +27,10 @@ class GasTold(Told):
 
 
 class SignalTold(Told):
-    """A node that finds the tone."""
+    """A node that finds the tone, or that has shown a spectrum."""
 
     node: str
-    kind: str = Field(description="lock_in or peak")
+    kind: str = Field(description="lock_in, peak or spectrum")
 
 
 class OutputTold(Told):
@@ -111,7 +111,10 @@ async def box(desk: Desk, asked: Asked) -> dict[str, Any]:
             {"node": gas.node, "name": face.gas, "unit": gas.unit, "source": gas.source, "follows": gas.follows}
             for gas in face.gases
         ],
-        "signals": [{"node": signal.node, "kind": signal.kind} for signal in face.signals],
+        "signals": [
+            *({"node": signal.node, "kind": signal.kind} for signal in face.signals),
+            *({"node": node, "kind": "spectrum"} for node in desk.spectra),
+        ],
         "outputs": [_output(output) for output in face.outputs],
         "rules": [{"rule": rule.name, "type": rule.type} for rule in face.rules],
         "actions": list(face.actions),
