@@ -19,7 +19,7 @@ run: setup  ## the gateway on the simulated cell with its own broker; ARGS="--mi
 
 check: setup  ## lint, types, imports, unit tests: under three minutes
 	$(PY)/ruff check . && $(PY)/ruff format --check . && $(PY)/mypy && $(PY)/lint-imports
-	$(PY)/pytest -n 2 --dist loadfile tests/unit tests/dsp tests/path tests/wire
+	$(PY)/pytest -n 2 --dist loadfile tests/unit tests/dsp tests/path tests/wire tests/image
 
 test: check  ## everything in `check`, then the tests against real parts
 	.ci/need mosquitto mosquitto-clients openssl pulseaudio libasound2-plugins redis-server postgresql influxdb mbpoll prometheus \
@@ -57,7 +57,11 @@ test-pi3: setup  ## drivers and gateway on an emulated Pi 3 under its own kernel
 	.ci/need mmdebstrap qemu-user-static qemu-system-arm device-tree-compiler e2fsprogs
 	tests/hil/pi3/run $(PY)/python
 
+test-role: setup  ## the Ansible role over SSH on two booted machines (root; half an hour, at first ten minutes more)
+	.ci/need mmdebstrap e2fsprogs openssh-client qemu-system-arm
+	$(PY)/python -m tests.image.role
+
 lock:  ## resolve the tested versions anew (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --group dev pyproject.toml -o requirements.lock
 
-.PHONY: help setup run check test bench docs pictures test-ha test-hil test-pi3 lock
+.PHONY: help setup run check test bench docs pictures test-ha test-hil test-pi3 test-role lock

@@ -19,6 +19,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from gateway.config.sections import WebSection
+from gateway.errors import SpectrophoneError
 from gateway.web.access import allows
 from gateway.web.desk import Desk
 from gateway.web.problem import Problem
@@ -98,6 +99,14 @@ def who(desk: Desk, request: web.Request) -> Person:
         return Person(held.name, held.scope)
     person = desk.sessions.of(cookie_of(request), desk.view.clock.monotonic_ns())
     return person or (GUEST if desk.settings.guests else NOBODY)
+
+
+def is_still(desk: Desk, request: web.Request, person: Person) -> bool:
+    """Whether who asked some time ago would be let in now."""
+    try:
+        return who(desk, request) == person
+    except (Problem, SpectrophoneError):
+        return False
 
 
 def check_may(desk: Desk, route: Route, request: web.Request, person: Person) -> None:

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 
 from gateway.metrics import exposition
 from gateway.mqtt.face import OutputFace
+from gateway.web import gate
 from gateway.web.desk import Desk
 from gateway.web.problem import Problem
 from gateway.web.routes import Asked, Told
@@ -150,4 +151,4 @@ async def stream(desk: Desk, asked: Asked) -> web.StreamResponse:
     if len(desk.stream) >= MOST:
         raise Problem(429, f"{MOST} streams are open already. Close one", headers={"Retry-After": "30"})
     first = {} if desk.seen is None else {"state": desk.state()}
-    return await desk.stream.serve(asked.request, first)
+    return await desk.stream.serve(asked.request, first, lambda: gate.is_still(desk, asked.request, asked.person))

@@ -36,6 +36,7 @@ log = logging.getLogger("spectrophone.web")
 MOST_CONNECTIONS = 400
 IDLE_S = 10.0
 """How long a connection may stand without a whole request."""
+HANDSHAKE_S, GOODBYE_S = 10.0, 5.0
 _AGAIN_NS = 10_000_000_000
 _STATE_NS = 500_000_000
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -91,6 +92,7 @@ class WebServer:
             handle_signals=False,
             keepalive_timeout=IDLE_S,
             handler_cancellation=True,
+            auto_decompress=False,  # nobody sends a megabyte in a kilobyte
             shutdown_timeout=1.0,
         )
         await runner.setup()
@@ -147,9 +149,17 @@ class WebServer:
         """Listen, or say why not."""
         listen, port = self._settings.listen, self._settings.port
         try:
-            factory = partial(_connected, runner)
-            loop = asyncio.get_running_loop()
-            self._server = await loop.create_server(factory, listen, port, ssl=self._tls, backlog=128)
+            assert runner.server is not None
+            encrypted = self._tls is not None
+            self._server = await asyncio.get_running_loop().create_server(
+                Entrance(runner.server),
+                listen,
+                port,
+                ssl=self._tls,
+                backlog=128,
+                ssl_handshake_timeout=HANDSHAKE_S if encrypted else None,
+                ssl_shutdown_timeout=GOODBYE_S if encrypted else None,
+            )
         except OSError as error:
             problem = f"nobody can see the page: {listen}:{port} {(error.strerror or str(error)).lower()}"
             self._problem = f"{problem}. Write another web.port or web.listen"
@@ -247,9 +257,19 @@ class _Refused(asyncio.Protocol):
             transport.abort()
 
 
-def _connected(runner: web.AppRunner) -> asyncio.BaseProtocol:
-    """Who serves a new connection."""
-    server = runner.server
-    if server is None or len(server.connections) >= MOST_CONNECTIONS:
-        return _Refused()
-    return server()
+class Entrance:
+    """Who serves a new connection. One that is still shaking hands over TLS counts, too."""
+
+    def __init__(self, server: web.Server) -> None:
+        self._server = server
+        self._coming: dict[asyncio.BaseProtocol, float] = {}
+
+    def __call__(self) -> asyncio.BaseProtocol:
+        """A connection has come."""
+        here, now_s = set(self._server.connections), asyncio.get_running_loop().time()
+        self._coming = {each: until for each, until in self._coming.items() if until > now_s and each not in here}
+        if len(here) + len(self._coming) >= MOST_CONNECTIONS:
+            return _Refused()
+        made = self._server()
+        self._coming[made] = now_s + HANDSHAKE_S
+        return made

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import socket
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -72,8 +72,10 @@ class Stream:
         for client in self._clients:
             client.put(key, text)
 
-    async def serve(self, request: web.Request, first: Mapping[str, Mapping[str, Any]]) -> web.StreamResponse:
-        """Write to one client until it goes or does not read, `first` what there is already."""
+    async def serve(
+        self, request: web.Request, first: Mapping[str, Mapping[str, Any]], may: Callable[[], bool]
+    ) -> web.StreamResponse:
+        """Write to one client, `first` what there is already, until it goes, does not read, or `may` not any more."""
         client, task = Client(), asyncio.current_task()
         assert task is not None
         response = web.StreamResponse(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
@@ -85,7 +87,7 @@ class Stream:
         try:
             _narrow(request)
             await response.prepare(request)
-            await _write(client, response)
+            await _write(client, response, may)
         except TimeoutError:
             if request.transport is not None:
                 request.transport.abort()
@@ -104,9 +106,9 @@ class Stream:
             await asyncio.wait(tasks, timeout=1.0)
 
 
-async def _write(client: Client, response: web.StreamResponse) -> None:
+async def _write(client: Client, response: web.StreamResponse, may: Callable[[], bool]) -> None:
     """Raises TimeoutError where the client does not read, ConnectionError where it is gone."""
-    while True:
+    while may():
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(HEARTBEAT_S):
                 await client.news.wait()

@@ -139,7 +139,15 @@ def test_a_token_that_is_taken_back_is_none_at_once(box: Box, owner: Client) -> 
     assert plc.get("/box")["box"] == "lab"
     assert owner.ask("POST", "/tokens", {"name": "plc", "scope": "admin"}).status == 422
     assert ("plc", "read") in [(token["name"], token["scope"]) for token in owner.get("/tokens")]
-    box.run("token", "plc", "--remove")
+    with plc.socket() as connection:
+        connection.settimeout(30)
+        connection.sendall(
+            f"GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {plc.token}\r\n\r\n".encode()
+        )
+        assert b"event: state" in connection.recv(65536) + connection.recv(65536)
+        box.run("token", "plc", "--remove")
+        while connection.recv(65536):
+            pass  # to the end that it comes to
     assert plc.ask("GET", "/box").status == 401
     assert owner.ask("DELETE", "/tokens/plc").status == 404
 

@@ -8,7 +8,7 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tests.real.gateway import Running, command, eventually, gateway
 
 PASSWORD = "correct horse battery"
 LITERAL, REFERRED, SET = "broker-pass-4711", "referred-pass-4712", "from-environment-4713"
-ENVIRON = {**os.environ, "BROKER_USER": SET}
+ENVIRON = {**os.environ, "BROKER_USER": SET, "PYTHONPATH": str(Path(__file__).parents[2])}
 SCRIPT = """\
 class Watch(CustomPythonAction):
     def on_update(self, data):
@@ -175,7 +175,9 @@ def web_box(directory: Path) -> Iterator[Box]:
 @contextmanager
 def running_box(directory: Path, port: int) -> Iterator[Box]:
     """Run what stands in the directory already."""
-    with gateway(directory, "run", "--config", str(directory / "box.yaml"), environ=ENVIRON) as running:
+    with ExitStack() as open_ones:
+        with chdir(directory):  # where calibrations are written
+            running = open_ones.enter_context(gateway(directory, "run", "--config", "box.yaml", environ=ENVIRON))
         running.wait(lambda: any("the page is at" in line for line in running.errors), "page")
         tls = ssl.create_default_context(cafile=str(directory / "lab.web.pem"))
         box = Box(directory, port, running, tls)

@@ -141,6 +141,36 @@ def test_a_connection_too_many_is_closed_at_once(tmp_path: Path, monkeypatch: py
             with contextlib.suppress(ConnectionError):
                 assert await reader.read() == b""
             writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    asyncio.run(scene())
+
+
+def test_who_only_shakes_hands_counts_as_a_connection_until_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 3)
+    monkeypatch.setattr(server, "HANDSHAKE_S", 0.2)
+
+    class Serving:
+        """Makes protocols; `connections` have shaken hands."""
+
+        def __init__(self) -> None:
+            self.connections: list[asyncio.BaseProtocol] = []
+
+        def __call__(self) -> asyncio.BaseProtocol:
+            return asyncio.Protocol()
+
+    async def scene() -> None:
+        serving = Serving()
+        entrance = server.Entrance(serving)  # type: ignore[arg-type]
+        first, second, third, fourth = (entrance() for _ in range(4))
+        assert [isinstance(each, server._Refused) for each in (first, second, third, fourth)] == [False] * 3 + [True]
+        serving.connections = [first]
+        assert isinstance(entrance(), server._Refused)
+        await asyncio.sleep(0.25)
+        assert not isinstance(entrance(), server._Refused)
+        serving.connections = [first, second, third]
+        assert isinstance(entrance(), server._Refused)
 
     asyncio.run(scene())
 
