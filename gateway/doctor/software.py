@@ -18,7 +18,7 @@ from gateway.doctor.finding import Said, missing, needless, ok, warning
 from gateway.doctor.place import Place
 
 OLDEST = (3, 11)
-_REQUIREMENT = re.compile(r"([\w.-]+)(?:\[[^]]*\])?\s*>=\s*([\d.]+)")
+_REQUIREMENT = re.compile(r"([\w.-]+)(?:\[[^]]*\])?[^;]*?[>=]=\s*([\d.]+)")
 _EXTRA = re.compile(r"extra\s*==\s*['\"](\w+)['\"]")
 _NATIVE = {"alsaaudio": "apt install libasound2", "soundfile": "pip install --force-reinstall soundfile"}
 """Libraries that load another one, and what brings it."""
