@@ -93,7 +93,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "target": "what was told: laser, relay/fan, led/status, calibration, actions",
         "verb": "what it was told",
         "args": "what it was told with it",
-        "origin": "who told it: rule:NAME, mqtt, script:NAME, cli",
+        "origin": "who told it: rule:NAME, mqtt, web:USER, script:NAME, cli",
         "done": "whether it was carried out",
         "reason": "why not; empty if it was",
         "state": "the target's state afterwards",

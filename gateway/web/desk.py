@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from gateway import jsonlines, status
@@ -51,7 +52,7 @@ class Desk:
         self._state: tuple[Tick, dict[str, Any]] | None = None
         self._waiting: dict[int, asyncio.Future[CommandResult]] = {}
         self._asked = 0
-        self._threads = asyncio.Semaphore(_AT_ONCE)
+        self._places = asyncio.Semaphore(_AT_ONCE)
         self._queued = 0
 
     def load(self) -> None:
@@ -93,15 +94,21 @@ class Desk:
             self._waiting.pop(number, None)
 
     async def aside(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """In a thread, at most two at once; beyond some that wait the rest is refused. Raises Problem."""
+        """In a thread, at a place(). Raises Problem."""
+        async with self.place():
+            return await asyncio.to_thread(function, *args, **kwargs)
+
+    @contextlib.asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """One of two for what takes a while; beyond some that wait for it the rest is refused. Raises Problem."""
         if self._queued >= _WAITING:
             raise Problem(
                 503, "Too much is being looked up already. Try again in a moment", headers={"Retry-After": "2"}
             )
         self._queued += 1
         try:
-            async with self._threads:
-                return await asyncio.to_thread(function, *args, **kwargs)
+            async with self._places:
+                yield
         finally:
             self._queued -= 1
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Collection, Sequence
-from concurrent.futures import CancelledError as GaveUp
-from io import RawIOBase
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, Literal
 
 from aiohttp import web
 from pydantic import Field
@@ -19,17 +15,15 @@ from gateway import export
 from gateway.errors import SpectrophoneError
 from gateway.journal import schema, thin
 from gateway.journal.acknowledged import Acknowledgement
-from gateway.journal.archive import entries_in
 from gateway.journal.entry import Entry
 from gateway.types import iso_utc
+from gateway.web import commands
 from gateway.web.desk import Desk
 from gateway.web.problem import HEADERS, Problem
 from gateway.web.routes import Asked, Told, Wish
 
 Kind = Literal["measurement", "peak", "lock_in", "level", "resonance", "alert", "command"]
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-_PIECE = 64 * 1024
-_STUCK_S = 30.0
 _TIME = "ISO 8601, or how long ago: -90s, -30min, -2h, -7d"
 
 
@@ -217,90 +211,18 @@ async def logs(desk: Desk, asked: Asked) -> list[dict[str, Any]]:
 
 
 async def download(desk: Desk, asked: Asked) -> web.StreamResponse:
-    """GET /journal: written in a thread, as fast as it is read."""
-    wish, file = asked.query, _there(desk.view.journal.file)
+    """GET /journal: as fast as it is read."""
+    wish, file, box = asked.query, _there(desk.view.journal.file), desk.view.face().box
     if file is None:
         raise Problem(409, "This box keeps no journal on its disk. Switch journal.enabled on")
-    since_ns, until_ns = export.time_range(wish.since, wish.until, desk.view.clock.utc_ns())
-    box = desk.view.face().box
+    export.time_range(wish.since, wish.until, desk.view.clock.utc_ns())
+    given = [("--from", wish.since), ("--to", wish.until)]
+    span = [f"{option}={value}" for option, value in given if value is not None]
+    about = ["--journal", str(file), "--box", box, "--format", wish.format, "--kind", wish.kind]
     response = web.StreamResponse(headers=HEADERS)
     response.content_type = "text/csv" if wish.format == "csv" else "application/x-ndjson"
     response.headers["Content-Disposition"] = f'attachment; filename="{box}-{wish.kind}.{wish.format}"'
     response.headers["Cache-Control"] = "no-store"
-    pipe = _Pipe(asyncio.get_running_loop())
-    writing: asyncio.Future[None] = asyncio.ensure_future(
-        desk.aside(_written, pipe, file, (since_ns, until_ns), wish.format, (wish.kind,), box)
-    )
-    try:
-        await response.prepare(asked.request)
-        while (piece := await pipe.next(writing)) is not None:
-            async with asyncio.timeout(_STUCK_S):
-                await response.write(piece)
-        await response.write_eof()
-    except (TimeoutError, ConnectionError):
-        if asked.request.transport is not None:
-            asked.request.transport.abort()
-    finally:
-        pipe.stop()
-        await asyncio.wait([writing])
-        if not writing.cancelled():
-            writing.exception()
+    async with desk.place():
+        await commands.pour(asked.request, response, "export", *about, *span)
     return response
-
-
-def _written(
-    pipe: _Pipe, file: Path, span: tuple[int | None, int | None], form: str, kinds: Sequence[str], box: str
-) -> None:
-    """Write it all into the pipe; OSError where nobody reads it any more."""
-    with contextlib.suppress(BrokenPipeError):
-        export.write(_entries(file, span, kinds), cast(BinaryIO, pipe), form, kinds, box)
-        pipe.flush()
-
-
-def _entries(file: Path, span: tuple[int | None, int | None], kinds: Collection[str]) -> Any:
-    return entries_in(file, *span, kinds)
-
-
-class _Pipe(RawIOBase):
-    """From a thread that writes to a coroutine that reads: a few pieces wait in between, then the thread does."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._pieces: asyncio.Queue[bytes] = asyncio.Queue(4)
-        self._stopped = False
-        self._piece = bytearray()
-
-    def write(self, data: Any) -> int:
-        """In the thread. Raises BrokenPipeError where nobody reads any more."""
-        self._piece += data
-        if len(self._piece) >= _PIECE:
-            self.flush()
-        return len(data)
-
-    def flush(self) -> None:
-        """In the thread, too."""
-        if self._stopped:
-            raise BrokenPipeError
-        if self._piece:
-            piece, self._piece = bytes(self._piece), bytearray()
-            try:
-                asyncio.run_coroutine_threadsafe(self._pieces.put(piece), self._loop).result(_STUCK_S)
-            except (TimeoutError, GaveUp):
-                raise BrokenPipeError from None
-
-    async def next(self, writing: asyncio.Future[None]) -> bytes | None:
-        """The next piece; None where there is none to come. Raises what `writing` has."""
-        taking = asyncio.ensure_future(self._pieces.get())
-        both: set[asyncio.Future[Any]] = {taking, writing}
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        if taking.done():
-            return taking.result()
-        taking.cancel()
-        writing.result()
-        return None if self._pieces.empty() else self._pieces.get_nowait()
-
-    def stop(self) -> None:
-        """Nobody reads any more."""
-        self._stopped = True
-        while not self._pieces.empty():
-            self._pieces.get_nowait()
