@@ -9,7 +9,6 @@ from __future__ import annotations
 import grp
 import hashlib
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -47,7 +46,6 @@ def main() -> None:
             except UnicodeDecodeError:
                 told[name] = [f"{name}: this is no text in UTF-8, so it was not taken. Save it as UTF-8."]
             digests[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    _own_keys()
     slot = slots.running(Path("/proc/cmdline").read_text())
     lines, key = _lines(before.get("board", {}))
     card.put(TAKEN, json.dumps({"digests": digests, "told": told, "board": {"key": key, "lines": lines}}).encode(), 0o600)
@@ -128,18 +126,6 @@ def _gateway(text: str) -> list[str]:
 
 def _keep(name: str, data: bytes) -> None:
     card.put(CONFIGURATION / name, data, 0o640, grp.getgrnam("spectrophone").gr_gid)
-
-
-def _own_keys() -> None:
-    """The key by which this box is known over SSH, made once."""
-    key = SYSTEM / "ssh_host_ed25519_key"
-    if not key.exists():
-        for old in SYSTEM.glob("ssh_host_ed25519_key.*"):
-            old.unlink()
-        new = key.with_suffix(".new")
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", new], check=True)
-        os.sync()
-        new.replace(key)
 
 
 def _lines(before: dict[str, Any]) -> tuple[list[str], str]:
