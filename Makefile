@@ -33,7 +33,7 @@ bench: setup  ## speed and precision, as ratios from one run
 
 docs: setup  ## the generated pages anew
 	$(PY)/python -c "from gateway import jsonlines as j; print(j.reference(), end='')" > docs/json-lines.md
-	$(PY)/python -c "from gateway import build as b; from gateway.config import reference as r; print(r.reference(b.SETTINGS), end='')" > docs/configuration.md
+	$(PY)/python -c "from gateway import design as b; from gateway.config import reference as r; print(r.reference(b.SETTINGS), end='')" > docs/configuration.md
 	$(PY)/python -c "from gateway.actions import reference as r; print(r.reference(), end='')" > docs/actions.md
 	$(PY)/python -c "from gateway.scripts import reference as r; print(r.reference(), end='')" > docs/script-api.md
 	$(PY)/python -c "from gateway import signals as s; print(s.reference(), end='')" > docs/leds.md

@@ -21,7 +21,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.journal import one
-from gateway import build
+from gateway import build, configured, design
 from gateway.actions.action import Action
 from gateway.actions.actions import Actions
 from gateway.actions.history import History
@@ -59,7 +59,7 @@ class Swallow:
         """Nothing to do."""
 
 
-def configured(directory: Path, count: int) -> build.Config:
+def written(directory: Path, count: int) -> build.Config:
     """The built-in configuration with `count` action nodes behind it."""
     data = yaml.safe_load(DEFAULT.read_text())
     watching = {"monitored_nodes": ["co2_concentration"], "concentration_threshold": 1000, "data_timeout_s": 10}
@@ -68,7 +68,7 @@ def configured(directory: Path, count: int) -> build.Config:
         data["processing"]["default_graph"]["nodes"].append(node)
     file = directory / "box.yaml"
     file.write_text(yaml.safe_dump(data))
-    return build.accepted(build.prepare(file))[0]
+    return configured.accepted(configured.prepare(file))[0]
 
 
 def parts(config: build.Config, journal: Journal, clock: Any) -> Actions:
@@ -81,16 +81,16 @@ def parts(config: build.Config, journal: Journal, clock: Any) -> Actions:
             history=History(settings.capacity), statistics=Statistics(),
         )  # fmt: skip
 
-    return Actions(build.actions(config), journal, make)
+    return Actions(design.actions(config), journal, make)
 
 
 async def block_us(directory: Path, count: int, samples: np.ndarray) -> tuple[float, float]:
     """Microseconds of a block in path and sinks, median and 99th percentile; the best of the rounds."""
-    config, board = build.accepted(build.prepare(None))
-    config = configured(directory, count)
+    config, board = configured.accepted(configured.prepare(None))
+    config = written(directory, count)
     best = (np.inf, np.inf)
     for number in range(ROUNDS):
-        path, clock = build.path(config, board, build.sound(config, board)), RealClock()
+        path, clock = design.path(config, board, design.sound(config, board)), RealClock()
         journal = Journal(directory / f"{count}-{number}.journal", JournalSection(), clock)
         actions = parts(config, journal, clock)
         await journal.start()
@@ -119,7 +119,7 @@ async def a_day(directory: Path) -> None:
     """A day of ticks, ten a second, through journal and ten action nodes."""
     clock = FakeClock()
     journal = Journal(directory / "day.journal", JournalSection(), clock)
-    actions = parts(configured(directory, 10), journal, clock)
+    actions = parts(written(directory, 10), journal, clock)
     await journal.start()
     await actions.start()
     for second in range(DAY_S):
@@ -139,8 +139,8 @@ async def a_day(directory: Path) -> None:
 
 def main() -> None:
     """Measure and print."""
-    config, board = build.accepted(build.prepare(None))
-    heard = build.sound(config, board)
+    config, board = configured.accepted(configured.prepare(None))
+    heard = design.sound(config, board)
     samples = simulated_cell(config, heard.rate_hz, heard.channels).sound(0, BLOCK * BLOCKS)
     with tempfile.TemporaryDirectory() as directory:
         print("a block of 100 ms through path, journal and action nodes, mean and 99th percentile")

@@ -18,7 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from gateway import build, loop
+from gateway import configured, design, loop
 from gateway.clock import RealClock, cpu_ns
 from gateway.dsp.demodulator import Demodulator, exact
 from gateway.graph import Fitted, Graph, commuted, fit
@@ -110,8 +110,8 @@ def per_second(run: Callable[[], object]) -> float:
 
 def main() -> None:
     """Measure and print."""
-    config, board = build.accepted(build.prepare(None))
-    heard = build.sound(config, board)
+    config, board = configured.accepted(configured.prepare(None))
+    heard = design.sound(config, board)
     samples = simulated_cell(config, heard.rate_hz, heard.channels).sound(0, RATE * SECONDS)
     raw = (samples * 32767).astype(np.int16)
     print(f"microseconds of CPU per second of {RATE} Hz stereo (times the floor)")
@@ -121,7 +121,7 @@ def main() -> None:
 
     def fitted() -> list[Fitted]:
         place = start(RATE, 2, exact(config.laser.frequency_hz))
-        return [each for each in fit(commuted(build.steps(config)), place) if isinstance(each, Fitted)]
+        return [each for each in fit(commuted(design.steps(config)), place) if isinstance(each, Fitted)]
 
     for ms in (10, 100, 1000):
         size = RATE * ms // 1000
@@ -140,14 +140,14 @@ def main() -> None:
                 one.push(block.frame, block.samples)
 
         def graph(blocks: list[SampleBlock] = blocks) -> None:
-            path = build.path(config, board, heard)
+            path = design.path(config, board, heard)
             for block in blocks:
                 path.tick(block, ())
 
         def whole(blocks: list[SampleBlock] = blocks) -> None:
             outputs = Outputs([])
             watch = Watch(RealClock(), outputs.lose, outputs.restore)
-            path = build.path(config, board, heard)
+            path = design.path(config, board, heard)
             sinks = [JsonReadings(Silent())]  # type: ignore[arg-type]
             asyncio.run(loop.run(Inputs(Ready(blocks), outputs), path, outputs, sinks, CommandInbox(), watch))
 

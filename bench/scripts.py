@@ -26,7 +26,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from gateway import build
+from gateway import configured, design
 from gateway.clock import RealClock
 from gateway.inbox import CommandInbox
 from gateway.scripts.host import Scripts
@@ -201,8 +201,8 @@ async def memory(scripts: Scripts, directory: Path, clock: RealClock) -> None:
 
 async def blocks(samples: np.ndarray, seconds: float) -> list[float]:
     """Milliseconds of each block of 100 ms through the default graph, at its own pace."""
-    config, board = build.accepted(build.prepare(None))
-    path, took = build.path(config, board, build.sound(config, board)), []
+    config, board = configured.accepted(configured.prepare(None))
+    path, took = design.path(config, board, design.sound(config, board)), []
     begin = time.monotonic()
     for index in range(int(seconds * 10)):
         at = (index % 200) * 4800
@@ -265,8 +265,8 @@ async def measure(directory: Path) -> None:
     await script.close()
     await starts(scripts, directory, clock)
     await memory(scripts, directory, clock)
-    config, board = build.accepted(build.prepare(None))
-    heard = build.sound(config, board)
+    config, board = configured.accepted(configured.prepare(None))
+    heard = design.sound(config, board)
     samples = simulated_cell(config, heard.rate_hz, heard.channels).sound(0, 200 * 4800)
     await attacked(scripts, directory, clock, samples)
     await scripts.close()

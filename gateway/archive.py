@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gateway import build, calibration, detect, jsonlines, replay
+from gateway import calibration, configured, detect, jsonlines, replay
 from gateway.capture import recomputable
 from gateway.errors import SpectrophoneError, UsageError
 
@@ -93,8 +93,8 @@ def given(config_file: Path | None, calibration_file: Path | None) -> Given:
     """What these files hold. Raises ConfigError for one with faults, UsageError where they do not fit each other."""
     configuration: dict[str, str] = {}
     if config_file is not None:
-        checked = build.prepare(config_file)
-        config, _ = build.accepted(checked)
+        checked = configured.prepare(config_file)
+        config, _ = configured.accepted(checked)
         configuration = recomputable(checked)
         if calibration_file is not None:
             replay.calibrated(config, calibration_file, [])

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from drivers.recorder import Recorder
-from gateway import build
+from gateway import build, configured, design
 from gateway.actions.settings import ActionSettings
 from gateway.board import Board
 from gateway.check import Checked
@@ -25,15 +25,15 @@ def recomputable(checked: Checked) -> dict[str, str]:
     the calibration files that it names, by node. Of action nodes it has what raises their alerts: what they deliver to,
     or run, need not be where it is replayed.
     """
-    config, board = build.accepted(checked)
+    config, board = configured.accepted(checked)
     data = {name: section for name, section in checked.document.data.items() if name not in ("mqtt", "journal")}
     if "processing" in data:
         graph = data["processing"]["default_graph"]
-        told = build.actions(config)
+        told = design.actions(config)
         nodes = [_alerting(node) if node["id"] in told else node for node in graph["nodes"]]
         data["processing"] = {**data["processing"], "default_graph": {**graph, "nodes": nodes}}
     text = yaml.safe_dump({**data, "board": board.name}, sort_keys=False, allow_unicode=True)
-    files = {name: file.read_text("utf-8") for name, file in build.calibration_files(config).items()}
+    files = {name: file.read_text("utf-8") for name, file in design.calibration_files(config).items()}
     return {"configuration": redact(text, checked.secrets), "calibrations": json.dumps(files)}
 
 
@@ -60,7 +60,7 @@ async def record(
     Raises DeviceError, and RecordingError with what could be saved.
     """
     parts = build.parts(config.model_copy(update={"mqtt": None}), board, clock)
-    metadata = {"software": f"spectrophone {build.VERSION}", "box": parts.face.box, **written}
+    metadata = {"software": f"spectrophone {design.VERSION}", "box": parts.face.box, **written}
     microphone = parts.inputs.microphone
     recorder = Recorder(out, microphone.rate_hz, microphone.channels, metadata=metadata, overwrite=overwrite)
 

@@ -8,7 +8,7 @@ told at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -50,13 +50,16 @@ def check(
     environ: Mapping[str, str],
     extra: Sequence[Extra] = (),
     default_board: str = "sim",
+    without: Collection[str] = (),
 ) -> Checked:
     """The configuration in a file (None: the built-in one) and all its faults, in the order of their lines.
 
     `kinds` are the node types with their settings. `extra` are further checks of a configuration that is
-    right so far; their faults need a `loc` only. `default_board` is taken where the configuration names none.
+    right so far; their faults need a `loc` only. `default_board` is taken where the configuration names none. The
+    sections `without` are as if they were not written.
     """
-    document = _completed(parse("", "", environ) if path is None else read(path, environ), default_board)
+    written = parse("", "", environ) if path is None else read(path, environ)
+    document = _completed(written.without(without) if without else written, default_board)
     config, found = validate(document, config_model(kinds))
     faults = list(found)
     board: Board | None = None

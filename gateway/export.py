@@ -95,10 +95,10 @@ def chosen_journal(
 
     directory = state_directory(environ)
     if config is not None:
-        from gateway import build
+        from gateway import configured, design
 
-        accepted, _ = build.accepted(build.prepare(config, environ))
-        box = build.box_id(accepted)
+        accepted, _ = configured.accepted(configured.prepare(config, environ))
+        box = design.box_id(accepted)
         return journal_file(accepted.journal, box, directory), box
     journal = directory / f"{box}{SUFFIX}" if box else only_journal(directory)
     return journal, journal.stem

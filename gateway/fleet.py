@@ -23,7 +23,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from gateway.archive import Given, Job, Recomputed, recompute
-from gateway.build import VERSION
+from gateway.design import VERSION
 from gateway.errors import LinkError, UsageError
 
 LOCAL = "local"

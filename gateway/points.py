@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway import build
+from gateway import build, design
 from gateway.board import Board
 from gateway.calibrating import Gas, GasLine, Mean, choose, point
 from gateway.clock import Clock
@@ -18,7 +18,7 @@ from gateway.types import LockInResult
 
 def line(config: Config, name: str | None) -> GasLine:
     """The gas line to calibrate, of node `name` or the only one. Raises UsageError where that is not clear."""
-    return choose(build.gas_lines(config), name)
+    return choose(design.gas_lines(config), name)
 
 
 async def take(

@@ -12,7 +12,7 @@ import yaml
 
 from drivers.microphone import FileMicrophone
 from drivers.recording import Recording, read_metadata
-from gateway import build, detect, hardware
+from gateway import configured, design, detect, hardware
 from gateway.board import Board
 from gateway.calibration import load
 from gateway.check import acquisition
@@ -66,13 +66,13 @@ def _prepared(
     listening = acquisition(config, board)
     recording = Recording(file)
     seconds = (recording.promised or 0) / recording.rate_hz
-    heard = build.Sound(recording.rate_hz, recording.channels)
+    heard = design.Sound(recording.rate_hz, recording.channels)
     recording.close()
     if config_file is None and heard.channels == 1:
         config = _for_one_channel(config, notes)
     if calibration_file is not None:
         config = calibrated(config, calibration_file, notes)
-    path = build.path(config, board, heard)
+    path = design.path(config, board, heard)
     frames = max(1, heard.rate_hz * listening.block_ms // 1000)
     microphone = FileMicrophone(file, frames, realtime=False, clock=RealClock())
     inputs = Inputs(microphone, Outputs([]), hardware.climate(config, None), hardware.light(config))
@@ -83,14 +83,14 @@ def _configuration(
     file: File, config_file: File | None, board: str, directory: File, notes: list[str]
 ) -> tuple[Config, Board]:
     if config_file is not None:
-        return build.accepted(build.prepare(config_file))
+        return configured.accepted(configured.prepare(config_file))
     metadata = read_metadata(file)
     if metadata.get("configuration"):
         notes.append("the recording brings its own configuration")
-        return build.accepted(build.prepare(unpacked(metadata, directory)))
+        return configured.accepted(configured.prepare(unpacked(metadata, directory)))
     built_in = directory / "built-in.yaml"
     built_in.write_text(f"board: {board or detect.default()}\n")
-    return build.accepted(build.prepare(built_in))
+    return configured.accepted(configured.prepare(built_in))
 
 
 def unpacked(metadata: Mapping[str, str], directory: File) -> File:

@@ -15,13 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gateway import build, hardware, loop
+from gateway import build, design, hardware, loop
 from gateway.board import Board
 from gateway.broker import PrivateBroker
 from gateway.clock import Clock, utc_of
 from gateway.config.config import Config
 from gateway.config.redact import Secrets
-from gateway.errors import SpectrophoneError
+from gateway.errors import Fault, SpectrophoneError
 from gateway.health import Health, LastCalibration
 from gateway.interlock import Condition
 from gateway.life import Restart, Starts
@@ -46,20 +46,23 @@ async def serve(
     *,
     file: Path | None = None,
     secrets: Secrets | None = None,
+    faults: Sequence[Fault] = (),
     started: Callable[[build.Parts], None] = lambda parts: None,
 ) -> None:
     """Run the gateway until it is told to stop (SIGINT, SIGTERM) or the recording ends.
 
-    `file` is the configuration that is looked at for changes, `secrets` are those in it, more when it changes;
-    `started` is called when the loop begins. Raises what makes running impossible: DeviceError, LinkError,
-    RecordingError; Restart where it was told to begin anew.
+    `file` is the configuration that is looked at for changes, `secrets` are those in it, more when it changes. With
+    `faults` in it `config` is what could be salvaged: the laser stays dark, and once the file is mended the gateway
+    begins anew. `started` is called when the loop begins. Raises what makes running impossible: DeviceError,
+    LinkError, RecordingError; Restart where it was told to begin anew.
     """
     secrets = Secrets() if secrets is None else secrets
     parts = build.parts(config, board, clock, secrets, file)
     tuning = Tuning(config, board, parts.inbox)
     parts.outputs.add(tuning.outputs(parts.path))
     health = _health(config, parts, clock)
-    about = partial(_about, board, parts, tuning, health)
+    reloader = None if file is None else _reloader(file, tuning, parts, config, board, secrets, faults)
+    about = partial(_about, board, parts, tuning, health, reloader)
     status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, about)
     place = state_directory(os.environ) / f"{parts.face.box}.warm"
     learnt = WarmFile(place, clock, parts.path, _about_sound(config, board))
@@ -71,12 +74,15 @@ async def serve(
         for sink in everybody:
             await sink.start()
         helpers.append(asyncio.create_task(health.watch(), name="health"))
-        if file is not None:
-            doubted, applied = partial(doubt, parts.outputs), partial(show, parts, config, board)
-            reloader = Reloader(file, tuning, board, parts.inbox, secrets, doubted, applied)
+        if reloader is not None:
+            complain(parts, reloader.faults)
             helpers.append(asyncio.create_task(reloader.watch(clock), name="reload"))
         with guarded(parts):
-            light(parts.outputs, config, board)
+            if faults:
+                log.error("%s has %d faults: the gateway runs by the rest of it, without light", file, len(faults))
+                doubt(parts.outputs, f"the configuration has a fault: {faults[0]}")
+            else:
+                light(parts.outputs, config, board)
             parts.buttons.start()
             parts.systemd.ready()
             started(parts)
@@ -118,6 +124,32 @@ def guarded(parts: build.Parts) -> Iterator[None]:
         file.unlink(missing_ok=True)
 
 
+def _reloader(
+    file: Path,
+    tuning: Tuning,
+    parts: build.Parts,
+    config: Config,
+    board: Board,
+    secrets: Secrets,
+    faults: Sequence[Fault],
+) -> Reloader:
+    """Who looks at the configuration file, and tells light, broker and people what has become of it."""
+
+    def followed(now: Config) -> None:
+        show(parts, config, board, now)
+        complain(parts, reloader.faults)
+
+    doubted = partial(doubt, parts.outputs)
+    reloader = Reloader(file, tuning, board, parts.inbox, secrets, doubted, followed, faults)
+    return reloader
+
+
+def complain(parts: build.Parts, faults: Sequence[str]) -> None:
+    """Home Assistant sees what is wrong with the configuration file."""
+    if parts.link is not None:
+        parts.link.complain([f"configuration: {fault}" for fault in faults])
+
+
 def doubt(outputs: Outputs, why: str) -> None:
     """The configuration file does not say how to drive the laser, for that reason; or, with none, it does."""
     if why:
@@ -133,7 +165,7 @@ def show(parts: build.Parts, begun: Config, board: Board, config: Config) -> Non
     if parts.link is None:
         return
     followed = begun.model_copy(update={"rules": config.rules, "processing": config.processing})
-    face = build.face(followed, board)
+    face = design.face(followed, board)
     there = tuple(output for output in face.outputs if parts.face.output(output.target) is not None)
     parts.link.show(replace(face, outputs=there))
 
@@ -187,7 +219,7 @@ def _tell_the_end(parts: build.Parts, sinks: Sequence[Sink], clock: Clock) -> No
 
 def _about_sound(config: Config, board: Board) -> str:
     """What the sound comes from, in words: what was learnt of other sound is of no use."""
-    return repr((build.VERSION, board.name, config.acquisition, config.laser))
+    return repr((design.VERSION, board.name, config.acquisition, config.laser))
 
 
 def _health(config: Config, parts: build.Parts, clock: Clock) -> Health:
@@ -200,7 +232,7 @@ def _health(config: Config, parts: build.Parts, clock: Clock) -> Health:
             **{name: waiting[name] for name in ("queue_depth", "queue_age_s") if name in waiting},
             "overruns": statistics.overruns,
             "lost_frames": statistics.lost_frames,
-            "last_calibration": made.of(build.calibration_files(config).values()),
+            "last_calibration": made.of(design.calibration_files(config).values()),
         }
 
     def tell(facts: Mapping[str, Any]) -> None:
@@ -210,16 +242,19 @@ def _health(config: Config, parts: build.Parts, clock: Clock) -> Health:
     return Health(clock, state_directory(os.environ), counted, tell)
 
 
-def _about(board: Board, parts: build.Parts, tuning: Tuning, health: Health) -> Mapping[str, Any]:
+def _about(
+    board: Board, parts: build.Parts, tuning: Tuning, health: Health, reloader: Reloader | None
+) -> Mapping[str, Any]:
     statistics = parts.watch.statistics
     laser, why = parts.outputs.safety()
     return {
         "kind": "status",
         "box": parts.face.box,
         "board": board.name,
-        "version": build.VERSION,
+        "version": design.VERSION,
         "pid": os.getpid(),
         "safe_mode": parts.life.safe_because,
+        "configuration_faults": [] if reloader is None else list(reloader.faults),
         "laser": laser,
         "laser_dark_because": why,
         "blocks": statistics.blocks,

@@ -85,6 +85,7 @@ def described(status: Mapping[str, Any]) -> str:
         lines.append(f"  HANGS: nothing new for {status['age_s']:.0f} s")
     if reason := status.get("safe_mode"):
         lines.append(f"  SAFE MODE: {reason}. Laser dark, relays safe, no scripts, until it is told normal or restart")
+    lines += [f"  CONFIGURATION: {fault}" for fault in status.get("configuration_faults", ())]
     for result in status["results"]:
         if result["kind"] == "measurement":
             value = "no value" if result["ppm"] is None else f"{result['ppm']:.2f} ± {result['sigma_ppm']:.2f} ppm"

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from gateway import build
+from gateway import design
 from gateway.board import Board
 from gateway.config.config import Config
 from gateway.dials import INTEGRATION, Dial, DialOutput, turned
@@ -38,8 +38,8 @@ class Tuning:
         self.lock = threading.RLock()
         self._hands = threading.Lock()  # of what is set by hand, never for long: the event loop takes it, too
         self._board, self._inbox = board, inbox
-        self._running, self._steps = config, build.steps(config)
-        self._calibrates = any(line.kind == "lock_in" for line in build.gas_lines(config))
+        self._running, self._steps = config, design.steps(config)
+        self._calibrates = any(line.kind == "lock_in" for line in design.gas_lines(config))
         self._dials, self._hand = self._dials_of(config), dict[str, float]()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -87,23 +87,23 @@ class Tuning:
     def _changes(self) -> tuple[Command, ...]:
         """From the configuration that runs to the one that should."""
         old, new = self._running, turned(self.file, self._hand)
-        commands, steps = [], build.steps(new)
-        changed = (self._steps, old.rules, build.action_alarms(old)) != (steps, new.rules, build.action_alarms(new))
+        commands, steps = [], design.steps(new)
+        changed = (self._steps, old.rules, design.action_alarms(old)) != (steps, new.rules, design.action_alarms(new))
         if changed:
             driven = new.model_copy(update={"laser": old.laser, "acquisition": old.acquisition})
-            computing = build.path(driven, self._board, build.sound(old, self._board))
+            computing = design.path(driven, self._board, design.sound(old, self._board))
             commands.append(Command("path", "replace", {"path": computing}, "configuration"))
-        if build.actions(old) != build.actions(new):
-            commands.append(Command("actions", "configure", {"settings": build.actions(new)}, "configuration"))
-        lines = build.gas_lines(new)
-        if self._calibrates and build.gas_lines(old) != lines:
+        if design.actions(old) != design.actions(new):
+            commands.append(Command("actions", "configure", {"settings": design.actions(new)}, "configuration"))
+        lines = design.gas_lines(new)
+        if self._calibrates and design.gas_lines(old) != lines:
             commands.append(Command("calibration", "configure", {"lines": lines}, "configuration"))
         kept = {"laser": old.laser, "acquisition": old.acquisition}
         self._running, self._steps = new.model_copy(update=kept), steps
         return tuple(commands)
 
     def _dials_of(self, config: Config) -> dict[str, Dial]:
-        return {dial.target: dial for dial in build.numbers(config, self._board)}
+        return {dial.target: dial for dial in design.numbers(config, self._board)}
 
 
 def _same(before: Mapping[str, Dial], after: Mapping[str, Dial], target: str) -> bool:

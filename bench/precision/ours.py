@@ -14,7 +14,7 @@ from bench.precision import world as physics
 from bench.precision.readings import Reading, Trial, Truth
 from bench.precision.scenarios import Scenario
 from bench.precision.twin import Block, Twin
-from gateway import build
+from gateway import configured, design
 from gateway.errors import ConfigError
 from gateway.path import Path
 from gateway.types import INVALIDATING, Climate, Command, Light, Measurement, SampleBlock
@@ -57,8 +57,8 @@ def _configured(scenario: Scenario, directory: File) -> File:
 
 
 def _path(file: File) -> Path:
-    config, board = build.accepted(build.prepare(file, {}))
-    return build.path(config, board, build.sound(config, board))
+    config, board = configured.accepted(configured.prepare(file, {}))
+    return design.path(config, board, design.sound(config, board))
 
 
 def _stream(scenario: Scenario, file: File, seed: np.random.SeedSequence, deviating: bool) -> Iterator[Trial]:

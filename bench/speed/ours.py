@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 
 from bench.speed.sound import FREQUENCY_HZ, RATE, SECOND_HZ
-from gateway import build
+from gateway import build, configured, design
 from gateway.dsp.demodulator import Demodulator, Phasors, exact
 from gateway.graph import Graph, Step, fit
 from gateway.nodes import SETTINGS
@@ -98,8 +98,8 @@ class TwoGases(DefaultGraph):
 
 def computation(configuration: Path | None) -> Computation:
     """The path of a configuration, the built-in one if None, for stereo sound at RATE."""
-    config, board = build.accepted(build.prepare(configuration))
-    return build.path(config, board, build.Sound(RATE, 2))
+    config, board = configured.accepted(configured.prepare(configuration))
+    return design.path(config, board, design.Sound(RATE, 2))
 
 
 def two_gases() -> str:

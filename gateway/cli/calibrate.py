@@ -89,12 +89,12 @@ def _file_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Take a point, fit, or show; 0 when the point is written or the curve made."""
-    from gateway import build
+    from gateway import configured
     from gateway.errors import CalibrationError
     from gateway.log import set_up
 
-    checked = build.prepare(args.config)
-    config, board = build.accepted(checked)
+    checked = configured.prepare(args.config)
+    config, board = configured.accepted(checked)
     set_up(checked.secrets)
     if args.action == "show":
         return _show(args, config)

@@ -38,7 +38,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Check and print; 0 without faults, 2 with them."""
-    from gateway.build import prepare
+    from gateway.configured import prepare
 
     return report(args.file, prepare(args.file, scripts=True).faults, args.json, sys.stdout, sys.stderr)
 

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     import asyncio
     import sys
 
-    from gateway import build, capture, jsonlines
+    from gateway import capture, configured, jsonlines
     from gateway.clock import RealClock
     from gateway.config.override import overridden
     from gateway.errors import UsageError
@@ -45,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
 
     if not 0 < args.seconds <= 86_400:
         raise UsageError(f"--seconds {args.seconds:g}: a recording lasts more than 0 and at most 86400 seconds")
-    checked = build.prepare(args.config)
-    config, board = build.accepted(checked)
+    checked = configured.prepare(args.config)
+    config, board = configured.accepted(checked)
     set_up(checked.secrets)
     config = overridden(config, device=args.microphone, ppm=args.ppm)
     written = capture.recomputable(checked)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _EXAMPLE = """\
 example:
   spectrophone run --config gateway.yaml
+  spectrophone run --config gateway.yaml --salvage
   spectrophone run --demo --ppm 1000
   spectrophone run --demo --microphone default
 """
@@ -28,6 +29,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", type=Path, metavar="F", help="the configuration; the built-in one if absent")
+    parser.add_argument(
+        "--salvage", action="store_true", help="with a fault in F run by the rest of it, the laser dark, and say so"
+    )
     parser.add_argument("--demo", action="store_true", help="simulated cell and a private MQTT broker on loopback")
     parser.add_argument("--microphone", metavar="DEVICE", help='an ALSA device ("default"), "sim" or "file:PATH"')
     parser.add_argument("--ppm", type=float, metavar="X", help="concentration in the simulated cell")
@@ -42,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     import signal
     import sys
 
-    from gateway import build, service
+    from gateway import build, configured, service
     from gateway.broker import PrivateBroker
     from gateway.clock import RealClock
     from gateway.config.override import overridden
@@ -52,8 +56,12 @@ def run(args: argparse.Namespace) -> int:
     from gateway.log import set_up
     from gateway.readings import JsonReadings, Readings
 
-    checked = build.prepare(args.config, board="sim" if args.demo else None)
-    config, board = build.accepted(checked)
+    board_of_demo = "sim" if args.demo else None
+    checked = configured.prepare(args.config, board=board_of_demo)
+    faults = checked.faults if args.salvage else ()
+    if faults:
+        checked = configured.salvaged(args.config, board=board_of_demo)
+    config, board = configured.accepted(checked)
     secrets = Secrets(checked.secrets)
     set_up(secrets)
     config = overridden(config, device=args.microphone, ppm=args.ppm)
@@ -69,7 +77,9 @@ def run(args: argparse.Namespace) -> int:
             greeting = _greeting(parts.face.box, board, settings.mqtt)
             print(greeting, file=sys.stderr if args.json else sys.stdout, flush=True)
 
-        await service.serve(settings, board, RealClock(), [sink], file=args.config, secrets=secrets, started=greet)
+        await service.serve(
+            settings, board, RealClock(), [sink], file=args.config, secrets=secrets, faults=faults, started=greet
+        )
 
     try:
         asyncio.run(service.with_broker(serve) if args.demo and config.mqtt is None else serve())

@@ -31,7 +31,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Print the schema; 0."""
-    from gateway.build import SETTINGS
+    from gateway.design import SETTINGS
 
     print(json.dumps(schema(SETTINGS), indent=None if args.json else 2))
     return 0

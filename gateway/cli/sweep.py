@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     import sys
     from datetime import UTC, datetime
 
-    from gateway import build, chart, scan, sweep
+    from gateway import chart, configured, design, scan, sweep
     from gateway.clock import RealClock
     from gateway.config.override import overridden
     from gateway.log import set_up
@@ -58,8 +58,8 @@ def run(args: argparse.Namespace) -> int:
         sweep.check_out(args.out)
     if args.plot:
         chart.writer_of(args.plot)
-    checked = build.prepare(args.config)
-    config, board = build.accepted(checked)
+    checked = configured.prepare(args.config)
+    config, board = configured.accepted(checked)
     set_up(checked.secrets)
     config, clock = overridden(config, ppm=args.ppm), RealClock()
     progress = Progress(sys.stderr, "sweeping", 1.0)
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     print("\n".join(sweep.objects(made) if args.json else sweep.lines(made)))
     if args.out:
         time = datetime.fromtimestamp(clock.utc_ns() // 10**9, UTC).isoformat().replace("+00:00", "Z")
-        about = {"time": time, "box": build.box_id(config), "software": f"spectrophone {build.VERSION}"}
+        about = {"time": time, "box": design.box_id(config), "software": f"spectrophone {design.VERSION}"}
         scan.write(args.out, made, about)
     if args.plot:
         chart.write(_chart(made), args.plot)

@@ -8,8 +8,8 @@ are made.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,16 @@ class Document:
     def is_broken(self, loc: Loc) -> bool:
         """Whether `loc` is, or is inside, an option whose value could not be had."""
         return any(loc[:end] in self.broken for end in range(len(loc) + 1))
+
+    def without(self, sections: Collection[str]) -> Document:
+        """The document as if these sections did not stand in it, nor their faults. A document that could not be read
+        stays what it is."""
+        if not isinstance(self.data, dict) or () in self.broken:
+            return self
+        kept = {name: value for name, value in self.data.items() if name not in sections}
+        broken = frozenset(loc for loc in self.broken if loc[0] not in sections)
+        faults = tuple(fault for fault in self.faults if fault.loc[:1] not in {(name,) for name in sections})
+        return replace(self, data=kept, broken=broken, faults=faults)
 
 
 def read(path: Path, environ: Mapping[str, str]) -> Document:

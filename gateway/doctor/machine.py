@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from gateway import build, machine
+from gateway import design, machine
 from gateway.doctor.finding import CannotTellError, Said, missing, needless, ok, warning
 from gateway.doctor.place import Place
 from gateway.errors import SpectrophoneError
@@ -138,7 +138,7 @@ def _journal(place: Place) -> Path | None:
     section = place.config.journal
     if not section.enabled:
         return None
-    return journal_file(section, build.box_id(place.config), place.state)
+    return journal_file(section, design.box_id(place.config), place.state)
 
 
 def _bytes(file: Path) -> int:

@@ -13,7 +13,7 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from gateway import build, tls
+from gateway import design, tls
 from gateway.clock import Clock
 from gateway.config.sections import Mqtt
 from gateway.doctor.finding import Said, missing, needless, ok, warning
@@ -31,7 +31,7 @@ def broker(place: Place) -> Said:
     settings = place.config.mqtt
     if settings is None:
         return needless("no mqtt section: nothing is published")
-    box = build.box_id(place.config)
+    box = design.box_id(place.config)
     version = MQTTProtocolVersion.MQTTv311 if settings.protocol == "3.1.1" else MQTTProtocolVersion.MQTTv5
     said, unsupported = _Visit(settings, box, version, place.clock).said()
     if unsupported and settings.protocol == "auto":

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import board as boards
-from gateway import build, detect, places, status
+from gateway import configured, detect, places, status
 from gateway.board import Board
 from gateway.check import Checked, acquisition
 from gateway.clock import Clock
@@ -120,5 +120,5 @@ def look(
     unit = dict(line.split("=", 1) for line in (shown or "").splitlines() if "=" in line)
     directories = dict.fromkeys((places.directory(environ), root / "run/spectrophone"))
     gateways = [each for directory in directories for each in status.read(directory, clock.utc_ns())]
-    known = build.prepare(file, environ) if checked is None else checked
+    known = configured.prepare(file, environ) if checked is None else checked
     return Place(file, known, detect.detect(root), clock, environ, root, tuple(gateways), unit)

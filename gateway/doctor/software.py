@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Set
 from importlib import metadata
 from pathlib import Path
 
-from gateway.build import VERSION
+from gateway.design import VERSION
 from gateway.doctor.finding import Said, missing, needless, ok, warning
 from gateway.doctor.place import Place
 

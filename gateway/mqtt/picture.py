@@ -47,6 +47,8 @@ class Picture:
         self._topics = topics
         self._expire_ns = round(expire_s * 1e9)
         self._reports = reports
+        self.complaints: tuple[str, ...] = ()
+        """What is wrong with the box itself, whatever its values."""
         self._shown: dict[str, Message] = {}
         self._last_ns: int | None = None
         self._report_ns: int | None = None
@@ -142,7 +144,7 @@ class Picture:
         return codec.state_payload(self._face.output(target), state)
 
     def _problems(self, tick: Tick) -> tuple[str, ...]:
-        problems = []
+        problems = [*self.complaints]
         for gas in self._face.gases:
             newest = tick.state.results.get(gas.node)
             age_ns = tick.t_ns - (newest.t_ns if newest is not None else 0)

@@ -118,6 +118,7 @@ class Session:
         """What the journal has for the broker."""
         self._birth_topic = f"{settings.discovery_prefix}/status"
         self._v5 = settings.protocol != "3.1.1"
+        self._complaints: tuple[str, ...] = ()
         self._failures = 0
         self._connected_ns = 0
         self._dial_ns: int | None = None
@@ -214,6 +215,8 @@ class Session:
 
     def offer(self, now_ns: int, tick: Tick, outcome: Outcome) -> list[Action]:
         """What a block brought."""
+        refused = self.access.problem
+        self._picture.complaints = (*self._complaints, *([] if refused is None else [refused]))
         changed, events = self._picture.take(now_ns, tick, outcome)
         self._outbox.put_events(events)
         if self.connected:
@@ -232,6 +235,10 @@ class Session:
             self._outbox.announce([Message(self.topics.info, codec.info_payload(face))])
             self._announce(now_ns)
         return self._pump(now_ns)
+
+    def complain(self, reasons: Sequence[str]) -> None:
+        """What is wrong with the box itself, from the next block on; nothing if all is well."""
+        self._complaints = tuple(reasons)
 
     def health(self, now_ns: int, facts: Mapping[str, Any]) -> list[Action]:
         """How the box fares."""

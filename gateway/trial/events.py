@@ -102,12 +102,12 @@ async def recorded(node: Node, file: Path) -> AsyncIterator[Entry]:
 
     Raises UsageError where that has not the nodes that are watched, and as gateway.replay.prepare does.
     """
-    from gateway import build, replay
+    from gateway import design, replay
     from gateway.clock import RealClock
     from gateway.graph import kinds
 
     recording = replay.prepare(file, None)
-    named = kinds(build.steps(recording.config))
+    named = kinds(design.steps(recording.config))
     given = {name: kind for name, kind in named.items() if kind in WATCHED}
     for name in node.settings.monitored_nodes:
         if name not in given:

@@ -42,8 +42,10 @@ def fills_a_gap(stage: Stage) -> None:
 
 
 def told(stage: Stage, entity: str, first_ns: int) -> list[tuple[float, float, float]]:
-    """Mean, least and most of each hour that Home Assistant has of an entity."""
-    since = datetime.fromtimestamp(first_ns // 1_000_000_000, UTC).isoformat()
+    """Mean, least and most that Home Assistant has of each hour of the gap; it makes later ones itself."""
+    since, until = (
+        datetime.fromtimestamp(ns // 1_000_000_000, UTC).isoformat() for ns in (first_ns, first_ns + HOURS * HOUR_NS)
+    )
 
     async def asked() -> Any:
         async with (
@@ -52,7 +54,8 @@ def told(stage: Stage, entity: str, first_ns: int) -> list[tuple[float, float, f
         ):
             talk = Talk(socket, "it")
             await talk.enter(stage.home.token)
-            what = {"start_time": since, "statistic_ids": [entity], "period": "hour", "types": ["mean", "min", "max"]}
+            when = {"start_time": since, "end_time": until, "period": "hour"}
+            what = {**when, "statistic_ids": [entity], "types": ["mean", "min", "max"]}
             return await talk.ask("recorder/statistics_during_period", **what)
 
     return [(row["mean"], row["min"], row["max"]) for row in asyncio.run(asked()).get(entity, ())]

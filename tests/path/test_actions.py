@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from drivers.laser import SimulatedLaser
-from gateway import build
+from gateway import build, configured, design
 from gateway.simulation import simulated_cell
 from gateway.types import NO_FLAGS, Alert, Command, Flag, Flags, Measurement, SampleBlock, Tick
 
@@ -39,11 +39,11 @@ def heard(
     """The ticks of so many seconds of 1000 ppm, with these action nodes behind the others."""
     file = directory / "box.yaml"
     file.write_text(CONFIGURATION.replace("NODES", "\n".join(f"      - {node}" for node in nodes)))
-    config, board = build.accepted(build.prepare(file, {}))
+    config, board = configured.accepted(configured.prepare(file, {}))
     cell = simulated_cell(config, RATE, 2)
     cell.set_ppm(1000.0)
     SimulatedLaser(cell, 2012.5, 0.5, 0.02).apply(Command("laser", "on"))
-    path, ticks = build.path(config, board, build.sound(config, board)), []
+    path, ticks = design.path(config, board, design.sound(config, board)), []
     for index in range(10 * seconds):
         there, flags = sound(index)
         samples = cell.sound(index * BLOCK, BLOCK) if there else np.zeros((0, 2), np.float32)
@@ -54,7 +54,7 @@ def heard(
 def _checked(directory: Path) -> tuple[build.Config, build.Board]:
     file = directory / "box.yaml"
     file.write_text(CONFIGURATION.replace("NODES", ""))
-    return build.accepted(build.prepare(file, {}))
+    return configured.accepted(configured.prepare(file, {}))
 
 
 def action(name: str, *options: str, monitored: str = "co2") -> str:
@@ -123,7 +123,7 @@ def test_amplitude_frequency_and_conditions_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_what_a_script_tells_is_an_alert_that_stays_nowhere(tmp_path: Path) -> None:
-    path = build.path(*_checked(tmp_path), build.Sound(RATE, 2))
+    path = design.path(*_checked(tmp_path), design.Sound(RATE, 2))
     said = Command("tell", "notify", {"message": "filter is full", "severity": "warning"}, origin="script:mail")
     tick = path.tick(SampleBlock(0, 0, RATE, np.zeros((BLOCK, 2), np.float32)), [said])
     (alert,) = tick.alerts

@@ -17,7 +17,7 @@ import pytest
 from drivers.air import Air
 from drivers.cell import Cell
 from drivers.laser import SimulatedLaser
-from gateway import build, calibration
+from gateway import calibration, configured, design
 from gateway.__main__ import main
 from gateway.calibration import Calibration
 from gateway.dsp.calibrate import fit
@@ -48,12 +48,12 @@ def configuration(directory: Path, curve: str, source: str = "lock") -> Path:
 
 def results(file: Path, ppm: float, seconds: int, seed: int, utc_ns: int | None = None) -> list[Result]:
     """What the path gives for a cell with a background, 4 K off resonance, that saturates."""
-    config, board = build.accepted(build.prepare(file, {}))
+    config, board = configured.accepted(configured.prepare(file, {}))
     cell = Cell(
         ppm=ppm, seed=seed, background=0.02 * cmath.exp(1.9j), saturation_ppm=SATURATION, air=Air(temperature_c=24.0)
     )
     SimulatedLaser(cell, 2012.5, 0.5, 0.02).apply(Command("laser", "on"))
-    path, found = build.path(config, board, build.sound(config, board)), []
+    path, found = design.path(config, board, design.sound(config, board)), []
     for index in range(seconds * 10):
         utc = None if utc_ns is None else utc_ns + index * 100_000_000
         block = SampleBlock(index, index * 4800, 48_000, cell.sound(index * 4800, 4800), utc_ns=utc)
@@ -197,7 +197,7 @@ def test_check_tells_the_option(curve: str, source: str, option: str, part: str,
         "[curve]\ntype = 'line'\nslope = 2e-6\nmax_ppm = 5000\ncovariance = [[0, 0], [0, 0]]\n"
     )
     bad.write_text("schema = 9\n")
-    (fault,) = build.prepare(configuration(tmp_path, curve.format(there=there, bad=bad), source), {}).faults
+    (fault,) = configured.prepare(configuration(tmp_path, curve.format(there=there, bad=bad), source), {}).faults
     assert fault.option == f"processing.default_graph.nodes[4].{option}"
     assert fault.line == 9
     assert part in fault.message

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gateway import build, loop, service
+from gateway import build, configured, loop, service
 from gateway.config.redact import Secrets
 from gateway.ports import Sink
 from gateway.reload import Reloader
@@ -70,7 +70,7 @@ class Box:
         self.calibration = directory / "co2.toml"
         self.calibration.write_text(WRONG)
         self.configure(0.2)
-        config, board = build.accepted(build.prepare(self.file, {}))
+        config, board = configured.accepted(configured.prepare(self.file, {}))
         self.parts = build.parts(config, board, FakeClock())
         tuning = Tuning(config, board, self.parts.inbox)
         self.reloader = Reloader(self.file, tuning, board, self.parts.inbox, Secrets())
@@ -175,7 +175,7 @@ def test_rules_may_not_command_it(tmp_path: Path) -> None:
     box.parts.outputs.close()
     told = box.file.read_text()
     box.file.write_text(told.replace("rules: []", "rules: [{when: co2 above 5, do: [calibration zero]}]"))
-    (fault,) = build.prepare(box.file, {}).faults
+    (fault,) = configured.prepare(box.file, {}).faults
     assert "there is no output 'calibration'" in fault.message
 
 

@@ -19,7 +19,7 @@ from drivers.cell import AMPLITUDE_PER_PPM, Cell
 from drivers.climate import FixedClimate
 from drivers.laser import SimulatedLaser
 from drivers.microphone import SimulatedMicrophone
-from gateway import build, calibration
+from gateway import calibration, configured, design
 from gateway.calibrating import Mean
 from gateway.carried import alone
 from gateway.dsp.calibrate import fit
@@ -67,11 +67,11 @@ def run(
     file: Path, air: Air, *, seconds: int = 6, power_w: float = 0.02, climate: Climate | None = None, **cell: Any
 ) -> list[Result]:
     """What the path gives; its commands reach the laser, whose light the next block tells."""
-    config, board = build.accepted(build.prepare(file, {}))
+    config, board = configured.accepted(configured.prepare(file, {}))
     simulated = Cell(**{"ppm": PPM, "seed": 3, "air": air, "background": BACKGROUND, **cell})
     laser = SimulatedLaser(simulated, 2012.5, 0.5, power_w)
     laser.apply(Command("laser", "on"))
-    path, found = build.path(config, board, build.sound(config, board)), []
+    path, found = design.path(config, board, design.sound(config, board)), []
     told = climate or Climate(air.temperature_c, air.humidity_percent, air.pressure_pa)
     for index in range(seconds * 10):
         light = Light(laser.light.frequency, 0.5, power_w)
@@ -217,7 +217,7 @@ def test_a_polynomial_with_temperature_compensation(tmp_path: Path) -> None:
 )
 def test_what_cannot_work(tables: str, track: str, curve: str, option: str, part: str, tmp_path: Path) -> None:
     file = box(tmp_path, tables, track, curve=curve.format(file=tmp_path / "co2.toml"))
-    (fault,) = build.prepare(file, {}).faults
+    (fault,) = configured.prepare(file, {}).faults
     assert fault.option == option
     assert part in fault.message
     assert fault.line
@@ -228,7 +228,7 @@ def test_two_that_would_follow(tmp_path: Path) -> None:
     file = box(tmp_path, RESONANCE, "feed_forward")
     node = next(line for line in file.read_text().splitlines() if "co2" in line)
     file.write_text(file.read_text().replace(node, f"{node}\n{node.replace('id: co2', 'id: other')}"))
-    (fault,) = build.prepare(file, {}).faults
+    (fault,) = configured.prepare(file, {}).faults
     assert "co2, other would each send the laser" in fault.message
 
 
@@ -243,8 +243,8 @@ def sound_of_two(ppm: float, seconds: int, seed: int) -> np.ndarray:
 
 
 def heard(file: Path, ppm: float, seconds: int, seed: int) -> list[Result]:
-    config, board = build.accepted(build.prepare(file, {}))
-    path = build.path(config, board, build.sound(config, board))
+    config, board = configured.accepted(configured.prepare(file, {}))
+    path = design.path(config, board, design.sound(config, board))
     blocks = np.split(sound_of_two(ppm, seconds, seed), seconds * 10)
     return [
         r for i, samples in enumerate(blocks) for r in path.tick(SampleBlock(i, i * 4800, 48_000, samples), ()).results
@@ -290,11 +290,11 @@ def test_a_value_that_its_phase_makes_wrong_is_not_valid(tmp_path: Path, cell: d
 
 @pytest.mark.parametrize("track", ["off", "pll"])
 def test_a_ramp_is_flagged_and_leaves_nothing_behind(tmp_path: Path, track: str) -> None:
-    config, board = build.accepted(build.prepare(box(tmp_path, LIGHT + RESONANCE, track), {}))
+    config, board = configured.accepted(configured.prepare(box(tmp_path, LIGHT + RESONANCE, track), {}))
     air = Air(temperature_c=20.5)
     cell = Cell(ppm=PPM, seed=3, air=air, background=BACKGROUND)
     outputs = Outputs([SimulatedLaser(cell, 2012.5, 0.5, 0.02, ramp_s=2.0)])
-    path, found = build.path(config, board, build.sound(config, board)), []
+    path, found = design.path(config, board, design.sound(config, board)), []
 
     async def go() -> None:
         microphone = SimulatedMicrophone(cell, 4800, realtime=False, clock=FakeClock())

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from gateway.build import SETTINGS
+from gateway.design import SETTINGS
 from gateway.graph import Fitted, Graph, Step, fit
 from gateway.nodes.place import start
 from gateway.types import FULL_SCALE, NO_FLAGS, Flag, Flags, LockInResult

@@ -14,7 +14,7 @@ import yaml
 
 from drivers.recorder import ROOM_FOR_INPUTS, Recorder
 from drivers.recording import Change, Recording, inputs_text
-from gateway import build, capture, replay
+from gateway import build, capture, configured, design, replay
 from gateway.__main__ import main
 from gateway.errors import RecordingError
 from gateway.service import light
@@ -38,7 +38,7 @@ curve = {type = "line", slope = 2.4e-5, covariance = [[1e-16, 0], [0, 1e-16]], m
 """
 
 
-def configured(directory: Path) -> Path:
+def written(directory: Path) -> Path:
     (directory / "cal.toml").write_text(CALIBRATION)
     nodes = """
 processing:
@@ -57,9 +57,9 @@ processing:
 
 async def live(config_file: Path, out: Path, blocks: int) -> list[Result]:
     """What a live run gives in which the laser goes dark and is retuned, and records itself into `out`."""
-    checked = build.prepare(config_file)
-    parts = build.parts(*build.accepted(checked), FakeClock())
-    light(parts.outputs, *build.accepted(checked))
+    checked = configured.prepare(config_file)
+    parts = build.parts(*configured.accepted(checked), FakeClock())
+    light(parts.outputs, *configured.accepted(checked))
     results: list[Result] = []
     with Recorder(out, 48_000, 2, metadata=capture.recomputable(checked)) as recorder:
         index = 0
@@ -89,7 +89,7 @@ def said(results: list[Result]) -> list[Any]:
 @pytest.mark.parametrize("name", ["run.wav", "run.flac"])
 def test_a_replay_is_the_live_run_bit_for_bit(name: str, tmp_path: Path) -> None:
     out = tmp_path / name
-    first = asyncio.run(live(configured(tmp_path), out, 60))
+    first = asyncio.run(live(written(tmp_path), out, 60))
     (tmp_path / "cal.toml").unlink()
     (tmp_path / "box.yaml").unlink()
     assert said(asyncio.run(again(out))) == said(first)
@@ -102,7 +102,7 @@ def test_the_configuration_is_kept_without_secrets(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("BROKER_PASSWORD", "hunter22")
     file = tmp_path / "box.yaml"
     file.write_text(CONFIG + 'mqtt: {host: broker.local, username: box, password: "${BROKER_PASSWORD}"}\n')
-    written = capture.recomputable(build.prepare(file))
+    written = capture.recomputable(configured.prepare(file))
     assert "hunter22" not in json.dumps(written)
     assert "broker.local" not in json.dumps(written)
     assert "seed: 9" in written["configuration"]
@@ -123,12 +123,12 @@ def test_action_nodes_leave_their_alerts_and_nothing_else(tmp_path: Path) -> Non
     ]
     file = tmp_path / "box.yaml"
     file.write_text(yaml.safe_dump({"board": "sim", "processing": {"default_graph": {"nodes": nodes}}}))
-    written = capture.recomputable(build.prepare(file, {}))["configuration"]
+    written = capture.recomputable(configured.prepare(file, {}))["configuration"]
     assert "cache.local" not in written
     (tmp_path / "mine.py").unlink()
     file.write_text(written)
-    config, _ = build.accepted(build.prepare(file, {}))
-    assert [alarm.rule for alarm in build.action_alarms(config)] == [
+    config, _ = configured.accepted(configured.prepare(file, {}))
+    assert [alarm.rule for alarm in design.action_alarms(config)] == [
         "cache/concentration/co2",
         "mine/concentration/co2",
     ]

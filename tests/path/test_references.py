@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway import build
+from gateway import configured, design
 from gateway.errors import SpectrophoneError
 from gateway.types import Flag, LockInResult, Measurement, Result
 from tests.support.sound import blocks, noise, stereo, tone
@@ -30,8 +30,8 @@ def heard(directory: Path, laser: str, samples: np.ndarray) -> Iterator[Result]:
     """What the path makes of `samples` with this configuration of the laser."""
     file = directory / "box.yaml"
     file.write_text(CONFIG.format(laser=laser))
-    config, board = build.accepted(build.prepare(file))
-    path = build.path(config, board, build.sound(config, board))
+    config, board = configured.accepted(configured.prepare(file))
+    path = design.path(config, board, design.sound(config, board))
     for block in blocks(samples, RATE):
         yield from path.tick(block, ()).results
 

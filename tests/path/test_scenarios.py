@@ -9,7 +9,7 @@ import pytest
 
 from drivers.cell import Cell
 from drivers.laser import SimulatedLaser
-from gateway import build
+from gateway import configured, design
 from gateway.simulation import simulated_cell
 from gateway.types import Command, Measurement, SampleBlock, Tick
 
@@ -35,13 +35,13 @@ def run(directory: Path, rules: str, start_ppm: float, script: Script, seconds: 
     """Ticks of `seconds` of sound; `script` says what happens at the beginning of a second."""
     file = directory / "scenario.yaml"
     file.write_text(RULES.format(rules=rules))
-    config, board = build.accepted(build.prepare(file, {}))
-    heard = build.sound(config, board)
+    config, board = configured.accepted(configured.prepare(file, {}))
+    heard = design.sound(config, board)
     cell = simulated_cell(config, heard.rate_hz, heard.channels)
     cell.set_ppm(start_ppm)
     laser = SimulatedLaser(cell, 2012.5, 0.5, 0.02)
     laser.apply(Command("laser", "on"))
-    path, ticks = build.path(config, board, heard), []
+    path, ticks = design.path(config, board, heard), []
     for index in range(seconds * 10):
         if index % 10 == 0 and index // 10 in script:
             script[index // 10](cell, laser)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from drivers.cell import Cell
 from drivers.laser import SimulatedLaser
-from gateway import build
+from gateway import configured, design
 from gateway.state import StateError
 from gateway.types import Climate, Command, Light, SampleBlock, Tick
 
@@ -61,8 +61,8 @@ def blocks() -> list[SampleBlock]:
 def fresh(directory: Path, text: str = CONFIG) -> Any:
     file = directory / "box.yaml"
     file.write_text(text)
-    config, board = build.accepted(build.prepare(file))
-    return build.path(config, board, build.sound(config, board))
+    config, board = configured.accepted(configured.prepare(file))
+    return design.path(config, board, design.sound(config, board))
 
 
 def said(ticks: list[Tick]) -> list[str]:

@@ -19,7 +19,7 @@ from drivers.laser import SimulatedLaser
 from drivers.microphone import SimulatedMicrophone
 from drivers.modulation import fundamental_w
 from drivers.pickup import Loopback, Pickup
-from gateway import build
+from gateway import configured
 from gateway.dsp.demodulator import exact
 from gateway.dsp.resonance import Resonance
 from gateway.errors import DeviceError, SpectrophoneError, UsageError
@@ -305,7 +305,7 @@ def test_a_cancelled_sweep_leaves_the_laser_off() -> None:
 def test_a_box_that_cannot_sweep_says_so(text: str, words: str, tmp_path: Path) -> None:
     file = tmp_path / "box.yaml"
     file.write_text(text)
-    config, board = build.accepted(build.prepare(file, {}))
+    config, board = configured.accepted(configured.prepare(file, {}))
     with pytest.raises(SpectrophoneError, match=words):
         asyncio.run(sweep(config, board, FakeClock(), Plan(), told=lambda note: None, seen=lambda part: None))
 
@@ -320,7 +320,7 @@ def test_a_box_that_cannot_sweep_says_so(text: str, words: str, tmp_path: Path) 
 def test_a_real_laser_needs_a_loopback(text: str, words: str, tmp_path: Path) -> None:
     file = tmp_path / "box.yaml"
     file.write_text(f"board: rpi4-codec-zero\n{text}")
-    config, board = build.accepted(build.prepare(file, {}))
+    config, board = configured.accepted(configured.prepare(file, {}))
     with pytest.raises(SpectrophoneError, match=words):
         asyncio.run(sweep(config, board, FakeClock(), Plan(), told=lambda note: None, seen=lambda part: None))
 
@@ -328,7 +328,7 @@ def test_a_real_laser_needs_a_loopback(text: str, words: str, tmp_path: Path) ->
 def test_a_board_without_a_laser_has_nothing_to_sweep(tmp_path: Path) -> None:
     file = tmp_path / "box.yaml"
     file.write_text("board: rpi4-codec-zero\n")
-    config, board = build.accepted(build.prepare(file, {}))
+    config, board = configured.accepted(configured.prepare(file, {}))
     bare = board.model_copy(update={"laser": None})
     with pytest.raises(SpectrophoneError, match="board 'rpi4-codec-zero' has no laser"):
         asyncio.run(sweep(config, bare, FakeClock(), Plan(), told=lambda note: None, seen=lambda part: None))

@@ -10,7 +10,7 @@ import pytest
 
 from drivers.air import Air
 from drivers.cell import Cell
-from gateway import build, loop, service
+from gateway import build, configured, loop, service
 from gateway.carried import swept
 from gateway.types import Command, CommandResult, Flag, Measurement, Outcome, Tick
 from tests.path.test_compensated import CURVE, HEADER, LIGHT, RESONANCE
@@ -64,7 +64,7 @@ class Box:
         calibration, file = directory / "co2.toml", directory / "box.yaml"
         calibration.write_text(HEADER + CURVE + LIGHT + RESONANCE)
         file.write_text(text.format(board="sim", file=calibration, ppm=ppm, block_ms=block_ms))
-        config, board = build.accepted(build.prepare(file, {}))
+        config, board = configured.accepted(configured.prepare(file, {}))
         self.parts = build.parts(config, board, FakeClock())
         self.measurements: list[Measurement] = []
         self.answers: list[CommandResult] = []

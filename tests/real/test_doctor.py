@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway import build
+from gateway import configured
 from gateway.clock import RealClock
 from gateway.detect import detect
 from gateway.doctor import network
@@ -37,7 +37,7 @@ def visited(directory: Path, port: int, *, host: str = HOST, **options: Any) -> 
     mqtt = {"host": host, "port": port, **options}
     file = directory / "gateway.yaml"
     file.write_text(json.dumps({"board": "sim", "box": {"id": "box1"}, "mqtt": mqtt}, default=str))
-    checked = build.prepare(file, {})
+    checked = configured.prepare(file, {})
     assert checked.faults == ()
     return network.broker(Place(file, checked, detect(), RealClock(), {}))
 

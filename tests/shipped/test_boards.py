@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from gateway import board as boards
-from gateway import build, config_txt, hardware
+from gateway import build, config_txt, configured, design, hardware
 from gateway.board import Board
 from gateway.clock import RealClock
 from gateway.config.config import Config
@@ -119,23 +119,23 @@ def test_every_board_builds_with_every_example(
     document = {**documents[example], "board": name}
     file = tmp_path / "box.yaml"
     file.write_text(yaml.safe_dump(document))
-    checked = build.prepare(file, {"USER": "somebody"})
+    checked = configured.prepare(file, {"USER": "somebody"})
     if boards.load(name).microphone.channels == 1 and checked.config is None:
         assert [fault.message for fault in checked.faults] == [MONO]
         assert [fault.remedy for fault in checked.faults] == ["Remove this node"]
         return
     assert checked.config is not None, "\n".join(map(str, checked.faults))
-    whole_box(*build.accepted(checked))
+    whole_box(*configured.accepted(checked))
 
 
 def whole_box(config: Config, board: Board) -> None:
     """Everything of the box that can be built without opening hardware."""
-    heard = build.sound(config, board)
+    heard = design.sound(config, board)
     assert heard.rate_hz <= board.microphone.rate_max_hz or config.acquisition.device is not None
-    assert build.path(config, board, heard).state.results == {}
+    assert design.path(config, board, heard).state.results == {}
     told = hardware.verbs(config, board)
     assert told.keys() >= {*(f"relay/{name}" for name in board.relays), *(f"led/{name}" for name in board.leds)}
-    face = build.face(config, board)
+    face = design.face(config, board)
     assert {output.target for output in face.outputs} >= told.keys()
     assert len(face.rules) == len(config.rules)
     assert hardware.light(config).duty == config.laser.duty
@@ -150,7 +150,7 @@ def test_a_rule_that_names_what_the_board_lacks_is_refused(name: str, tmp_path: 
     nodes = f"[{{id: lock, type: lock_in}}, {co2}]"
     rule = "{when: co2 above 1 for 1s, do: [relay pump on]}"
     file.write_text(f"board: {name}\nprocessing: {{default_graph: {{nodes: {nodes}}}}}\nrules: [{rule}]\n")
-    (fault,) = build.prepare(file, {}).faults
+    (fault,) = configured.prepare(file, {}).faults
     assert "pump" in str(fault)
     assert "relay fan" in str(fault)
 

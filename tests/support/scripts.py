@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from gateway import build
+from gateway import build, configured, design
 from gateway.actions import making
 from gateway.actions.driver import Refused, Surroundings
 from gateway.actions.drivers import KINDS
@@ -152,7 +152,7 @@ class Running:
         self.notifications: list[tuple[str, str]] = []
         self.outputs: list[tuple[str, Any]] = []
         self._workers, self._inbox, self._entries, self._returned = workers, CommandInbox(), 0, None
-        settings = build.actions(config)[node.id]
+        settings = design.actions(config)[node.id]
         assert settings.driven is not None
         self._history = History(settings.capacity)
         about = making.parameters_of(settings)
@@ -308,7 +308,7 @@ def prepared(node: Node, directory: Path, level: str = "auto") -> Checked:
     graph = {"default_graph": {"nodes": nodes}}
     document = {"box": {"id": BOX}, "board": "sim", "processing": graph, "scripts": {"level": level}}
     file.write_text(yaml.safe_dump(document))
-    return build.prepare(file, {}, scripts=True)
+    return configured.prepare(file, {}, scripts=True)
 
 
 _shared: list[Workers] = []

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.build import SETTINGS
 from gateway.check import check
+from gateway.design import SETTINGS
 
 BROKEN = Path(__file__).parent.parent / "broken"
 SECRET = "hunter2-and-more"

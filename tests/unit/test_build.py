@@ -12,7 +12,7 @@ import pytest
 from drivers.gpio import SimulatedLine
 from drivers.pwm import KernelPwm
 from gateway import board as boards
-from gateway import build, hardware
+from gateway import build, configured, design, hardware
 from gateway.calibrating import GasLine
 from gateway.check import Checked
 from gateway.config.sections import Cell
@@ -35,12 +35,12 @@ DIALS = {"threshold/co2_concentration_above_1000_for_3s", "integration/co2_lock_
 def test_every_board_with_two_microphones_takes_the_built_in_configuration(name: str, tmp_path: Path) -> None:
     file = tmp_path / "box.yaml"
     file.write_text(f"board: {name}\n")
-    config, board = build.accepted(build.prepare(file, {}))
-    path = build.path(config, board, build.sound(config, board))
+    config, board = configured.accepted(configured.prepare(file, {}))
+    path = design.path(config, board, design.sound(config, board))
     assert path.state.results == {}
     told = hardware.verbs(config, board)
     assert all(f"relay/{relay}" in told for relay in board.relays)
-    face = build.face(config, board)
+    face = design.face(config, board)
     assert {output.target for output in face.outputs} == {
         *told,
         *DIALS,
@@ -51,7 +51,7 @@ def test_every_board_with_two_microphones_takes_the_built_in_configuration(name:
 def test_the_verbs_that_are_checked_are_those_that_the_outputs_have(tmp_path: Path) -> None:
     file = tmp_path / "box.yaml"
     file.write_text("box: {id: lab}\nlaser: {max_on_s: 5}\n")
-    config, board = build.accepted(build.prepare(file, {}))
+    config, board = configured.accepted(configured.prepare(file, {}))
     parts = build.parts(config, board, FakeClock())
     assert hardware.verbs(config, board)["laser"] == ("on", "off")  # tune is for procedures: neither rules nor MQTT may
     assert parts.face.output("laser") == OutputFace("laser", ("on", "off"))
@@ -85,10 +85,10 @@ def test_gas_lines_are_told_apart_by_what_stands_before_them(tmp_path: Path) -> 
     def told(gain_db: int, slope: int, rest: str) -> tuple[GasLine, ...]:
         file = tmp_path / "box.yaml"
         file.write_text(LINES % (gain_db, slope, rest))
-        config, board = build.accepted(build.prepare(file, {}))
+        config, board = configured.accepted(configured.prepare(file, {}))
         calibrates = build.calibrator(config, FakeClock()) is not None
-        assert calibrates == (build.face(config, board).output("calibration") is not None) == (rest == LOCK)
-        return build.gas_lines(config)
+        assert calibrates == (design.face(config, board).output("calibration") is not None) == (rest == LOCK)
+        return design.gas_lines(config)
 
     assert [line.node for line in told(0, 1, "")] == ["ch4"]
     ch4, co2 = told(0, 1, LOCK)
@@ -154,14 +154,14 @@ def test_gas_lines_are_told_apart_by_what_stands_before_them(tmp_path: Path) -> 
 def test_faults_of_nodes_and_rules_have_a_place(text: str, option: str, message: str, tmp_path: Path) -> None:
     file = tmp_path / "box.yaml"
     file.write_text(text)
-    checked = build.prepare(file, {})
+    checked = configured.prepare(file, {})
     assert checked.config is None
     fault = next(fault for fault in checked.faults if fault.option == option)
     assert message in fault.message
     assert fault.remedy
     assert fault.line > 0
     with pytest.raises(ConfigError):
-        build.accepted(checked)
+        configured.accepted(checked)
 
 
 SIMULATED = Climate(20.0, 40.0, 101_325.0)
@@ -185,7 +185,7 @@ def test_who_tells_of_the_climate(
     sensors = (boards.Sensor(kind="iio", name="bme280"), boards.Sensor(kind="w1", name="28"))
     file = tmp_path / "box.yaml"
     file.write_text(f"climate: {text}\n")
-    config, sim = build.accepted(build.prepare(file, {}))
+    config, sim = configured.accepted(configured.prepare(file, {}))
     made = sim.model_copy(update={"climate": sensors if board == "box" else ()})
     cell = simulated_cell(config, 48_000, 2) if board == "sim" else None
     found = hardware.climate(config, hardware.climate_sensor(config, made, FakeClock(), cell))
@@ -251,7 +251,7 @@ def test_every_option_of_the_cell_is_heard(option: str, tmp_path: Path) -> None:
     def heard(text: str) -> tuple[bytes, list[int]]:
         file = tmp_path / "box.yaml"
         file.write_text(f"cell: {{{text}}}\n")
-        config, _ = build.accepted(build.prepare(file, {}))
+        config, _ = configured.accepted(configured.prepare(file, {}))
         cell = simulated_cell(config, 48_000, 2)
         cell.drive(Fraction(4025, 2), 0.5, 0.02)
         return cell.sound(0, 48_000).tobytes(), [cell.lost(frame, 4800) for frame in range(0, 480_000, 4800)]
@@ -281,9 +281,9 @@ def codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_laser_on_a_codecs_output_is_switched_and_its_phase_is_learnt(codec: Path) -> None:
     codec.write_text("board: codec\nprocessing: {default_graph: {nodes: [{id: lock, type: lock_in}]}}\n")
-    config, board = build.accepted(build.prepare(codec, {}))
+    config, board = configured.accepted(configured.prepare(codec, {}))
     assert hardware.verbs(config, board)["laser"] == ("on", "off")
-    path = build.path(config, board, build.sound(config, board))
+    path = design.path(config, board, design.sound(config, board))
     turns = np.arange(48_000) * 2012.5 / 48_000
     sound = np.repeat(np.sin(2 * np.pi * turns)[:, None], 2, axis=1).astype(np.float32)
     path.tick(SampleBlock(0, 0, 48_000, sound, 0, 0), ())
@@ -297,7 +297,7 @@ def test_a_codec_that_plays_mono_has_no_channel_b(codec: Path) -> None:
     codec.write_text(
         "board: codec\nprocessing: {default_graph: {nodes: [{id: level, type: level}]}}\nacquisition: {channels: 1}\n"
     )
-    (found,) = build.prepare(codec, {}).faults
+    (found,) = configured.prepare(codec, {}).faults
     assert "acquisition.channels: the board's laser hangs on channel B of the codec" in str(found)
 
 
@@ -329,7 +329,7 @@ def on_a_pwm(directory: Path, monkeypatch: pytest.MonkeyPatch, laser: str, **boa
     (directory / "pwm.toml").write_text(text)
     monkeypatch.setattr(boards, "directory", lambda: directory)
     (directory / "box.yaml").write_text(f"board: pwm\nlaser: {laser}\n{LEVEL}")
-    return build.prepare(directory / "box.yaml", {})
+    return configured.prepare(directory / "box.yaml", {})
 
 
 @pytest.mark.parametrize(
@@ -374,7 +374,7 @@ def test_a_laser_on_a_pwm_is_made_of_board_and_configuration(tmp_path: Path, mon
     monkeypatch.setattr(hardware, "KernelPwm", pwm)
     monkeypatch.setattr(hardware, "Line", line)
     told = "{duty: 0.4, frequency_hz: 2000, ramp_s: 0.2, reference: loopback}"
-    config, board = build.accepted(on_a_pwm(tmp_path, monkeypatch, told, enable="7", enable_high="false"))
+    config, board = configured.accepted(on_a_pwm(tmp_path, monkeypatch, told, enable="7", enable_high="false"))
     assert hardware.verbs(config, board)["laser"] == ("on", "off")
     (laser,) = hardware.outputs(config, board, None)
     assert opened == [("pinctrl-bcm2711", 7, False, False), (0, 0, 50_000_000, True)]
@@ -386,7 +386,7 @@ def test_a_laser_on_a_pwm_is_made_of_board_and_configuration(tmp_path: Path, mon
 
 
 def test_a_pwm_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config, board = build.accepted(on_a_pwm(tmp_path, monkeypatch, "{duty: 0.4}"))
+    config, board = configured.accepted(on_a_pwm(tmp_path, monkeypatch, "{duty: 0.4}"))
     with pytest.raises(DeviceError, match=r"there is no PWM chip 0: .*dtoverlay=pwm"):
         hardware.outputs(config, board, None)
 
@@ -394,7 +394,7 @@ def test_a_pwm_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.Mon
 def test_home_assistant_takes_all_of_a_box(tmp_path: Path) -> None:
     file = tmp_path / "box.yaml"
     file.write_text("box: {id: lab}\ntec: {}\nmqtt: {host: broker}\n")
-    face = build.face(*build.accepted(build.prepare(file, {})))
+    face = design.face(*configured.accepted(configured.prepare(file, {})))
     message = discovery.payload(face, Topics("spectrophone", "lab"), 30)
     assert lint(message) == []
     assert len(json.dumps(message, separators=(",", ":"))) < 20_000

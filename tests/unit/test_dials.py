@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import build
+from gateway import configured, design
 from gateway.board import Board
 from gateway.config.config import Config
 from gateway.dials import Dial, DialOutput, turned
@@ -29,11 +29,11 @@ ABOVE = "threshold/co2_concentration_above_1000_for_3s"
 def made(tmp_path: Path) -> tuple[Config, Board]:
     file = tmp_path / "box.yaml"
     file.write_text(CONFIG)
-    return build.accepted(build.prepare(file, {}, board="sim"))
+    return configured.accepted(configured.prepare(file, {}, board="sim"))
 
 
 def known(config: Config, board: Board) -> dict[str, Dial]:
-    return {dial.target: dial for dial in build.numbers(config, board)}
+    return {dial.target: dial for dial in design.numbers(config, board)}
 
 
 def test_every_threshold_and_integration_time_is_there_with_its_bounds(made: tuple[Config, Board]) -> None:
@@ -52,10 +52,10 @@ def test_a_narrow_band_wants_a_long_record(tmp_path: Path) -> None:
     file = tmp_path / "box.yaml"
     nodes = "{id: peak, type: peak_finder, parameters: {frequency_min: 2000, frequency_max: 2017}}"
     file.write_text(f"processing: {{default_graph: {{nodes: [{{id: input, type: input}}, {nodes}]}}}}\nrules: []\n")
-    config, board = build.accepted(build.prepare(file, {}, board="sim"))
+    config, board = configured.accepted(configured.prepare(file, {}, board="sim"))
     dial = known(config, board)["integration/peak"]
     assert dial.low == 0.589  # ten bins of 17 Hz are 0.5882 s
-    build.path(turned(config, {dial.target: dial.low}), board, build.sound(config, board))
+    design.path(turned(config, {dial.target: dial.low}), board, design.sound(config, board))
 
 
 def test_what_is_set_is_in_the_configuration_and_nothing_else(made: tuple[Config, Board]) -> None:
@@ -64,9 +64,9 @@ def test_what_is_set_is_in_the_configuration_and_nothing_else(made: tuple[Config
     told["integration/co2_lock_in"] = 4.0
     after = {name: dial.configured for name, dial in known(turned(config, told), board).items()}
     assert after == {**told, "integration/co2_peak_finder": 1.0}
-    silent = next(rule.alarm for rule in build.rules(turned(config, told), board) if rule.alarm.rule == "gone")
+    silent = next(rule.alarm for rule in design.rules(turned(config, told), board) if rule.alarm.rule == "gone")
     assert silent.duration_ns == 12_500_000_000
-    above = next(rule for rule in build.rules(turned(config, told), board) if rule.alarm.rule in ABOVE)
+    above = next(rule for rule in design.rules(turned(config, told), board) if rule.alarm.rule in ABOVE)
     assert (above.alarm.duration_ns, above.raised[0].target) == (3_000_000_000, "relay/fan")
     assert turned(turned(config, told), {name: dial.configured for name, dial in known(*made).items()}) == turned(
         config, {name: dial.configured for name, dial in known(*made).items()}
@@ -93,7 +93,7 @@ rules:
 def test_an_action_nodes_threshold_is_one_for_all_its_sources_and_a_rule_has_the_name_first(tmp_path: Path) -> None:
     file = tmp_path / "box.yaml"
     file.write_text(ACTION)
-    config, board = build.accepted(build.prepare(file, {}, board="sim"))
+    config, board = configured.accepted(configured.prepare(file, {}, board="sim"))
     found = {name: (dial.alarm, dial.configured) for name, dial in known(config, board).items()}
     assert found == {
         "threshold/mail_data_timeout": ("mail_data_timeout", 7.0),
@@ -101,14 +101,14 @@ def test_an_action_nodes_threshold_is_one_for_all_its_sources_and_a_rule_has_the
         "integration/lock": ("", 1.0),
     }
     after = turned(config, {"threshold/mail_concentration": 300.0, "threshold/mail_data_timeout": 8.0})
-    assert {alarm.rule: alarm.threshold for alarm in build.action_alarms(after)} == {
+    assert {alarm.rule: alarm.threshold for alarm in design.action_alarms(after)} == {
         "mail/concentration/co2": 300.0,
         "mail/concentration/ch4": 300.0,
         "mail/data_timeout/co2": 60.0,
         "mail/data_timeout/ch4": 60.0,
         "mail/co2_below_1": 1.0,
     }
-    assert build.rules(after, board)[0].alarm.threshold == 8.0
+    assert design.rules(after, board)[0].alarm.threshold == 8.0
 
 
 @pytest.mark.parametrize("value", [True, "3", None, float("nan"), float("inf")])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import build, service
+from gateway import build, configured, service
 from gateway.config.config import Config
 from gateway.config.redact import Secrets
 from gateway.mqtt.face import Face
@@ -29,7 +29,7 @@ class Box:
         monkeypatch.setenv("STATE_DIRECTORY", str(directory / "state"))
         self.file = directory / "box.yaml"
         self.write(HIGH, LOW)
-        self.config, self.board = build.accepted(build.prepare(self.file, {}, board="sim"))
+        self.config, self.board = configured.accepted(configured.prepare(self.file, {}, board="sim"))
         self.clock = FakeClock()
         self.parts = build.parts(self.config, self.board, self.clock, file=self.file)
         self.shown: list[Face] = []
@@ -84,7 +84,7 @@ def test_a_rule_that_comes_is_shown_and_its_threshold_waits_for_a_restart_as_doe
 def test_a_box_without_mqtt_shows_nothing(tmp_path: Path) -> None:
     file = tmp_path / "box.yaml"
     file.write_text("box: {id: lab}\n")
-    config, board = build.accepted(build.prepare(file, {}, board="sim"))
+    config, board = configured.accepted(configured.prepare(file, {}, board="sim"))
     parts = build.parts(config, board, FakeClock())
     assert parts.link is None
     service.show(parts, config, board, config)

@@ -10,7 +10,7 @@ import pytest
 
 from drivers.cell import Cell
 from drivers.laser import SimulatedLaser
-from gateway import build
+from gateway import build, configured
 from gateway.errors import CommandRefused
 from gateway.outputs import Outputs
 from gateway.sweeping import Sweeper
@@ -114,7 +114,7 @@ def test_a_fault_of_its_own_stops_no_measurement(
 def test_which_boxes_can(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "box.yaml"
     file.write_text(text + "\n")
-    config, board = build.accepted(build.prepare(file, {}, board="sim"))
+    config, board = configured.accepted(configured.prepare(file, {}, board="sim"))
     sweeper = build._sweeper(config, board, 48_000, [Bench(tmp_path).laser], FakeClock())
     assert sweeper is not None
     assert words in sweeper._hindrance

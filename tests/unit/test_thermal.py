@@ -17,7 +17,7 @@ from drivers.peltier import SimulatedPlant
 from drivers.tec import Tec
 from drivers.thermistor import Thermistor
 from gateway import board as boards
-from gateway import build, thermal
+from gateway import build, configured, design, thermal
 from gateway.board import TecLine
 from gateway.capture import record
 from gateway.config.redact import Secrets
@@ -65,7 +65,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def opened(file: Path) -> tuple[build.Parts, Tec]:
-    config, board = build.accepted(build.prepare(file, {}))
+    config, board = configured.accepted(configured.prepare(file, {}))
     parts = build.parts(config, board, FakeClock())
     light(parts.outputs, config, board)
     tec = parts.outputs._outputs["tec"]
@@ -99,9 +99,9 @@ def test_the_box_shows_it_only_where_it_is_configured(file: Path) -> None:
     assert parts.face.output("tec") is not None
     parts.outputs.close()
     file.write_text("box: {id: lab}\n")
-    config, board = build.accepted(build.prepare(file, {}))
+    config, board = configured.accepted(configured.prepare(file, {}))
     assert thermal.open_tec(config, board, lambda: False) is None
-    assert build.face(config, board).output("tec") is None
+    assert design.face(config, board).output("tec") is None
 
 
 def test_after_a_stall_it_goes_on_regulating_at_the_new_set_point(file: Path) -> None:
@@ -138,7 +138,7 @@ def test_the_laser_waits_for_its_temperature_and_is_dark_with_the_first_fault(fi
 
 
 def test_a_set_point_that_is_saved_is_applied_and_the_rest_waits(file: Path, caplog: pytest.LogCaptureFixture) -> None:
-    config, board = build.accepted(build.prepare(file, {}))
+    config, board = configured.accepted(configured.prepare(file, {}))
     inbox = CommandInbox()
     reloader = Reloader(file, Tuning(config, board, inbox), board, inbox, Secrets())
     file.write_text("tec: {setpoint_c: 22.5}\n")
@@ -166,7 +166,7 @@ def test_a_set_point_that_is_saved_is_applied_and_the_rest_waits(file: Path, cap
 )
 def test_what_cannot_be_is_told_with_its_line(file: Path, text: str, option: str, told: str) -> None:
     file.write_text(f"box: {{id: lab}}\n{text}\n")
-    faults = build.prepare(file, {}).faults
+    faults = configured.prepare(file, {}).faults
     assert [fault.option for fault in faults] == [option]
     assert told in str(faults[0])
     assert faults[0].line == 1 + len(text.splitlines())
@@ -187,7 +187,7 @@ def test_the_real_one_is_put_together_from_the_boards_parts(
 
     monkeypatch.setattr(thermal, "Line", line)
     board = boards.load("rpi4-codec-zero").model_copy(update={"tec": LINE})
-    config, _ = build.accepted(build.prepare(file, {}))
+    config, _ = configured.accepted(configured.prepare(file, {}))
     tec = thermal.open_tec(config, board, lambda: True)
     assert tec is not None
     assert lines == [("pinctrl-bcm2711", 6, True, False)]
@@ -214,7 +214,7 @@ def test_what_was_opened_is_given_back_when_the_rest_fails(
     pwm = channel(kernel, 1)
     monkeypatch.setattr(thermal, "KernelPwm", lambda chip, number, clock_hz: pwm)
     monkeypatch.setattr(thermal, "KernelAdc", lambda name, number: KernelAdc(name, number, tmp_path / "iio"))
-    config, _ = build.accepted(build.prepare(file, {}))
+    config, _ = configured.accepted(configured.prepare(file, {}))
     board = boards.load("rpi4-codec-zero").model_copy(update={"tec": LINE})
     with pytest.raises(DeviceError):  # there is no GPIO chip pinctrl-bcm2711 on a machine that is no Pi
         thermal.open_tec(config, board, lambda: True)
@@ -224,7 +224,7 @@ def test_what_was_opened_is_given_back_when_the_rest_fails(
 
 def test_a_recording_begins_when_the_laser_has_its_temperature(file: Path, tmp_path: Path) -> None:
     file.write_text("tec: {setpoint_c: 24, settle_s: 2}\nlaser: {ramp_s: 0.5}\n")
-    config, board = build.accepted(build.prepare(file, {}))
+    config, board = configured.accepted(configured.prepare(file, {}))
     made = record(
         tmp_path / "out.wav", 2.0, config, board, FakeClock(), written={}, overwrite=False, seen=lambda seconds: None
     )
@@ -238,7 +238,7 @@ def test_a_recording_begins_when_the_laser_has_its_temperature(file: Path, tmp_p
 
 def test_a_sweep_waits_for_the_lasers_temperature(file: Path) -> None:
     file.write_text("tec: {setpoint_c: 24, settle_s: 2}\n")
-    config, board = build.accepted(build.prepare(file, {}))
+    config, board = configured.accepted(configured.prepare(file, {}))
     plan = Plan(span=2.0, points=9, seconds=0.3)
     found = asyncio.run(sweep(config, board, FakeClock(), plan, told=lambda note: None, seen=lambda part: None))
     assert found is not None

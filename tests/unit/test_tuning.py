@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway import build
+from gateway import configured, design
 from gateway.config.redact import Secrets
 from gateway.inbox import CommandInbox
 from gateway.outputs import Outputs
@@ -38,8 +38,8 @@ class Box:
     def __init__(self, directory: Path) -> None:
         self.file = directory / "box.yaml"
         self.save()
-        config, board = build.accepted(build.prepare(self.file, {}, board="sim"))
-        self.inbox, self.path = CommandInbox(), build.path(config, board, build.sound(config, board))
+        config, board = configured.accepted(configured.prepare(self.file, {}, board="sim"))
+        self.inbox, self.path = CommandInbox(), design.path(config, board, design.sound(config, board))
         self.tuning = Tuning(config, board, self.inbox)
         self.reloader = Reloader(self.file, self.tuning, board, self.inbox, Secrets())
         self.outputs = Outputs([])

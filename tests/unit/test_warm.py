@@ -15,7 +15,7 @@ import pytest
 
 from drivers.cell import Cell
 from drivers.laser import SimulatedLaser
-from gateway import build
+from gateway import configured, design
 from gateway.path import Path as Computation
 from gateway.places import state_directory
 from gateway.state import lasting
@@ -50,8 +50,8 @@ def computation(directory: Path) -> Computation:
     file, curve = directory / "box.yaml", directory / "co2.toml"
     curve.write_text(CALIBRATION)
     file.write_text(CONFIG.format(file=curve))
-    config, board = build.accepted(build.prepare(file, {}))
-    return build.path(config, board, build.sound(config, board))
+    config, board = configured.accepted(configured.prepare(file, {}))
+    return design.path(config, board, design.sound(config, board))
 
 
 def ticks(path: Computation, records: int, seed: int) -> list[Tick]:
@@ -204,8 +204,8 @@ def test_other_nodes_learn_anew(
     (tmp_path / "co2.toml").write_text(CALIBRATION)
     text = CONFIG.format(file=tmp_path / "co2.toml").replace("0.1", "0.2")
     (tmp_path / "box.yaml").write_text(text)
-    config, board = build.accepted(build.prepare(tmp_path / "box.yaml", {}))
-    path = build.path(config, board, build.sound(config, board))
+    config, board = configured.accepted(configured.prepare(tmp_path / "box.yaml", {}))
+    path = design.path(config, board, design.sound(config, board))
     run(WarmFile(file, clock, path, "about"), [])
     assert "another configuration" in caplog.text
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway import build
+from gateway import configured
 from gateway.actions.drivers import DRIVERS, KINDS
 
 
@@ -24,7 +24,7 @@ def said(directory: Path, **parameters: Any) -> list[str]:
     file = directory / "box.yaml"
     file.write_text(yaml.safe_dump({"board": "sim", "processing": {"default_graph": {"nodes": nodes}}}))
     return [f"{fault.option.rpartition('parameters.')[2]}: {fault.message}. {fault.remedy}" for fault in
-            build.prepare(file, {}).faults]  # fmt: skip
+            configured.prepare(file, {}).faults]  # fmt: skip
 
 
 CONFIGS: dict[str, dict[str, Any]] = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateway.build import SETTINGS
 from gateway.config.reference import reference
+from gateway.design import SETTINGS
 
 
 def test_every_node_and_option_is_on_the_page() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway import build
+from gateway import configured
 from gateway.detect import detect
 from gateway.doctor.place import Place
 from tests.support.clock import FakeClock
@@ -45,7 +45,13 @@ def machine(root: Path, text: str = "board: sim\n", files: Mapping[str, str] | N
     state = root / "state"
     state.mkdir(exist_ok=True)
     place = Place(
-        config, build.prepare(config, {}), detect(root), FakeClock(), {"STATE_DIRECTORY": str(state)}, root, ask=silent
+        config,
+        configured.prepare(config, {}),
+        detect(root),
+        FakeClock(),
+        {"STATE_DIRECTORY": str(state)},
+        root,
+        ask=silent,
     )
     return dataclasses.replace(place, **changes)
 

@@ -69,6 +69,8 @@ def test_problems():
     assert problem(p, tick(ppm(t_ns=S), t_ns=40 * S)) == ["co2: no new value"]
     assert problem(p, tick(t_ns=20 * S)) == []
     assert problem(p, tick(t_ns=31 * S)) == ["co2: no new value"]
+    p.complaints = ("configuration: a fault",)
+    assert problem(p, tick(ppm(flags=OVERLOAD))) == ["configuration: a fault", "co2: overload"]
 
 
 def test_silence_is_said_once():
