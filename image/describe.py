@@ -38,7 +38,8 @@ def debian(status: str) -> list[dict[str, Any]]:
             continue
         name, version = fields["Package"], fields["Version"]
         source, _, source_version = fields.get("Source", name).partition(" ")
-        purl = f"pkg:deb/debian/{quote(name)}@{quote(version, safe='')}?arch={fields['Architecture']}&distro=trixie"
+        where = f"arch={fields['Architecture']}&distro=trixie"
+        purl = f"pkg:deb/debian/{quote(name)}@{quote(version, safe='')}?{where}"
         origin = {"name": "source", "value": f"{source}={source_version.strip('()') or version}"}
         found.append({"type": "library", "name": name, "version": version, "purl": purl, "properties": [origin]})
     return found
@@ -136,8 +137,8 @@ def main(root: Path, out: Path, version: str) -> None:
     packed = out / f"{name}.img.zst"
     imager = entry(version, utc_s, (packed.name, *of_file(packed)), of_file(out / f"{name}.img"))
     (out / "os_list.json").write_text(json.dumps(imager, indent=1) + "\n", "utf-8")
-    lines = [f"{of_file(path)[1]}  {path.name}\n" for path in sorted(out.iterdir()) if not path.name.endswith((".img", ".img.zst"))]
-    lines += [f"{of_file(path)[1]}  {path.name}\n" for path in (packed, packed.with_suffix(""))]
+    others = (path for path in sorted(out.iterdir()) if not path.name.endswith((".img", ".img.zst")))
+    lines = [f"{of_file(path)[1]}  {path.name}\n" for path in (*others, packed, packed.with_suffix(""))]
     (out / "SHA256SUMS").write_text("".join(lines), "utf-8")
 
 

@@ -1,7 +1,8 @@
 """The service that takes the settings from the card, before network and gateway start.
 
-A file that has not changed since it was taken is left alone: what was changed on the box meanwhile stays. Secrets are taken
-over and written over on the card. Whatever has a fault is told in spectrophone-status.txt, and the box starts with the rest.
+A file that has not changed since it was taken is left alone: what was changed on the box meanwhile stays. Secrets are
+taken over and written over on the card. Whatever has a fault is told in spectrophone-status.txt, and the box starts
+with the rest.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def main() -> None:
             digests[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     slot = slots.running(Path("/proc/cmdline").read_text())
     lines, key = _lines(before.get("board", {}))
-    card.put(TAKEN, json.dumps({"digests": digests, "told": told, "board": {"key": key, "lines": lines}}).encode(), 0o600)
+    card.put(
+        TAKEN, json.dumps({"digests": digests, "told": told, "board": {"key": key, "lines": lines}}).encode(), 0o600
+    )
     card.tell(slot, [line for name in sorted(told) for line in told[name]], _update())
     on_trial = slots.parse((CARD / "autoboot.txt").read_text()).tried(slot)
     if write_lines(FIRMWARE / "config.txt", lines) and not on_trial:
@@ -102,7 +105,7 @@ def _secrets(text: str) -> list[str]:
     if found is None:
         return ["secrets.yaml: none are new."]
     if not isinstance(found, dict) or not all(isinstance(value, str | int | float) for value in found.values()):
-        return ["secrets.yaml: these are no secrets. Write lines such as `mqtt_password: \"...\"`."]
+        return ['secrets.yaml: these are no secrets. Write lines such as `mqtt_password: "..."`.']
     _keep("secrets.yaml", text.encode())
     with card.writable():
         card.overwrite(CARD / "secrets.yaml", (TEMPLATES / "secrets.yaml").read_bytes().replace(b"\n", b"\r\n"))
@@ -129,8 +132,9 @@ def _keep(name: str, data: bytes) -> None:
 
 
 def _lines(before: dict[str, Any]) -> tuple[list[str], str]:
-    """The board's lines of config.txt, none for a machine that has none; and of what they were made, so that the board is
-    only looked for if that is another."""
+    """The board's lines of config.txt, none for a machine that has none; and of what they were made, so that the board
+    is only looked for if that is another.
+    """
     about = [card.version().encode(), (CONFIGURATION / "box.yaml").read_bytes()]
     for name in ("model", "hat/product"):
         path = Path("/proc/device-tree") / name

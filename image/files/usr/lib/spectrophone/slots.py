@@ -1,8 +1,8 @@
 """The two systems on a card, a and b, and which of them the firmware starts.
 
-autoboot.txt on the first partition names a boot partition under [all], and one under [tryboot] (Raspberry Pi,
-"config.txt: the autoboot.txt file"). Debian's kernel cannot ask the firmware for its [tryboot] way; so both lines together
-say what is going on:
+autoboot.txt on the first partition names a boot partition under [all], and one under [tryboot] (Raspberry Pi
+documentation, "The autoboot.txt file"). Debian's kernel cannot ask the firmware for its [tryboot] way; so both lines
+together say what is going on:
 
     normal  trial
     old     new     old is started. Running new means: new is on trial, and the next start is old's

@@ -108,7 +108,9 @@ def _wifi(value: Any) -> dict[str, Any]:
 def _network(entry: dict[str, Any]) -> Network:
     ssid = entry.get("ssid")
     if not isinstance(ssid, str) or not 1 <= len(ssid.encode()) <= 32:
-        raise ValueError(f"{ssid!r} is no name of a network. Write 1 to 32 letters, in quotes if there are only digits.")
+        raise ValueError(
+            f"{ssid!r} is no name of a network. Write 1 to 32 letters, in quotes if there are only digits."
+        )
     network = Network(ssid, "" if entry.get("password") is None else str(entry["password"]))
     usual = re.fullmatch(r"[ -~]{8,63}|[0-9a-fA-F]{64}", network.password)
     if network.password and not usual and not network.taken:
@@ -124,7 +126,9 @@ def _country(value: Any) -> str | None:
     return value
 
 
-def known_passwords(networks: tuple[Network, ...], before: tuple[Network, ...]) -> tuple[tuple[Network, ...], list[str]]:
+def known_passwords(
+    networks: tuple[Network, ...], before: tuple[Network, ...]
+) -> tuple[tuple[Network, ...], list[str]]:
     """The networks with the passwords that were taken over `before` in place of stars, and who has none of them."""
     passwords = {network.ssid: network.password for network in before}
     found = tuple(Network(n.ssid, passwords[n.ssid]) if n.taken and n.ssid in passwords else n for n in networks)

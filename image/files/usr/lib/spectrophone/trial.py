@@ -27,7 +27,11 @@ def main() -> None:
     state: dict[str, Any] = json.loads(STATE.read_text()) if STATE.exists() else {}
     if not on_trial:
         if state.get("slot") == slots.other(slot) and not state.get("settled"):
-            settle(slot, state, f"{state.get('why') or 'the new system did not start, or lost its power'}; back at the old one")
+            settle(
+                slot,
+                state,
+                f"{state.get('why') or 'the new system did not start, or lost its power'}; back at the old one",
+            )
         return
     good, reason = judge(state)
     if good:

@@ -1,8 +1,8 @@
-"""`spectrophone-update FILE`: write a new image beside the one that runs, and start it once. FILE may be - for what comes in.
+"""`spectrophone-update FILE`: write a new image beside the one that runs, and start it once.
 
-What is kept of a box (configuration, journal, keys) is on the partition `data` and belongs to both. The file is a tar: first
-manifest.json, then what it names, compressed by zstd. What is written is read back and compared with the manifest before the
-firmware is told anything; a fault or a power cut until then leaves all as it was.
+What is kept of a box (configuration, journal, keys) is on the partition `data` and belongs to both. The file is a tar:
+first manifest.json, then what it names, compressed by zstd. What is written is read back and compared with the manifest
+before the firmware is told anything; a fault or a power cut until then leaves all as it was.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def mounted(device: Path) -> Iterator[Path]:
 
 
 def own(boot: Path, slot: str, current: Path) -> None:
-    """Make files of a boot partition those of `slot`, with the lines of the board that `current`, the running one, has."""
+    """Make files of a boot partition those of `slot`, with the board's lines of `current`, the running one."""
     cmdline = boot / "cmdline.txt"
     cmdline.write_text(for_slot(cmdline.read_text(), slot))
     text = (current / "config.txt").read_text().splitlines()
@@ -159,9 +159,9 @@ def main(arguments: list[str]) -> int:
             raise Refused("the system that runs is on trial itself: wait until it has proved itself")
         new = slots.other(running)
         measured = subprocess.run([MEASURING, "5"], stdout=subprocess.DEVNULL).returncode == 0
-        with sys.stdin.buffer if name == "-" else Path(name).open("rb") as stream:
-            with tarfile.open(fileobj=stream, mode="r|") as tar:
-                version = install(tar, os.uname().machine, new)
+        stream = sys.stdin.buffer if name == "-" else Path(name).open("rb")  # noqa: SIM115  # closed below
+        with stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+            version = install(tar, os.uname().machine, new)
         with mounted(LABELS / f"boot_{new}") as boot:
             own(boot, new, settings.FIRMWARE)
         state = {"slot": new, "version": version, "measured": measured, "outcome": f"Update to {version}: on trial."}
