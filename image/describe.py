@@ -84,7 +84,7 @@ def entry(version: str, utc_s: int, packed: tuple[str, int, str], unpacked: tupl
 
 
 def manifest(version: str, parts: list[tuple[str, str, int, str]]) -> bytes:
-    """The first member of an update, which update.py reads; `parts` are member, partition, bytes and SHA-256 unpacked."""
+    """An update's first member, which update.py reads; `parts` are member, partition, bytes and SHA-256 unpacked."""
     listed = [{"name": n, "partition": p, "bytes": size, "sha256": digest} for n, p, size, digest in parts]
     return json.dumps({"format": 1, "version": version, "machine": "aarch64", "parts": listed}, indent=1).encode()
 

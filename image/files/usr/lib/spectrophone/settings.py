@@ -12,7 +12,6 @@ import hashlib
 import json
 import socket
 import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -190,4 +189,4 @@ def _update() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -32,8 +32,8 @@ class Autoboot:
 
     def text(self) -> str:
         """As it is written; ends of lines are those of the firmware's own files."""
-        lines = ("[all]", "tryboot_a_b=1", f"boot_partition={PARTITIONS[self.normal]}")
-        lines += ("[tryboot]", f"boot_partition={PARTITIONS[self.trial]}")
+        lines = ["[all]", "tryboot_a_b=1", f"boot_partition={PARTITIONS[self.normal]}"]
+        lines += ["[tryboot]", f"boot_partition={PARTITIONS[self.trial]}"]
         return "".join(f"{line}\r\n" for line in lines)
 
     def tried(self, running: str) -> bool:

@@ -123,7 +123,7 @@ def _country(value: Any) -> str | None:
         return "NO"
     if value is not None and not re.fullmatch(r"[A-Z]{2}", str(value)):
         raise ValueError(f"{value!r} is no country. Write two capital letters, such as DE.")
-    return value
+    return None if value is None else str(value)
 
 
 def known_passwords(

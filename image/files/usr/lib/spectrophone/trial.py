@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -63,4 +62,4 @@ def settle(slot: str, state: dict[str, Any], words: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
