@@ -51,7 +51,14 @@ test-pi3: setup  ## drivers and gateway on an emulated Pi 3 under its own kernel
 	.ci/need mmdebstrap qemu-user-static qemu-system-arm device-tree-compiler e2fsprogs
 	tests/hil/pi3/run $(PY)/python
 
+image:  ## an image for the card of a Raspberry Pi (root; a minute, at first half an hour and 3 GB)
+	image/build
+
+test-image: setup  ## the image in an emulated machine: first start, settings, updates, cuts of power (root; an hour)
+	.ci/need qemu-system-arm mosquitto mosquitto-clients openssh-client mtools fdisk e2fsprogs
+	tests/image/run $(PY)/python
+
 lock:  ## resolve the tested versions anew (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --group dev pyproject.toml -o requirements.lock
 
-.PHONY: help setup run check test bench docs test-ha test-hil test-pi3 lock
+.PHONY: help setup run check test bench docs test-ha test-hil test-pi3 image test-image lock

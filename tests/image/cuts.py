@@ -1,6 +1,6 @@
 """cuts.py ROOT WORK [NUMBER]: pull the plug of a box that measures, at random moments, and look at what is left.
 
-The image's root file system for amd64 (image/build with ARCHITECTURE=amd64) on the bench's kernel, user-mode Linux, with
+The image's root file system for amd64 (image/build, ARCHITECTURE=amd64) on the bench's kernel, user-mode Linux, with
 the image's own start and a data partition made as the image's; a start takes seconds. The partition is looked at from
 outside after each cut, by a copy: its file system, and every journal on it. Exit status 1 on any FAIL.
 """
