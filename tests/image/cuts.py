@@ -21,7 +21,6 @@ from pathlib import Path
 from tests.hil.guest import built
 
 LONGEST_S = 45.0
-COMMIT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +37,10 @@ def disks(root: Path, work: Path) -> None:
     bare = work / "root"
     subprocess.run(["cp", "-a", root, bare], check=True)
     (bare / "etc/fstab").write_text("")
-    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-d", bare, work / "root.img", "1200M"], check=True)
+    make = ["mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096"]
+    subprocess.run([*make, "-d", bare, work / "root.img", "1200M"], check=True, capture_output=True)
     shutil.rmtree(bare)
-    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", work / "data.img", "256M"], check=True)
+    subprocess.run([*make, work / "data.img", "256M"], check=True, capture_output=True)
 
 
 def start(kernel: Path, work: Path, console: Path) -> subprocess.Popen[bytes]:
@@ -108,11 +108,13 @@ def main() -> int:
         if ended is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        said = console.read_bytes().count(b" ppm ")
+        text = console.read_bytes()
+        said = text.count(b" ppm ")
         left = looked_at(work)
-        good = ended is None and left.whole and left.rows >= rows and (cut <= number or left.rows > rows)
+        failed = b"Failed to start" in text or b"Failed with result" in text
+        good = ended is None and not failed and left.whole and left.rows >= rows and (cut <= number or left.rows > rows)
         failures += not good
-        lost = f"{said} values said, {left.rows - rows} of them kept, {left.rows} in all"
+        lost = f"{said} values said, {left.rows - rows} of them kept, {left.rows} in all" + "; a unit failed" * failed
         print(f"{'ok  ' if good else 'FAIL'} cut {cut} after {after_s:4.1f} s: {left.words}; {lost}", flush=True)
         rows = left.rows
     good = (work / "root.img").stat().st_mtime_ns == before

@@ -15,7 +15,7 @@ import card
 import slots
 from card import CARD, SYSTEM
 
-PATIENCE_S = 600
+PATIENCE_S = 300
 STATE = SYSTEM / "update.json"
 
 
