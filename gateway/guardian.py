@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from gateway.clock import Clock
 
 DEADLINE_S = 2.0
-_AGAIN_S = 20.0
+_AGAIN_NS = 20_000_000_000
+"""How long one is given to take up its post; and no more than two are started in that time."""
+_SILENT = "the guardian does not answer"
 _BEAT, _QUIT = b".", b"q"
 
 
@@ -37,14 +39,15 @@ class Process:
     def __init__(self, plan: Plan, clock: Clock, deadline_s: float = DEADLINE_S) -> None:
         self._plan, self._clock, self._deadline_s = plan, clock, deadline_s
         self._process: subprocess.Popen[bytes] | None = None
-        self._answer_ns = self._again_ns = 0
+        self._answer_ns = 0
+        self._started_ns = self._before_ns = -_AGAIN_NS
         self._trouble = ""
 
     def start(self) -> None:
         """See gateway.ports.Guardian; the first answer is waited for in beat()."""
         arguments = [sys.executable, "-I", "-B", "-m", "gateway.guardian", str(os.getpid()), str(self._deadline_s)]
         now_ns = self._clock.monotonic_ns()
-        self._again_ns = now_ns + round(_AGAIN_S * 1e9)
+        self._before_ns, self._started_ns = self._started_ns, now_ns
         self._trouble = "the guardian has not taken up its post yet"
         try:
             process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
@@ -60,18 +63,22 @@ class Process:
 
     def beat(self) -> str:
         """See gateway.ports.Guardian. One that died, or does not answer, is followed by another."""
-        now_ns = self._clock.monotonic_ns()
+        now_ns, since_ns = self._clock.monotonic_ns(), self._started_ns
         if self._process is not None:
             self._write(_BEAT)
             if self._answered():
                 self._answer_ns, self._trouble = now_ns, ""
             elif not self._trouble and now_ns - self._answer_ns > round(self._deadline_s * 1e9):
-                self._trouble = "the guardian does not answer"
+                self._trouble = _SILENT
             if self._process.poll() is not None:
                 self._trouble = f"the guardian has ended ({self._process.returncode})"
-        if self._trouble and now_ns >= self._again_ns:
+                since_ns = self._before_ns
+        if self._trouble and now_ns >= since_ns + _AGAIN_NS:
+            why = _SILENT if since_ns == self._started_ns else self._trouble
             self._end(kill=True)
             self.start()
+            if self._process is not None:
+                self._trouble = f"{why}; the next has not taken up its post yet"
         return self._trouble
 
     def stop(self) -> None:

@@ -31,6 +31,7 @@ from gateway.ports import Sink
 from gateway.reload import Reloader
 from gateway.safety import SUFFIX
 from gateway.status import StatusFile
+from gateway.systemd import StatusText
 from gateway.tuning import Tuning
 from gateway.types import Command, Tick
 from gateway.warm import WarmFile
@@ -67,7 +68,16 @@ async def serve(
     place = state_directory(os.environ) / f"{parts.face.box}.warm"
     learnt = WarmFile(place, clock, parts.path, _about_sound(config, board))
     starts = Starts(state_directory(os.environ) / f"{parts.face.box}.starts", parts.life, clock.boot())
-    everybody: list[Sink] = [starts, parts.signals, parts.journal, parts.actions, *sinks, status, learnt]
+    everybody: list[Sink] = [
+        starts,
+        parts.signals,
+        parts.journal,
+        parts.actions,
+        *sinks,
+        status,
+        learnt,
+        StatusText(parts.systemd),
+    ]
     everybody += [sink for sink in (parts.calibrator, parts.link) if sink is not None]
     helpers: list[asyncio.Task[None]] = []
     try:

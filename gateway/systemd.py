@@ -11,6 +11,9 @@ import socket
 from collections.abc import Mapping
 
 from gateway.clock import Clock
+from gateway.types import Measurement, Outcome, Tick
+
+_EVERY_NS = 5_000_000_000
 
 
 class Systemd:
@@ -56,3 +59,40 @@ class Systemd:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
             line.setblocking(False)
             line.sendto(message.encode(), self._address)
+
+
+class StatusText:
+    """A sink that tells systemd how the gateway fares, in a line: every gas, the laser, and why it is dark."""
+
+    def __init__(self, systemd: Systemd) -> None:
+        self._systemd = systemd
+        self._next_ns = 0
+
+    async def start(self) -> None:
+        """See Sink."""
+
+    def offer(self, tick: Tick, outcome: Outcome) -> None:
+        """See Sink."""
+        if tick.t_ns >= self._next_ns:
+            self._next_ns = tick.t_ns + _EVERY_NS
+            self._systemd.status(described(tick, outcome))
+
+    async def close(self) -> None:
+        """See Sink."""
+
+
+def described(tick: Tick, outcome: Outcome) -> str:
+    """How the gateway fares, in a line: `co2 412.30 ± 0.10 ppm; laser lit`."""
+    gases = [_value(result) for result in tick.state.results.values() if isinstance(result, Measurement)]
+    state, why = outcome.laser
+    laser = f"laser {state}" if state else ""
+    reason = outcome.barred or why
+    alerts = f"alerts: {', '.join(tick.state.alerts)}" if tick.state.alerts else ""
+    told = [*(gases or ["no value yet"]), f"{laser}, {reason}" if laser and reason else laser, alerts]
+    return "; ".join(" ".join(words.split()) for words in told if words)
+
+
+def _value(measurement: Measurement) -> str:
+    if measurement.value is None or not measurement.valid:
+        return f"{measurement.node} no valid value ({', '.join(sorted(measurement.flags)) or 'not valid'})"
+    return f"{measurement.node} {measurement.value:.2f} ± {measurement.sigma:.2f} {measurement.unit}"

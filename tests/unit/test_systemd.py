@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.systemd import Systemd
+from gateway.systemd import StatusText, Systemd, described
+from gateway.types import Outcome
 from tests.support.clock import FakeClock
+from tests.unit.mqtt.samples import OVERLOAD, S, alert, lock_in, ppm, tick
 
 
 @pytest.fixture
@@ -62,3 +64,23 @@ def test_without_systemd_nothing_happens(address: str) -> None:
     systemd = Systemd({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "100"}, FakeClock())
     systemd.ready()
     systemd.alive()
+
+
+LIT = Outcome(laser=("lit", ""))
+
+
+def test_what_it_shows_is_in_a_line() -> None:
+    assert described(tick(ppm()), LIT) == "co2 412.70 ± 1.50 ppm; laser lit"
+    assert described(tick(lock_in()), LIT) == "no value yet; laser lit"
+    assert described(tick(ppm(None, valid=False)), LIT) == "co2 no valid value (not valid); laser lit"
+    dark = Outcome(laser=("dark", ""), barred="the configuration has a fault:\nbox.yaml:3")
+    flagged = tick(ppm(flags=OVERLOAD), alerts=(alert(),))
+    expected = "co2 no valid value (overload); laser dark, the configuration has a fault: box.yaml:3; alerts: co2_high"
+    assert described(flagged, dark) == expected
+
+
+def test_it_is_told_every_five_seconds(ear: socket.socket) -> None:
+    text = StatusText(Systemd({"NOTIFY_SOCKET": ear.getsockname()}, FakeClock()))
+    for n in range(20):
+        text.offer(tick(ppm(t_ns=n * S), t_ns=n * S), LIT)
+    assert heard(ear) == ["STATUS=co2 412.70 ± 1.50 ppm; laser lit"] * 4
