@@ -132,7 +132,7 @@ def altered(update: Path, system: Path, out: Path, version: str, commands: list[
     subprocess.run(["cp", "--sparse=always", system, work / "system.img"], check=True)
     (work / "commands").write_text("".join(f"{command}\n" for command in commands))
     subprocess.run(["debugfs", "-w", "-f", work / "commands", work / "system.img"], check=True, capture_output=True)
-    subprocess.run(["zstd", "-q", "-3", "-T0", "--rm", work / "system.img"], check=True)
+    subprocess.run(["zstd", "-q", "-1", "-T0", "--rm", work / "system.img"], check=True)
     with tarfile.open(update) as tar:
         content = tar.extractfile("boot.img.zst")
         assert content is not None
@@ -257,7 +257,7 @@ def prove(report: Report, directory: Path, work: Path) -> None:
         machine = start("the first")
         about = first_start(report, machine, outside)
         before = counted(machine)
-        said = machine.run("spectrophone-update -", timeout_s=900, stdin=good)
+        said = machine.run("spectrophone-update -", timeout_s=1800, stdin=good)
         report.check("an update is written", said.code == 0, said.out.replace("\r", "\n").splitlines()[-1])
         machine.ended()
         secrets = [word for word in (PASSWORD, WIFI) if word.encode() in card.raw("bootconfig")]
@@ -283,7 +283,7 @@ def prove(report: Report, directory: Path, work: Path) -> None:
             after == [about["machine-id"], "kept"] and rows >= before,
             f"{before}, then {rows} measurements",
         )
-        said = machine.run("spectrophone-update -", timeout_s=900, stdin=broken)
+        said = machine.run("spectrophone-update -", timeout_s=1800, stdin=broken)
         report.check("a broken update is written", said.code == 0, said.out.replace("\r", "\n").splitlines()[-1])
         machine.ended()
 
