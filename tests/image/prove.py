@@ -7,7 +7,6 @@ FAIL, after how many seconds, and what. Half an hour; the exit status is 1 on an
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import random
 import re
@@ -125,53 +124,35 @@ def settings(card: Card, port: int, public: str) -> None:
     )
 
 
-def altered(update: Path, system: Path, out: Path, version: str, commands: list[str]) -> Path:
-    """An update whose system differs from another's by what debugfs was told."""
-    work = out.with_suffix(".part")
-    work.mkdir()
-    subprocess.run(["cp", "--sparse=always", system, work / "system.img"], check=True)
-    (work / "commands").write_text("".join(f"{command}\n" for command in commands))
-    subprocess.run(["debugfs", "-w", "-f", work / "commands", work / "system.img"], check=True, capture_output=True)
-    subprocess.run(["zstd", "-q", "-1", "-T0", "--rm", work / "system.img"], check=True)
-    with tarfile.open(update) as tar:
-        content = tar.extractfile("boot.img.zst")
-        assert content is not None
-        (work / "boot.img.zst").write_bytes(content.read())
-    describe.bundle(out, version, {part: work / f"{part}.img.zst" for part in ("boot", "system")}, 0)
-    shutil.rmtree(work)
+def altered(parts: Path, out: Path, version: str, commands: list[str]) -> Path:
+    """An update from the partitions in `parts`, the system differing by what debugfs was told."""
+    system, packed = parts / "changed.img", parts / "changed.img.zst"
+    subprocess.run(["cp", "--sparse=always", parts / "system.img", system], check=True)
+    (parts / "commands").write_text("".join(f"{command}\n" for command in commands))
+    subprocess.run(["debugfs", "-w", "-f", parts / "commands", system], check=True, capture_output=True)
+    subprocess.run(["zstd", "-q", "-1", "-f", "-T0", "--rm", system, "-o", packed], check=True)
+    describe.bundle(out, version, {"boot": parts / "boot.img.zst", "system": packed}, 0)
+    packed.unlink()
     return out
 
 
-def updates(directory: Path, card: Card, work: Path) -> tuple[Path, Path]:
+def updates(directory: Path, work: Path) -> tuple[Path, Path]:
     """A good update and a broken one: in the one os-release tells another version, in the other the gateway is gone."""
     (update,) = directory.glob("*.update")
-    system = work / "system.img"
-    with card.path.open("rb") as source, system.open("wb") as file:
-        source.seek(card.starts["system_a"])
-        left = card.sizes["system_a"]
-        while left:
-            piece = source.read(min(1 << 20, left))
-            left -= len(piece)
-            if piece.strip(b"\0"):
-                file.write(piece)
-            else:
-                file.seek(len(piece), io.SEEK_CUR)
-        file.truncate(card.sizes["system_a"])
-    told = subprocess.run(
-        ["debugfs", "-R", "cat /usr/lib/os-release", system], check=True, capture_output=True, text=True
-    )
+    parts = work / "parts"
+    parts.mkdir()
+    with tarfile.open(update) as tar:
+        tar.extractall(parts, filter="data")
+    subprocess.run(["zstd", "-dq", "--long=27", "--rm", parts / "system.img.zst"], check=True)
+    show = ["debugfs", "-R", "cat /usr/lib/os-release", parts / "system.img"]
+    told = subprocess.run(show, check=True, capture_output=True, text=True).stdout
     release = work / "os-release"
-    release.write_text(re.sub(r'IMAGE_VERSION=".*"', 'IMAGE_VERSION="9.9.9"', told.stdout))
-    good = altered(
-        update,
-        system,
-        work / "good.update",
-        "9.9.9",
-        ["rm /usr/lib/os-release", f"write {release} /usr/lib/os-release"],
-    )
-    broken = altered(update, system, work / "broken.update", "6.6.6", ["rm /opt/spectrophone/current"])
-    system.unlink()
-    return good, broken
+    release.write_text(re.sub(r'IMAGE_VERSION=".*"', 'IMAGE_VERSION="9.9.9"', told))
+    good = ["rm /usr/lib/os-release", f"write {release} /usr/lib/os-release"]
+    one = altered(parts, work / "good.update", "9.9.9", good)
+    other = altered(parts, work / "broken.update", "6.6.6", ["rm /opt/spectrophone/current"])
+    shutil.rmtree(parts)
+    return one, other
 
 
 def first_start(report: Report, machine: Machine, outside: Outside) -> dict[str, str]:
@@ -243,7 +224,7 @@ def prove(report: Report, directory: Path, work: Path) -> None:
     card = Card(image, work / "card")
     port = 20000 + random.SystemRandom().randrange(10000)
     settings(card, port, key.with_suffix(".pub").read_text().strip())
-    good, broken = updates(directory, card, work)
+    good, broken = updates(directory, work)
     outside = Outside(work, port)
     machines: list[Machine] = []
 
