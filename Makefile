@@ -58,7 +58,11 @@ test-image: setup  ## the image in an emulated machine: first start, settings, u
 	.ci/need qemu-system-arm mosquitto mosquitto-clients openssh-client mtools fdisk e2fsprogs
 	tests/image/run $(PY)/python
 
+test-role: setup  ## the Ansible role over SSH on two booted machines (root at first; a quarter of an hour, at first double)
+	.ci/need mmdebstrap e2fsprogs openssh-client qemu-system-arm
+	$(PY)/python -m tests.image.role
+
 lock:  ## resolve the tested versions anew (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --group dev pyproject.toml -o requirements.lock
 
-.PHONY: help setup run check test bench docs test-ha test-hil test-pi3 image test-image lock
+.PHONY: help setup run check test bench docs test-ha test-hil test-pi3 image test-image test-role lock

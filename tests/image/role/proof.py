@@ -89,7 +89,7 @@ class Proof:
         (work / "inventory.json").write_text(json.dumps(inventory))
         (work / "password").write_text("example\n")
 
-    def play(self, book: str, **variables: object) -> tuple[int, str]:
+    def play(self, book: str, *options: str, **variables: object) -> tuple[int, str]:
         """Run a play; its exit status, and what it said."""
         self._plays += 1
         wheels = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/var/cache/wheels"}
@@ -98,15 +98,29 @@ class Proof:
         given |= {"spectrophone_broker_passwords": "{{ vault_mqtt_passwords }}", "spectrophone_pip_environment": wheels}
         given |= {"spectrophone_patience_s": 40, "spectrophone_hold_s": 10, **variables}
         (self._work / "variables.json").write_text(json.dumps(given))
-        command = [str(self._python), "-m", "ansible", "playbook", "-i", str(self._work / "inventory.json"), book]
+        command = [
+            str(self._python),
+            "-m",
+            "ansible",
+            "playbook",
+            "-i",
+            str(self._work / "inventory.json"),
+            book,
+            *options,
+        ]
         command += ["-e", "@inventory/group_vars/boxes/vault.yml", "-e", f"@{self._work}/variables.json"]
         command += ["--vault-password-file", str(self._work / "password")]
         environment = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_HOST_KEY_CHECKING": "False", "ANSIBLE_HOME": str(self._work)}
-        ran = subprocess.run(
-            command, cwd=ANSIBLE, env=os.environ | environment, capture_output=True, text=True, check=False
-        )
-        (self._log / f"play-{self._plays}.log").write_text(ran.stdout + ran.stderr)
-        return ran.returncode, ran.stdout
+        said = self._log / f"play-{self._plays}.log"
+        with said.open("wb") as log:
+            code = subprocess.run(
+                command, cwd=ANSIBLE, env=os.environ | environment, stdout=log, stderr=log, check=False
+            ).returncode
+        return code, said.read_text()
+
+    def note(self, what: str) -> None:
+        """A line of what was seen."""
+        print(f"     {what}", flush=True)
 
     @contextlib.contextmanager
     def told(self, what: str) -> Iterator[None]:
