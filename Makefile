@@ -1,7 +1,7 @@
 # make run: the whole instrument on a simulated cell.   make test: everything, against real parts.   make help: the rest.
 PY := .venv/bin
 ARGS ?=
-TESTS ?= tests
+TESTS ?= tests/real tests/hostile tests/shipped
 
 help:  ## what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -19,12 +19,11 @@ run: setup  ## the gateway on the simulated cell with its own broker; ARGS="--mi
 
 check: setup  ## lint, types, imports, unit tests: under three minutes
 	$(PY)/ruff check . && $(PY)/ruff format --check . && $(PY)/mypy && $(PY)/lint-imports
-	$(PY)/pytest tests/unit tests/dsp tests/path tests/wire
+	$(PY)/pytest -n 2 --dist loadfile tests/unit tests/dsp tests/path tests/wire
 
-test: setup  ## everything in `check`, then the tests against real parts
+test: check  ## everything in `check`, then the tests against real parts
 	.ci/need mosquitto mosquitto-clients openssl pulseaudio libasound2-plugins redis-server postgresql influxdb
-	$(PY)/ruff check . && $(PY)/ruff format --check . && $(PY)/mypy && $(PY)/lint-imports
-	$(PY)/pytest $(TESTS)
+	$(PY)/pytest --durations 20 $(TESTS)
 
 bench: setup  ## speed and precision, as ratios from one run
 	bench/speed/need

@@ -12,7 +12,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -40,7 +41,8 @@ from tests.real.test_run_actions import configuration
 from tests.support.clock import FakeClock
 from tests.unit.mqtt.samples import FACE, OUTCOME, Tray, alert, full_tick, ppm, settings, tick
 
-KILLS = 50
+KILLS = 25
+"""Of each of two boxes."""
 DAY_S = 86_400
 PERSISTENT = ("persistence true", "autosave_interval 1", "max_queued_messages 0")
 
@@ -63,10 +65,10 @@ class Ear:
 
 
 @contextmanager
-def ear(port: int, topics: str) -> Iterator[Ear]:
+def ear(port: int, topics: str, name: str = "ear") -> Iterator[Ear]:
     """An Ear for `topics` on the broker at `port`, in a session that outlasts connections."""
     made = Ear()
-    client = Client(CallbackAPIVersion.VERSION2, "ear", protocol=MQTTProtocolVersion.MQTTv5)
+    client = Client(CallbackAPIVersion.VERSION2, name, protocol=MQTTProtocolVersion.MQTTv5)
     client.reconnect_delay_set(1, 1)
     client.on_connect = lambda *_: client.subscribe(topics, 1)
     client.on_message = lambda _client, _data, message: made.batches.append(json.loads(message.payload))
@@ -102,30 +104,50 @@ def flapping(broker: Mosquitto, rng: random.Random) -> Iterator[list[int]]:
         thread.join()
 
 
-def test_killed_fifty_times_with_a_broker_that_comes_and_goes(tmp_path: Path) -> None:
-    rng = random.Random(7)
-    broker = Mosquitto(tmp_path, *PERSISTENT, f"persistence_location {tmp_path}/")
-    config = configuration(tmp_path, {}, mqtt={"host": HOST, "port": broker.port}, journal={"commit_s": 0.3})
+def kill_often(place: Path, port: int, seed: int) -> Path:
+    """A box of that directory's name is killed KILLS times, at random moments; its configuration."""
+    rng = random.Random(seed)
+    place.mkdir()
+    sections = {"box": {"id": place.name}, "mqtt": {"host": HOST, "port": port}, "journal": {"commit_s": 0.3}}
+    config = configuration(place, {}, **sections)
     config.write_text(config.read_text().replace("integration_s: 0.2", "integration_s: 0.1"))
-    file = tmp_path / "lab.journal"
-    run, begun_ns = ("run", "--config", str(config), "--json"), time.time_ns()
-    with broker, ear(broker.port, "spectrophone/lab/history/#") as heard:
-        with flapping(broker, rng) as flaps:
-            for number in range(KILLS):
-                with gateway(tmp_path, *run) as running:
-                    if number % 3:
-                        running.wait(lambda: running.lines, "a measurement")
-                    time.sleep(rng.uniform(0.0, 1.5))
-                    running.stop(signal.SIGKILL)
-                (tmp_path / "lab.starts").unlink(missing_ok=True)  # so many crashes in a row would lead to safe mode
-        with gateway(tmp_path, *run) as running:
-            running.wait(lambda: len(running.objects("measurement")) > 3, "measurements")
-            last = running.wait(lambda: newest(file), "a journal")
-            running.wait(lambda: max(row["id"] for row in heard.rows()) >= last, "all that was kept")
-            assert running.stop() == 0, running.said()
-        kept = [entry for entry in entries_in(file) if entry.kind == "measurement"]
-        wanted = {entry.id: entry for entry in kept if entry.id <= last}
-        came = heard.rows()
+    for count in range(KILLS):
+        with gateway(place, "run", "--config", str(config), "--json") as running:
+            if count % 3:
+                running.wait(lambda: running.lines, "a measurement")
+            time.sleep(rng.uniform(0.0, 1.5))
+            running.stop(signal.SIGKILL)
+        (place / f"{place.name}.starts").unlink(missing_ok=True)  # so many crashes in a row would lead to safe mode
+    return config
+
+
+def test_boxes_killed_fifty_times_with_a_broker_that_comes_and_goes(tmp_path: Path) -> None:
+    broker = Mosquitto(tmp_path, *PERSISTENT, f"persistence_location {tmp_path}/")
+    places, begun_ns = [tmp_path / "first", tmp_path / "second"], time.time_ns()
+    with broker, ExitStack() as stack:
+        ears = [stack.enter_context(ear(broker.port, f"spectrophone/{p.name}/history/#", p.name)) for p in places]
+        with flapping(broker, random.Random(7)) as flaps, ThreadPoolExecutor() as threads:
+            configs = list(threads.map(kill_often, places, [broker.port] * 2, range(2)))
+        for place, config, heard in zip(places, configs, ears, strict=True):
+            last = run_to_the_end(place, config, heard)
+            nothing_is_missing(place / f"{place.name}.journal", heard.rows(), last, begun_ns)
+    print(f"the broker ended {flaps[0]} times")
+
+
+def run_to_the_end(place: Path, config: Path, heard: Ear) -> int:
+    """Run the box once more, until all that it had kept by then has come; the number of the newest of it."""
+    with gateway(place, "run", "--config", str(config), "--json") as running:
+        running.wait(lambda: len(running.objects("measurement")) > 3, "measurements")
+        last = running.wait(lambda: newest(place / f"{place.name}.journal"), "a journal")
+        running.wait(lambda: max(row["id"] for row in heard.rows()) >= last, "all that was kept")
+        assert running.stop() == 0, running.said()
+    return int(last)
+
+
+def nothing_is_missing(file: Path, came: list[dict[str, Any]], last: int, begun_ns: int) -> None:
+    """All measurements of a journal up to number `last` have come, in order and with their own times."""
+    kept = [entry for entry in entries_in(file) if entry.kind == "measurement"]
+    wanted = {entry.id: entry for entry in kept if entry.id <= last}
     first = list({row["id"]: row for row in came}.values())
     assert not wanted.keys() - {row["id"] for row in first}
     assert all(one["id"] < other["id"] for one, other in pairwise(first))
@@ -134,7 +156,7 @@ def test_killed_fifty_times_with_a_broker_that_comes_and_goes(tmp_path: Path) ->
     assert all(one["time"] < other["time"] for one, other in pairwise(first))
     again = Counter(json.dumps(row) for row in came)
     assert len(again) == len(first), "a repeat differs from what it repeats"
-    print(f"{len(first)} rows, {len(came) - len(first)} repeats, the broker ended {flaps[0]} times")
+    print(f"{len(first)} rows, {len(came) - len(first)} repeats")
 
 
 def newest(file: Path) -> int:

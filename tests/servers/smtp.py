@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -136,7 +137,7 @@ class _Connection(SMTP):
 
     def drop(self) -> None:
         """End the connection with no goodbye, in TCP and in TLS."""
-        if self.transport is not None:
+        with contextlib.suppress(AttributeError):  # of asyncio's TLS, whose transport forgets its protocol when it ends
             self.transport.abort()
 
     async def smtp_DATA(self, arg: str) -> None:  # noqa: N802
