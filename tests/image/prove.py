@@ -77,7 +77,7 @@ class Outside:
 
     def heard(self) -> list[str]:
         """All messages."""
-        return self._heard.read_text(errors="replace").splitlines()
+        return self._heard.read_text(errors="replace").rpartition("\n")[0].splitlines()
 
     def until(self, wanted: Callable[[str], bool], since: int, patience_s: float = 300.0) -> str:
         """The first message after the first `since` that is wanted."""
@@ -99,13 +99,10 @@ class Outside:
 def ppm(line: str) -> float | None:
     """The concentration, if the message is a valid one of our box."""
     topic, _, payload = line.partition(" ")
-    if topic != f"spectrophone/{BOX}/co2_concentration":
+    if topic != f"spectrophone/{BOX}/measurement/co2_concentration":
         return None
-    with contextlib.suppress(ValueError):
-        fields = json.loads(payload)
-        if isinstance(fields, dict) and fields.get("valid", True) and isinstance(fields.get("ppm"), int | float):
-            return float(fields["ppm"])
-    return None
+    fields = json.loads(payload)
+    return float(fields["value"]) if fields["valid"] and fields["unit"] == "ppm" else None
 
 
 def windows(text: str) -> bytes:
