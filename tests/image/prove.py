@@ -25,7 +25,7 @@ PASSWORD, WIFI = "hunter2-mqtt-secret", "correct horse battery"
 BOX = "proof-1"
 GATEWAY = "/opt/spectrophone/current/bin/spectrophone"
 DOCTOR = f"cd / && runuser -u spectrophone -- {GATEWAY} doctor --json --config /etc/spectrophone/box.yaml"
-VALID = "/opt/spectrophone/measuring 400"
+VALID = "/opt/spectrophone/measuring 400 5"
 COUNT = (
     "python3 -c \"import glob, sqlite3; d = sqlite3.connect('file:' + glob.glob('/var/lib/spectrophone/*.journal')[0]"
     " + '?mode=ro', uri=True); print(d.execute('pragma integrity_check').fetchone()[0],"
@@ -174,7 +174,7 @@ def first_start(report: Report, machine: Machine, outside: Outside) -> dict[str,
     report.check(
         "host name and time zone are the card's", names[0] == BOX and names[1] in ("CET", "CEST"), " ".join(names[:2])
     )
-    report.check("data has grown to the card's end", int(names[3]) > 1500, f"{names[3]} MB")
+    report.check("data has grown to the card's end", int(names[3]) > 1000, f"{names[3]} MB")
     options = machine.run(
         "findmnt -no FSTYPE,OPTIONS /data; findmnt -no FSTYPE /var; findmnt -no SOURCE /var/lib/spectrophone"
     ).out
