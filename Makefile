@@ -19,10 +19,11 @@ run: setup  ## the gateway on the simulated cell with its own broker; ARGS="--mi
 
 check: setup  ## lint, types, imports, unit tests: under three minutes
 	$(PY)/ruff check . && $(PY)/ruff format --check . && $(PY)/mypy && $(PY)/lint-imports
-	$(PY)/pytest -n 2 --dist loadfile tests/unit tests/dsp tests/path tests/wire
+	$(PY)/pytest -n 2 --dist loadfile tests/unit tests/dsp tests/path tests/wire tests/image
 
 test: check  ## everything in `check`, then the tests against real parts
-	.ci/need mosquitto mosquitto-clients openssl pulseaudio libasound2-plugins redis-server postgresql influxdb
+	.ci/need mosquitto mosquitto-clients openssl pulseaudio libasound2-plugins redis-server postgresql influxdb mbpoll prometheus \
+		chromium chromium-driver
 	$(PY)/pytest --durations 20 $(TESTS)
 
 bench: setup  ## speed and precision, as ratios from one run
@@ -37,6 +38,12 @@ docs: setup  ## the generated pages anew
 	$(PY)/python -c "from gateway.scripts import reference as r; print(r.reference(), end='')" > docs/script-api.md
 	$(PY)/python -c "from gateway import signals as s; print(s.reference(), end='')" > docs/leds.md
 	$(PY)/python -c "from gateway import interlock as i; print(i.reference(), end='')" > docs/interlock.md
+	$(PY)/python -c "from gateway import metrics as m; print(m.reference(), end='')" > docs/metrics.md
+	$(PY)/python -c "from gateway.modbus import reference as r; print(r.reference(), end='')" > docs/modbus.md
+
+pictures: setup  ## the pictures of docs/page.md anew, by a real Chromium
+	.ci/need chromium chromium-driver
+	SPECTROPHONE_PICTURES=docs/pictures $(PY)/pytest tests/real/test_page.py
 
 test-ha: setup  ## the gateway on real Home Assistants, the newest and an older (root; twenty minutes; the first time ten more and 3 GB)
 	.ci/need mosquitto debootstrap iproute2
@@ -57,11 +64,11 @@ test-image: setup  ## the image in an emulated machine: first start, settings, u
 	.ci/need qemu-system-arm mosquitto mosquitto-clients openssh-client mtools fdisk e2fsprogs
 	tests/image/run $(PY)/python
 
-test-role: setup  ## the Ansible role over SSH on two booted machines (root at first; a quarter of an hour, at first double)
+test-role: setup  ## the Ansible role over SSH on two booted machines (root; half an hour, at first ten minutes more)
 	.ci/need mmdebstrap e2fsprogs openssh-client qemu-system-arm
 	$(PY)/python -m tests.image.role
 
 lock:  ## resolve the tested versions anew (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --group dev pyproject.toml -o requirements.lock
 
-.PHONY: help setup run check test bench docs test-ha test-hil test-pi3 image test-image test-role lock
+.PHONY: help setup run check test bench docs pictures test-ha test-hil test-pi3 image test-image test-role lock

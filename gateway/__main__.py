@@ -22,10 +22,13 @@ from gateway.cli import (
     script,
     status,
     sweep,
+    web,
 )
 from gateway.errors import SpectrophoneError
 
-_COMMANDS = (run, check, schema, replay, record, calibrate, sweep, allan, export, script, status, safe, board, doctor)
+_COMMANDS = (
+    *(run, check, schema, replay, record, calibrate, sweep, allan, export, script, status, web, safe, board, doctor),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

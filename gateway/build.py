@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path as File
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,7 +35,7 @@ from gateway.mqtt.registry import registry_file
 from gateway.outputs import Outputs
 from gateway.path import Path
 from gateway.places import state_directory
-from gateway.ports import Laser, Output
+from gateway.ports import ClimateSensor, Inbox, Laser, Output
 from gateway.reports import reports
 from gateway.safety import Plan
 from gateway.scripts.host import Scripts
@@ -45,6 +45,9 @@ from gateway.sweeping import Sweeper
 from gateway.systemd import Systemd
 from gateway.types import NO_FLAGS, iso_utc
 from gateway.watch import Watch
+
+if TYPE_CHECKING:
+    from gateway.modbus.server import ModbusServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Parts:
     signals: Signals
     buttons: Buttons
     life: Life
+    modbus: ModbusServer | None
 
 
 def calibrator(config: Config, clock: Clock) -> Calibrator | None:
@@ -147,6 +151,7 @@ def parts(config: Config, board: Board, clock: Clock, secrets: Collection[str] =
         signals,
         Buttons(hands.buttons, inbox, clock),
         life,
+        _modbus(config, shown, inbox, clock, air),
     )
 
 
@@ -155,6 +160,15 @@ def journal(config: Config, clock: Clock) -> Journal:
     section = config.journal
     file = journal_file(section, design.box_id(config), state_directory(os.environ)) if section.enabled else None
     return Journal(file, section, clock)
+
+
+def _modbus(config: Config, shown: Face, inbox: Inbox, clock: Clock, air: ClimateSensor | None) -> ModbusServer | None:
+    """The Modbus server, if there is to be one; its library is an extra."""
+    if config.modbus is None:
+        return None
+    from gateway.modbus.server import ModbusServer
+
+    return ModbusServer(config.modbus, shown, inbox, clock, lambda: None if air is None else air.newest())
 
 
 def _sweeper(config: Config, board: Board, rate_hz: int, doors: Sequence[Output], clock: Clock) -> Sweeper | None:

@@ -51,14 +51,20 @@ def check(
     extra: Sequence[Extra] = (),
     default_board: str = "sim",
     without: Collection[str] = (),
+    text: str | None = None,
 ) -> Checked:
     """The configuration in a file (None: the built-in one) and all its faults, in the order of their lines.
 
     `kinds` are the node types with their settings. `extra` are further checks of a configuration that is
     right so far; their faults need a `loc` only. `default_board` is taken where the configuration names none. The
-    sections `without` are as if they were not written.
+    sections `without` are as if they were not written. With `text` that is checked, as if it stood in the file.
     """
-    written = parse("", "", environ) if path is None else read(path, environ)
+    if path is None:
+        written = parse(text or "", "", environ)
+    elif text is None:
+        written = read(path, environ)
+    else:
+        written = parse(text, str(path), environ, path.with_name("secrets.yaml"))
     document = _completed(written.without(without) if without else written, default_board)
     config, found = validate(document, config_model(kinds))
     faults = list(found)

@@ -18,6 +18,7 @@ from gateway.config.config import Config
 from gateway.dsp.air import water_fraction
 from gateway.errors import ConfigError, Fault
 from gateway.graph import Fitted, kinds
+from gateway.modbus.faults import modbus_faults
 from gateway.mqtt.classes import OLDEST
 from gateway.mqtt.classes import version as version_of
 from gateway.nodes.calibrated import follows
@@ -34,20 +35,21 @@ def prepare(
     scripts: bool = False,
     board: str | None = None,
     without: Collection[str] = (),
+    text: str | None = None,
 ) -> Checked:
     """The configuration in `path` (None: the built-in one) and all its faults. Touches no hardware and no network.
     `board` is taken where the configuration names none; the one that this machine is if absent.
 
     With `scripts`, customers' scripts are read and checked, too, which takes a while; a worker does it in any case.
-    The sections `without` are as if they were not written.
+    The sections `without` are as if they were not written. `text` is checked as if it stood in the file.
     """
     looks: tuple[Extra, ...] = (
         *(graph_faults, rule_faults, action_faults, expiry_faults, home_faults),
-        *(track_faults, playback_faults, pwm_faults, climate_faults, tec_faults),
+        *(track_faults, playback_faults, pwm_faults, climate_faults, tec_faults, modbus_faults),
     )
     if scripts:
         looks = (*looks, script_faults)
-    return check(path, design.SETTINGS, environ, looks, board or detect.default(), without)
+    return check(path, design.SETTINGS, environ, looks, board or detect.default(), without, text)
 
 
 def salvaged(path: File | None, environ: Mapping[str, str] = os.environ, *, board: str | None = None) -> Checked:

@@ -22,7 +22,9 @@ log = logging.getLogger("spectrophone.outputs")
 LASER, RELAY = "laser", "relay/"
 START = "start"
 """The origin of what is told before the first sound, when it is no news that there is none."""
-PASSING = frozenset({"tune", "set", "zero", "span", "cancel", "configure", "reset", "notify", "identify"})
+PASSING = frozenset(
+    ("tune", "set", "zero", "span", "cancel", "configure", "reset", "pause", "resume", "reload", "notify", "identify")
+)
 """What an output is told to do once; everything else is what it is told to be."""
 
 

@@ -35,7 +35,9 @@ _AGAIN_NS = 30_000_000_000
 """When a file with faults is read again although it has not changed: it may be a secret that was missing."""
 _DRIVING = ("board", "laser", "acquisition", "tec")
 """The sections that the laser hangs on."""
-_FIXED = ("box", "board", "gas", "acquisition", "laser", "climate", "mqtt", "homeassistant", "journal", "scripts")
+_FIXED = (
+    *("box", "board", "gas", "acquisition", "laser", "climate", "mqtt", "homeassistant", "journal", "web", "scripts"),
+)
 
 
 class Reloader:
@@ -107,17 +109,12 @@ class Reloader:
             return (Command(GATEWAY, "restart", origin="configuration"),)
         self._doubted("")
         old, new = self._config, checked.config
-        waiting = [name for name in _FIXED if getattr(old, name) != getattr(new, name)]
         same = design.shape(self._tuning.file) == design.shape(new)
-        if not same:
-            waiting.append("processing (nodes or connections)")
         commands = list(self._tuning.follow(new)) if same else []
         if old.cell.ppm != new.cell.ppm and self._board.simulated:
             commands.append(Command("cell", "set", {"value": new.cell.ppm}, "configuration"))
-        if old.cell.model_copy(update={"ppm": new.cell.ppm}) != new.cell:
-            waiting.append("cell")
-        commands += _tec(old, new, waiting)
-        if waiting:
+        commands += _tec(old, new)
+        if waiting := restarting(old, new, same=same):
             log.warning("%s: changes of %s wait for a restart", self._file, ", ".join(waiting))
         log.info("%s applied", self._file)
         self._config = new
@@ -132,13 +129,22 @@ class Reloader:
             return None
 
 
-def _tec(old: Config, new: Config, waiting: list[str]) -> list[Command]:
-    """What the TEC is told; anything but its set-point is `waiting`."""
+def restarting(old: Config, new: Config, *, same: bool | None = None) -> list[str]:
+    """The sections whose change waits for a restart; `same`: whether the nodes are, looked at if absent."""
+    waiting = [name for name in _FIXED if getattr(old, name) != getattr(new, name)]
+    if not (design.shape(old) == design.shape(new) if same is None else same):
+        waiting.append("processing (nodes or connections)")
+    if old.cell.model_copy(update={"ppm": new.cell.ppm}) != new.cell:
+        waiting.append("cell")
     if old.tec is None or new.tec is None:
         waiting += ["tec"] if old.tec != new.tec else []
-        return []
-    if old.tec.model_copy(update={"setpoint_c": new.tec.setpoint_c}) != new.tec:
+    elif old.tec.model_copy(update={"setpoint_c": new.tec.setpoint_c}) != new.tec:
         waiting.append("tec")
-    if old.tec.setpoint_c == new.tec.setpoint_c:
+    return waiting
+
+
+def _tec(old: Config, new: Config) -> list[Command]:
+    """What the TEC is told: its set-point, where it has another."""
+    if old.tec is None or new.tec is None or old.tec.setpoint_c == new.tec.setpoint_c:
         return []
     return [Command("tec", "set", {"value": new.tec.setpoint_c}, "configuration")]

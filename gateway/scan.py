@@ -66,6 +66,7 @@ class Sweep:
             "sigma_f0_hz": found.sigma_f0_hz,
             "q": found.q,
             "sigma_q": found.sigma_q,
+            "peak": [found.peak.real, found.peak.imag],
             "background": None if b is None else [b.real, b.imag],
             "sigma_background": None if b is None else found.sigma_background,
             "chi2": found.chi2,

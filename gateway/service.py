@@ -10,12 +10,11 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gateway import build, design, hardware, loop
+from gateway import build, design, hardware, loop, viewing
 from gateway.board import Board
 from gateway.broker import PrivateBroker
 from gateway.clock import Clock, utc_of
@@ -29,11 +28,13 @@ from gateway.outputs import LASER, START, Outputs
 from gateway.places import directory, state_directory
 from gateway.ports import Sink
 from gateway.reload import Reloader
+from gateway.rules import name_of
 from gateway.safety import SUFFIX
 from gateway.status import StatusFile
 from gateway.systemd import StatusText
 from gateway.tuning import Tuning
 from gateway.types import Command, Tick
+from gateway.view import MakePage, Page
 from gateway.warm import WarmFile
 
 log = logging.getLogger("spectrophone.service")
@@ -48,14 +49,15 @@ async def serve(
     file: Path | None = None,
     secrets: Secrets | None = None,
     faults: Sequence[Fault] = (),
-    started: Callable[[build.Parts], None] = lambda parts: None,
+    page: MakePage | None = None,
+    started: Callable[[build.Parts, Page | None], None] = lambda parts, page: None,
 ) -> None:
     """Run the gateway until it is told to stop (SIGINT, SIGTERM) or the recording ends.
 
     `file` is the configuration that is looked at for changes, `secrets` are those in it, more when it changes. With
     `faults` in it `config` is what could be salvaged: the laser stays dark, and once the file is mended the gateway
-    begins anew. `started` is called when the loop begins. Raises what makes running impossible: DeviceError,
-    LinkError, RecordingError; Restart where it was told to begin anew.
+    begins anew. `page` makes what people look at; `started` is called when the loop begins. Raises what makes running
+    impossible: DeviceError, LinkError, RecordingError; Restart where it was told to begin anew.
     """
     secrets = Secrets() if secrets is None else secrets
     parts = build.parts(config, board, clock, secrets, file)
@@ -64,7 +66,10 @@ async def serve(
     health = _health(config, parts, clock)
     reloader = None if file is None else _reloader(file, tuning, parts, config, board, secrets, faults)
     about = partial(_about, board, parts, tuning, health, reloader)
-    status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, about)
+    view = viewing.view(config, board, parts, tuning, clock, about, file, secrets)
+    shown = None if page is None else page(view)
+    told = about if shown is None else lambda: {**about(), "page": shown.status()}
+    status = StatusFile(directory(os.environ) / f"{parts.face.box}.json", clock, told)
     place = state_directory(os.environ) / f"{parts.face.box}.warm"
     learnt = WarmFile(place, clock, parts.path, _about_sound(config, board))
     starts = Starts(state_directory(os.environ) / f"{parts.face.box}.starts", parts.life, clock.boot())
@@ -78,7 +83,7 @@ async def serve(
         learnt,
         StatusText(parts.systemd),
     ]
-    everybody += [sink for sink in (parts.calibrator, parts.link) if sink is not None]
+    everybody += [sink for sink in (parts.calibrator, parts.link, parts.modbus, shown) if sink is not None]
     helpers: list[asyncio.Task[None]] = []
     try:
         for sink in everybody:
@@ -95,7 +100,7 @@ async def serve(
                 light(parts.outputs, config, board)
             parts.buttons.start()
             parts.systemd.ready()
-            started(parts)
+            started(parts, shown)
             await until_told(loop.run(parts.inputs, parts.path, parts.outputs, everybody, parts.inbox, parts.watch))
         starts.forget()
     except SpectrophoneError:
@@ -172,12 +177,8 @@ def show(parts: build.Parts, begun: Config, board: Board, config: Config) -> Non
     """Home Assistant sees the rules and nodes of a changed configuration; what else has changed in it since the gateway
     has `begun` waits for a restart, and so does what only a restart can open.
     """
-    if parts.link is None:
-        return
-    followed = begun.model_copy(update={"rules": config.rules, "processing": config.processing})
-    face = design.face(followed, board)
-    there = tuple(output for output in face.outputs if parts.face.output(output.target) is not None)
-    parts.link.show(replace(face, outputs=there))
+    if parts.link is not None:
+        parts.link.show(viewing.followed(parts, begun, board, config))
 
 
 def temper(outputs: Outputs, config: Config) -> None:
@@ -273,6 +274,11 @@ def _about(
         "block_mean_ms": statistics.mean_s * 1e3,
         "block_longest_ms": statistics.longest_s * 1e3,
         "history": {} if parts.link is None else dict(parts.link.history()),
+        "block_seconds": statistics.took.as_object(),
+        "late_seconds": statistics.late.as_object(),
+        "rules": [name_of(rule) for rule in tuning.file.rules],
+        "link": {} if parts.link is None else dict(parts.link.counts()),
+        "modbus": {} if parts.modbus is None else dict(parts.modbus.status()),
         "mqtt": "not configured" if parts.link is None else parts.link.problem or "connected",
         "health": dict(health.newest),
         "climate": {} if parts.inputs.climate is None else dict(parts.inputs.climate.status()),

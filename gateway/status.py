@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gateway import health, jsonlines
 from gateway.clock import Clock
-from gateway.types import Outcome, Tick
+from gateway.fresh import aged, record_s, stale
+from gateway.types import Measurement, Outcome, Result, Tick
 
 _EVERY_NS = 1_000_000_000
 STALE_S = 5.0
@@ -41,23 +42,38 @@ class StatusFile:
         if now_ns < self._next_ns:
             return
         self._next_ns = now_ns + _EVERY_NS
-        results = tuple(tick.state.results.values())
-        newest = Tick(tick.index, tick.t_ns, tick.utc_ns, results, tuple(tick.state.alerts.values()), (), tick.state)
-        objects = list(jsonlines.objects(newest, live=True))
-        status = {
-            **self._about(),
-            "utc_ns": self._clock.utc_ns(),
-            "results": [fields for fields in objects if fields["kind"] != "alert"],
-            "alerts": [fields for fields in objects if fields["kind"] == "alert"],
-            "outputs": dict(outcome.states),
-        }
         new = self._path.with_suffix(".new")
-        new.write_text(jsonlines.line(status), "utf-8")
+        new.write_text(jsonlines.line(told(self._about(), tick, outcome, self._clock.utc_ns())), "utf-8")
         new.replace(self._path)
 
     async def close(self) -> None:
         """See Sink."""
         self._path.unlink(missing_ok=True)
+
+
+def told(about: Mapping[str, Any], tick: Tick, outcome: Outcome, utc_ns: int) -> dict[str, Any]:
+    """A status: `about`, and the newest result of every node with its age and whether it is stale, the alerts that are
+    raised, the outputs. A measurement that is stale has no numbers.
+    """
+    results = list(tick.state.results.values())
+    alerts = [jsonlines.of(alert, tick) for alert in tick.state.alerts.values()]
+    return {
+        **about,
+        "utc_ns": utc_ns,
+        "t_s": tick.t_ns / 1e9,
+        "results": list(_results(results, tick)),
+        "alerts": alerts,
+        "outputs": dict(outcome.states),
+    }
+
+
+def _results(results: Sequence[Result], tick: Tick) -> Iterator[dict[str, Any]]:
+    longest_s = record_s(results)
+    for result in results:
+        held = aged(result, tick.t_ns) if isinstance(result, Measurement) else result
+        if (fields := jsonlines.of(held, tick)) is not None:
+            age_s = (tick.t_ns - result.t_ns) / 1e9
+            yield {**fields, "age_s": age_s, "stale": stale(result, tick.t_ns, longest_s)}
 
 
 def read(directory: Path, utc_ns: int) -> list[dict[str, Any]]:
@@ -96,6 +112,8 @@ def described(status: Mapping[str, Any]) -> str:
             tone = "no tone" if result["frequency_hz"] is None else f"{result['frequency_hz']:.3f} Hz"
             lines.append(f"  {result['node']}: {tone}")
     lines += [f"  {alert['severity'].upper()} {alert['rule']} since {alert['t_s']:.0f} s" for alert in status["alerts"]]
+    if words := _page(status.get("page", {})):
+        lines.append(f"  page: {words}")
     if words := _climate(status.get("climate", {})):
         lines.append(f"  climate: {words}")
     if words := health.described(status.get("health", {})):
@@ -111,6 +129,9 @@ def described(status: Mapping[str, Any]) -> str:
         lines.append(f"  {target} is {value:g}, set by hand; the configuration says {configured:g}")
     if problem := status.get("journal", {}).get("problem"):
         lines.append(f"  journal: {problem}")
+    if server := status.get("modbus"):
+        fares = "port {port}, {clients} clients, {requests} requests, {refused} refused".format_map(server)
+        lines.append(f"  modbus: {server['problem'] or fares}")
     if words := _history(status.get("history", {})):
         lines.append(f"  history: {words}")
     if why := status.get("laser_dark_because"):
@@ -121,6 +142,14 @@ def described(status: Mapping[str, Any]) -> str:
         f"{status['block_mean_ms']:.2f} ms a block (longest {status['block_longest_ms']:.1f}); MQTT {status['mqtt']}"
     )
     return "\n".join(lines)
+
+
+def _page(page: Mapping[str, Any]) -> str:
+    """Where the page is, and what its first visitor from elsewhere has to know."""
+    if not page:
+        return ""
+    code = f". No password is set yet; the code for it is {page['code']}" if page["code"] else ""
+    return f"{page['address']}{code}" + (f". {page['problem']}" if page["problem"] else "")
 
 
 def _climate(climate: Mapping[str, Any]) -> str:

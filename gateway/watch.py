@@ -17,11 +17,12 @@ import select
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.clock import Clock
 from gateway.interlock import Condition
 from gateway.ports import Guardian, Switch
+from gateway.timing import Histogram, Lateness
 from gateway.types import SampleBlock
 
 log = logging.getLogger("spectrophone.watch")
@@ -31,13 +32,17 @@ _BEAT_MS = 100
 
 @dataclass(slots=True)
 class BlockStatistics:
-    """How the loop fares: blocks, overruns, lost frames, the longest and the mean block, in seconds."""
+    """How the loop fares: blocks, overruns, lost frames, the longest and the mean block, in seconds; how the times
+    that blocks took are spread, and how late they were taken up.
+    """
 
     blocks: int = 0
     overruns: int = 0
     lost_frames: int = 0
     busy_s: float = 0.0
     longest_s: float = 0.0
+    took: Histogram = field(default_factory=Histogram)
+    late: Histogram = field(default_factory=Histogram)
 
     @property
     def mean_s(self) -> float:
@@ -63,6 +68,7 @@ class Watch:
         `deadline_s` is too long. `alive` is called ten times a second while the loop is alive.
         """
         self.statistics = BlockStatistics()
+        self._lateness = Lateness()
         self._clock = clock
         self._lose, self._restore = lose, restore
         self._deadline_ns = round(deadline_s * 1e9)
@@ -126,6 +132,9 @@ class Watch:
         statistics.lost_frames += block.lost_frames
         statistics.busy_s += took_s
         statistics.longest_s = max(statistics.longest_s, took_s)
+        statistics.took.add(took_s)
+        if len(block.samples):
+            statistics.late.add(self._lateness.of(begin_ns, block.end_ns))
         length_s = len(block.samples) / block.rate_hz
         if took_s > length_s > 0.0:
             statistics.overruns += 1

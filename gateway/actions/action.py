@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from gateway.actions.breaker import Breaker
-from gateway.actions.driver import ActionDriver, Refused, Resettable, Troubled, Undelivered
+from gateway.actions.driver import ActionDriver, Refused, Reloadable, Resettable, Troubled, Undelivered
 from gateway.actions.history import History
 from gateway.actions.queue import BATCH, Durable, Newest, Queue
 from gateway.actions.settings import ActionSettings
 from gateway.actions.statistics import Statistics
 from gateway.clock import Clock
-from gateway.errors import SpectrophoneError
+from gateway.errors import CommandRefused, SpectrophoneError
 from gateway.journal.entry import Entry
 from gateway.journal.journal import Journal
 
@@ -59,6 +59,7 @@ class Action:
         self._hurry = asyncio.Event()
         self._due_ns = 0
         self._task: asyncio.Task[None] | None = None
+        self._begun = self._paused = False
 
     @property
     def monitored(self) -> tuple[str, ...]:
@@ -88,7 +89,9 @@ class Action:
             self.problem = str(error)
             log.error("%s delivers nothing: %s", self.name, error)
             return
-        self._task = asyncio.create_task(self._run(self._driver, self._queue), name=f"action {self.name}")
+        self._begun = True
+        if not self._paused:
+            self._go()
 
     def take(self, entry: Entry) -> None:
         """An entry that this node wants has come."""
@@ -105,8 +108,11 @@ class Action:
         return self.problem or (self._driver.trouble if isinstance(self._driver, Troubled) else None)
 
     def status(self) -> dict[str, Any]:
-        """How it fares, as JSON values: `state` is idle (no driver), ok, waiting (its target is away) or stopped."""
+        """How it fares, as JSON values: `state` is idle (no driver), ok, waiting (its target is away), paused or
+        stopped.
+        """
         state = "idle" if self._driver is None else "stopped" if self._task is None else "ok"
+        state = "paused" if self._paused else state
         if state == "ok" and (self._breaker.failures or (self.trouble and not self.problem)):
             state = "waiting"
         oldest_ns = None if self._queue is None else self._queue.oldest_ns()
@@ -132,9 +138,42 @@ class Action:
             self._queue.dropped = 0
         if isinstance(self._driver, Resettable):
             self._driver.reset()
-        if self._breaker.failures and self._task is not None and self._driver is not None and self._queue is not None:
-            self._task.cancel()
+        if self._breaker.failures and self._task is not None:
             self._breaker.succeeded()
+            self._go()
+
+    def pause(self) -> None:
+        """Deliver nothing until resume(): what comes waits as it does for a target that is away. Raises CommandRefused
+        where there is nothing to pause.
+        """
+        if self._driver is None:
+            raise CommandRefused(f"{self.name} has no driver, and delivers nothing", "Give it one in the configuration")
+        self._paused = True
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        log.info("%s is paused", self.name)
+
+    def resume(self) -> None:
+        """Deliver again, what has waited first. Raises CommandRefused where it is not paused."""
+        if not self._paused:
+            raise CommandRefused(f"{self.name} is not paused")
+        self._paused = False
+        if self._begun:
+            self._go()
+        log.info("%s goes on", self.name)
+
+    def reload(self) -> None:
+        """Have the driver read its files anew. Raises CommandRefused where it has none."""
+        if not isinstance(self._driver, Reloadable):
+            raise CommandRefused(f"{self.name} has no script that could be loaded anew")
+        self._driver.reload()
+
+    def _go(self) -> None:
+        """Deliver from now on, whatever went on before."""
+        if self._task is not None:
+            self._task.cancel()
+        if self._driver is not None and self._queue is not None:
             self._task = asyncio.create_task(self._run(self._driver, self._queue), name=f"action {self.name}")
 
     def configure(self, settings: ActionSettings) -> None:

@@ -18,7 +18,7 @@ from gateway.types import Command, Outcome, Tick
 log = logging.getLogger("spectrophone.actions")
 
 ACTIONS = "actions"
-ASKED = ("reset",)
+ASKED = ("reset", "pause", "resume", "reload")
 """What people may tell them. "configure" is for a changed configuration (gateway/reload.py) and not among it."""
 Make = Callable[[str, ActionSettings, History | None], Action]
 """Makes an action node of its settings; of one that was there before, with what that has seen."""
@@ -76,10 +76,21 @@ class Actions:
 
     def reset(self, node: str | None) -> None:
         """Forget history and statistics of one node, or of all. Raises CommandRefused for a node that is none."""
-        if node is not None and node not in self._actions:
-            raise CommandRefused(f"there is no action '{node}'", f"There are: {', '.join(self._actions)}")
-        for action in self._actions.values() if node is None else [self._actions[node]]:
+        for action in self._actions.values() if node is None else [self._named(node)]:
             action.reset()
+
+    def tell(self, verb: str, node: str | None) -> None:
+        """Pause, resume or reload a node. Raises CommandRefused where it is none, or cannot do that."""
+        if node is None:
+            message = f"which action is to {verb} is not said"
+            raise CommandRefused(message, f'Say {{"do": "{verb}", "node": NODE}}')
+        action = self._named(node)
+        {"pause": action.pause, "resume": action.resume, "reload": action.reload}[verb]()
+
+    def _named(self, node: str) -> Action:
+        if node not in self._actions:
+            raise CommandRefused(f"there is no action '{node}'", f"There are: {', '.join(self._actions)}")
+        return self._actions[node]
 
     def configure(self, settings: Mapping[str, ActionSettings]) -> None:
         """Go on with these nodes and their settings; in the background, one change after the other."""
@@ -140,7 +151,7 @@ class Actions:
 
 
 class ActionsOutput:
-    """The actions as an output: they can be reset, and tell whether all is well."""
+    """The actions as an output: they can be reset, paused and loaded anew, and tell whether all is well."""
 
     target = ACTIONS
     verbs: tuple[str, ...] = (*ASKED, "configure")
@@ -152,8 +163,10 @@ class ActionsOutput:
         """See Output."""
         if command.verb == "configure":
             self._actions.configure(command.args["settings"])
-        else:
+        elif command.verb == "reset":
             self._actions.reset(command.args.get("node"))
+        else:
+            self._actions.tell(command.verb, command.args.get("node"))
 
     def read(self) -> str:
         """See Output."""

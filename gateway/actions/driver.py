@@ -77,6 +77,15 @@ class Resettable(Protocol):
 
 
 @runtime_checkable
+class Reloadable(Protocol):
+    """A driver with files that people change."""
+
+    def reload(self) -> None:
+        """Read them anew, in the background, whether they have changed or not."""
+        ...
+
+
+@runtime_checkable
 class Troubled(Protocol):
     """A driver that knows by itself when it cannot deliver."""
 

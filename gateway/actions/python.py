@@ -204,6 +204,10 @@ class Python:
         """See Resettable: no pause, no counts."""
         self._script.reset()
 
+    def reload(self) -> None:
+        """See Reloadable."""
+        self._script.reload()
+
     async def close(self) -> None:
         """See ActionDriver: shutdown has a second."""
         await self._script.close()

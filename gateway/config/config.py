@@ -26,11 +26,13 @@ from gateway.config.sections import (
     HomeAssistantSection,
     JournalSection,
     Laser,
+    ModbusSection,
     Mqtt,
     Name,
     Rule,
     ScriptsSection,
     TecSection,
+    WebSection,
 )
 from gateway.config.settings import Settings
 from gateway.config.syntax import text_of
@@ -101,6 +103,8 @@ class Config(Settings):
         default_factory=HomeAssistantSection, description="Home Assistant, behind the broker"
     )
     journal: JournalSection = Field(default_factory=JournalSection, description="what is kept on the box itself")
+    modbus: ModbusSection | None = Field(None, description="the Modbus TCP server; none if absent")
+    web: WebSection | None = Field(None, description="the page and its API; neither if absent")
     scripts: ScriptsSection = Field(default_factory=ScriptsSection, description="the walls around customers' scripts")
 
 

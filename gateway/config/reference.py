@@ -19,11 +19,14 @@ from gateway.config.sections import (
     HomeAssistantSection,
     JournalSection,
     Laser,
+    ModbusSection,
     Mqtt,
     Rule,
     ScriptsSection,
     TecSection,
     Tls,
+    WebCertificate,
+    WebSection,
 )
 from gateway.config.settings import Settings
 
@@ -40,6 +43,9 @@ _SECTIONS: Mapping[str, type[Settings]] = {
     "mqtt.tls": Tls,
     "homeassistant": HomeAssistantSection,
     "journal": JournalSection,
+    "modbus": ModbusSection,
+    "web": WebSection,
+    "web.tls": WebCertificate,
     "scripts": ScriptsSection,
 }
 

@@ -1,7 +1,10 @@
-"""The sections of a configuration that are not nodes: box, gas, acquisition, laser, climate, tec, cell, mqtt, rules."""
+"""The sections of a configuration that are not nodes: box, gas, acquisition, laser, climate, tec, cell, mqtt, web and
+others.
+"""
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -245,6 +248,63 @@ class HomeAssistantSection(Settings):
     def _fits_together(self) -> Self:
         if (self.url is None) != (self.token is None):
             raise ValueError("url and token belong together. Give both, or neither")
+        return self
+
+
+class ModbusSection(Settings):
+    """The Modbus TCP server (docs/modbus.md). It knows no password: whoever reaches it may ask it."""
+
+    listen: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 is every one of this box")
+    port: int = Field(
+        5020,
+        ge=0,
+        le=65535,
+        description="port; Modbus's own is 502, which takes CAP_NET_BIND_SERVICE or root; 0 is any, told by status",
+    )
+    unit: int = Field(1, ge=1, le=247, description="unit number; 0 and 255 are answered, too")
+    writes: Literal["off", "thresholds"] = Field("off", description="what may be written")
+    word_order: Literal["big", "little"] = Field(
+        "big", description="order of the two registers of a 32-bit number; the bytes of a register are always big"
+    )
+
+
+class WebCertificate(Settings):
+    """A certificate of one's own."""
+
+    certificate: Path = Field(description="PEM file of the certificate, those of its authorities behind it")
+    key: Path = Field(description="PEM file of its key, not encrypted")
+
+
+class WebSection(Settings):
+    """The page, and the API beneath it (docs/api.md)."""
+
+    listen: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 is every one of this box")
+    port: int = Field(8080, ge=0, le=65535, description="port; 0 takes any that is free, and status tells it")
+    tls: Literal["off", "generated"] | WebCertificate | None = Field(
+        None,
+        description="off; generated, a certificate that the box makes and signs itself; or {certificate: FILE, key: "
+        "FILE}. Off if absent, which is allowed on loopback only",
+    )
+    hosts: tuple[str, ...] = Field(
+        (), description="further names by which browsers may call this box, beside its own name and addresses"
+    )
+    guests: bool = Field(False, description="whether everybody may look without a password")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach it."""
+        try:
+            return ip_address(self.listen).is_loopback
+        except ValueError:
+            return self.listen == "localhost"
+
+    @model_validator(mode="after")
+    def _is_decided(self) -> Self:
+        if self.tls is None and not self.is_local:
+            raise ValueError(
+                f"listening on {self.listen} needs a word on encryption. Write tls: generated, or tls: off "
+                "where the network is trusted with the password"
+            )
         return self
 
 

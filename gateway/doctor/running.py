@@ -37,6 +37,8 @@ def _troubles(status: Mapping[str, Any]) -> Iterator[str]:
         yield str(status.get("mqtt"))
     if problem := status.get("journal", {}).get("problem"):
         yield f"journal: {problem}"
+    if problem := status.get("modbus", {}).get("problem"):
+        yield str(problem)
     yield from (f"{each['node']}: {each['problem']}" for each in status.get("actions", ()) if each["problem"])
     for result in status.get("results", ()):
         if result["kind"] == "measurement" and not result["valid"]:

@@ -161,6 +161,17 @@ class Journal:
         except SpectrophoneError:
             return 0
 
+    @property
+    def file(self) -> Path | None:
+        """Where it is kept, None where it is in memory only."""
+        return None if self._disk is None else self._disk.file
+
+    def held(self) -> list[Entry]:
+        """What its file does not have yet, in order; without a file all that there is in memory."""
+        if self._disk is None:
+            return self._ring.after(self._ring.floor, MOST)[0]
+        return self._ring.uncommitted()
+
     def cursor(self, sink: str) -> int | None:
         """How far `sink` has got, None if it never got anything."""
         kept = None if self._disk is None else self._disk.cursors.get(sink)

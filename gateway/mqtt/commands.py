@@ -40,6 +40,9 @@ _TAKES: dict[str, dict[str, type]] = {
     "span": {"ppm": float, "sigma_ppm": float, "seconds": float, "node": str, "new": bool},
     "cancel": {},
     "reset": {"node": str},
+    "pause": {"node": str},
+    "resume": {"node": str},
+    "reload": {"node": str},
 }
 """What may stand beside "do", and of which kind it is."""
 _KINDS = {float: "a number", str: "text", bool: "true or false"}
@@ -102,7 +105,7 @@ def _wish(arrival: Arrival, output: OutputFace) -> tuple[str, dict[str, Any]]:
     if output.kind == "number":
         return "set", {"value": _number(text)}
     if output.kind == "procedure":
-        return _procedure(_json(text) if text.startswith("{") else {"do": text}, output)
+        return procedure(_json(text) if text.startswith("{") else {"do": text}, output)
     if text.startswith("{"):
         return _light(_json(text), output), {}
     return _verb(text.lower(), output), {}
@@ -118,8 +121,8 @@ def _shown(word: str) -> str:
     return repr(word) if len(word) <= 40 else repr(word[:40]) + "..."
 
 
-def _procedure(wish: dict[str, Any], output: OutputFace) -> tuple[str, dict[str, Any]]:
-    """The verb for {"do": "span", "ppm": 1000, "node": "co2"}, and what it is told beside."""
+def procedure(wish: dict[str, Any], output: OutputFace) -> tuple[str, dict[str, Any]]:
+    """The verb for {"do": "span", "ppm": 1000, "node": "co2"}, and what it is told beside. Raises CommandRefused."""
     said = wish.get("do")
     if not isinstance(said, str):
         raise CommandRefused('"do" is missing, or no word', f"It may be: {', '.join(output.verbs)}")

@@ -82,6 +82,10 @@ class MqttLink:
         """Why values do not reach the broker, in a sentence; None while they do."""
         return self._session.problem
 
+    def counts(self) -> Mapping[str, Any]:
+        """How the connection fares: `connected`, and since the start `reconnects`, `sent`, `waiting`, `dropped`."""
+        return self._session.counts()
+
     def history(self) -> Mapping[str, Any]:
         """How the delivery of the journal stands; empty where there is none. `problem` is a sentence, or empty."""
         if self._backlog is None:

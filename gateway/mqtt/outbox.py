@@ -36,6 +36,11 @@ class Outbox:
         """How many messages are sent but not acknowledged."""
         return len(self._sent)
 
+    @property
+    def waiting(self) -> int:
+        """How many messages are not sent yet."""
+        return len(self._announcements) + len(self._events) + len(self._values) + (self._history is not None)
+
     def open(self, window: int) -> None:
         """A new connection, whose broker takes `window` unacknowledged messages at once."""
         self._window = max(1, min(WINDOW, window))

@@ -106,7 +106,7 @@ class Session:
         """What the broker refuses."""
         self._problem: str | None = "not connected yet"
         self.connected = False
-        self._connections = 0
+        self._connections = self._sent = 0
         self._settings = settings
         self._face = face
         self._rng = rng
@@ -135,6 +135,16 @@ class Session:
     def v5(self) -> bool:
         """Whether MQTT 5 is spoken, or tried."""
         return self._v5
+
+    def counts(self) -> Mapping[str, Any]:
+        """How the connection fares, since the start."""
+        return {
+            "connected": self.connected,
+            "reconnects": max(0, self._connections - 1),
+            "sent": self._sent,
+            "waiting": self._outbox.waiting,
+            "dropped": self._outbox.dropped,
+        }
 
     @property
     def in_flight(self) -> int:
@@ -242,7 +252,7 @@ class Session:
 
     def health(self, now_ns: int, facts: Mapping[str, Any]) -> list[Action]:
         """How the box fares."""
-        message = self._picture.health(now_ns, {**facts, "reconnects": max(0, self._connections - 1)})
+        message = self._picture.health(now_ns, {**facts, "reconnects": self.counts()["reconnects"]})
         if self.connected:
             self._outbox.put([message])
         return self._pump(now_ns)
@@ -306,6 +316,7 @@ class Session:
         waiting = self.history.next(now_ns)
         self._outbox.put_history(waiting)
         taken = self._outbox.take(now_ns)
+        self._sent += len(taken)
         for token, message in taken:
             if message is waiting:
                 self.history.sent(now_ns, token)

@@ -152,6 +152,10 @@ class Script:
         self._given_up = False
         self._resume()
 
+    def reload(self) -> None:
+        """Load the file as it is now, as if it had changed; what kept it from being loaded is forgotten."""
+        self._do(self._load_file())
+
     async def close(self) -> None:
         """Call shutdown, with a second's grace, and end everything."""
         self._stopped = True
@@ -394,7 +398,20 @@ class Script:
     async def _look_at_file(self) -> None:
         """Load the file anew when it has changed, and has been the same for two looks."""
         source = await asyncio.to_thread(self._file.changed, self._source)
-        if source is None or (self._loading is not None and not self._loading.done()):
+        if source is not None:
+            self._take_up(source)
+
+    async def _load_file(self) -> None:
+        source = await asyncio.to_thread(self._file.read)
+        if source is None:
+            self.reload_problem = f"{self.work.path} cannot be read"
+            log.error("%s: %s", self.work.node, self.reload_problem)
+        else:
+            self._take_up(source)
+
+    def _take_up(self, source: bytes) -> None:
+        """Load that version, unless one is being loaded already."""
+        if self._loading is not None and not self._loading.done():
             return
         self._file.try_(source)
         if self._current is None:

@@ -41,7 +41,7 @@ def test_a_band_is_that_of_the_whole_transform(frames: int, first: int, last: in
 
 
 @given(st.integers(1, 3000), st.data())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_band_of_any_record(frames: int, data: st.DataObject) -> None:
     first = data.draw(st.integers(0, frames // 2))
     assert error(frames, first, data.draw(st.integers(first, frames // 2)), frames) < ROUNDING

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dsp.calibrate import Curve
@@ -44,13 +44,11 @@ changes = st.builds(
 
 
 @given(changes, st.floats(-50.0, 10_000.0), st.sampled_from([LINE, BENT]))
-@settings(deadline=None)
 def test_what_changed_is_undone_exactly(change: Change, ppm: float, curve: Curve) -> None:
     assert found(curve, phasor(curve, ppm, change), change).ppm == pytest.approx(ppm, rel=1e-9, abs=1e-8)
 
 
 @given(changes, st.floats(0.0, 5000.0), st.floats(0.1, 10.0))
-@settings(deadline=None)
 def test_gain_and_phase_of_the_chain_do_not_matter(change: Change, ppm: float, gain: float) -> None:
     """Everything before the lock_in that the calibration saw as well: gain g and turn a."""
     turn = gain * cmath.exp(0.7j)
@@ -202,7 +200,6 @@ def length_of(curve: Curve, length: float, change: Change = CHANGE, doubt: Doubt
 
 
 @given(changes, st.floats(100.0, 10_000.0), st.sampled_from([LINE, BENT]))
-@settings(deadline=None)
 def test_without_a_phase_the_length_is_inverted(change: Change, ppm: float, curve: Curve) -> None:
     """Exactly, above the concentration at which the length is least."""
     z = phasor(curve, ppm, change)

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dsp.demodulator import Demodulator, exact, sub_block_frames
@@ -22,7 +22,6 @@ def whole(samples: np.ndarray, frequency_hz: float, rate_hz: int = RATE, frame: 
 
 
 @given(st.lists(st.integers(1, 3000), min_size=1, max_size=30))
-@settings(deadline=None)
 def test_any_split_gives_the_same_phasors(sizes: list[int]) -> None:
     samples = np.stack([noise(1e-3, 0.5, RATE, seed) for seed in (1, 2)], axis=1).astype(np.float32)
     demodulator, at, parts = Demodulator([exact(2012.5)], RATE, 2), 0, []
@@ -58,7 +57,6 @@ def test_lost_frames_move_time_on() -> None:
 
 
 @given(st.integers(1, 2000), st.lists(st.integers(1, 700), min_size=1, max_size=30))
-@settings(deadline=None)
 def test_after_a_break_any_split_is_on_the_grid_again(gap: int, sizes: list[int]) -> None:
     samples = tone(2012.5, 0.1, 0.5, RATE).astype(np.float32)[:, None]
     demodulator, at = Demodulator([exact(2012.5)], RATE), 5000 + gap

@@ -262,7 +262,7 @@ def test_a_loud_pure_tone_is_not_called_disturbed() -> None:
 
 
 @given(st.floats(1e-6, 1e3), st.floats(0.0, 6.28), st.integers(0, 3))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_louder_or_turned_sound_gives_a_louder_or_turned_phasor(gain: float, phase: float, seed: int) -> None:
     """The image of a turned tone turns the other way."""
     generator = np.random.default_rng(seed)

@@ -55,7 +55,7 @@ DIFFERENCE = (
     ("concentration", {"source": "lock_in1", "polynomial_coefficients": [0, 41000]}),
 )
 DENSITY = 1e-6
-QUICK = settings(deadline=None, max_examples=10)
+QUICK = settings(max_examples=10)
 
 phases = st.floats(-math.pi, math.pi)
 frames = st.integers(0, 40_000)
@@ -104,7 +104,7 @@ def cut(samples: np.ndarray, at: int, gap: tuple[int, int], sizes: list[int]) ->
     st.integers(0, 3000),
     st.sampled_from(["same_codec", "loopback", "free"]),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_any_split_gives_the_same_through_gaps_and_retunes(
     sizes: list[int], at: int, first: int, lost: int, kind: Any
 ) -> None:
@@ -281,7 +281,7 @@ FAULTS = (math.nan, math.inf, -math.inf, 1.0, -1.0, 0.0, 1e-42)
         [(TWO_WAYS, "same_codec"), (DIFFERENCE, "free"), (DIFFERENCE, "same_codec"), (ONE_WAY, "loopback")]
     ),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_no_sound_makes_a_node_raise_or_say_nan_and_mean_it(faults: Any, loudness: float, box: Any) -> None:
     wave = stereo(tone(2012.5, loudness, 0.9, RATE)) + 1e3 * loudness * hiss(0.9)
     sound = wave.astype(np.float32)
@@ -325,7 +325,7 @@ def meant(result: Result) -> None:
     st.integers(0, 9999),
     st.booleans(),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_an_accepted_calibration_rises_everywhere(
     k: float, bend: float, gases: list[float], noise_part: float, seed: int, saturating: bool
 ) -> None:
@@ -346,7 +346,7 @@ def test_an_accepted_calibration_rises_everywhere(
 
 
 @given(st.floats(1e-7, 1e-3), st.floats(-0.01, 0.01), st.floats(-500.0, 0.0), st.floats(1.0, 5000.0))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_calibration_file_is_taken_if_and_only_if_it_rises(k: float, bend: float, low: float, top: float) -> None:
     ppm = np.linspace(low, top, 2001)
     rises = bool(np.all(1.0 + bend * ppm > 0.0))

@@ -73,7 +73,7 @@ def said(ticks: list[Tick]) -> list[str]:
 
 
 @given(st.integers(0, BLOCKS))
-@settings(deadline=None, max_examples=BLOCKS + 1)
+@settings(max_examples=BLOCKS + 1)
 def test_saved_and_restored_anywhere(
     blocks: list[SampleBlock], tmp_path_factory: pytest.TempPathFactory, cut: int
 ) -> None:

@@ -38,6 +38,17 @@ def test_no_file_is_the_built_in_configuration(kinds: Kinds) -> None:
     assert found.board == load("sim")
 
 
+def test_a_text_is_checked_as_if_it_stood_in_the_file(tmp_path: Path, kinds: Kinds) -> None:
+    file = tmp_path / "box.yaml"
+    (tmp_path / "secrets.yaml").write_text("pass: from-beside\n")
+    text = "mqtt: {host: broker, password: !secret pass}\nlaser: {duty: 2}\n"
+    found = check(file, kinds, {}, text=text)
+    (fault,) = found.faults
+    assert (fault.file, fault.line, fault.option) == (str(file), 2, "laser.duty")
+    assert "from-beside" in found.secrets
+    assert not file.exists()
+
+
 def test_the_default_board_is_the_callers(kinds: Kinds) -> None:
     found = check(None, kinds, {}, default_board="rpi4-codec-zero")
     assert found.board is not None
@@ -175,7 +186,7 @@ WHOLE["processing"] = json.loads(json.dumps(WHOLE["processing"]))
 WHOLE["processing"]["default_graph"]["connections"] = [{"from": "input", "to": "bandpass"}]
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.sampled_from(places(WHOLE)[1:]), value=values, leave_out=st.booleans())
 def test_no_value_anywhere_is_a_traceback(
     tmp_path: Path, kinds: Kinds, place: tuple[Any, ...], value: Any, leave_out: bool
@@ -196,7 +207,7 @@ def test_no_value_anywhere_is_a_traceback(
     assert "hunter2" not in "".join(str(fault) for fault in found.faults)
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=values)
 def test_no_data_at_all_is_a_traceback(tmp_path: Path, kinds: Kinds, data: Any) -> None:
     file = tmp_path / "box.yaml"

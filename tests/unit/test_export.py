@@ -149,7 +149,7 @@ TEXT = st.text(max_size=20) | st.sampled_from(
 NUMBER = st.floats(allow_nan=False, allow_infinity=False)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(TEXT, TEXT, st.none() | NUMBER, NUMBER), max_size=3))
 def test_csv_gives_every_bit_back(values: list[tuple[str, str, float | None, float]]) -> None:
     kept = [

@@ -200,5 +200,5 @@ class Any(RuleBasedStateMachine):
         assert bool(self.interlock.why) == (self.interlock.state in (State.WAITING, State.TRIPPED))
 
 
-Any.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+Any.TestCase.settings = settings(max_examples=200, stateful_step_count=40)
 TestAnySequence = Any.TestCase

@@ -164,4 +164,6 @@ def test_a_late_block_is_counted_and_the_slow_stage_named(caplog: pytest.LogCapt
     statistics = box.watch.statistics
     assert (statistics.blocks, statistics.overruns) == (2, 1)
     assert statistics.longest_s == pytest.approx(0.15)
+    assert statistics.took.as_object()["sum_s"] == pytest.approx(0.16)
+    assert sum(statistics.late.as_object()["counts"]) == 2
     assert "block 1 took 150 ms of its 100 ms; slowest was Slow with 150 ms" in caplog.text

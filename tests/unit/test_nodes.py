@@ -42,7 +42,7 @@ CLASSIC = (
 
 
 @given(st.lists(st.integers(1, 9000), min_size=1, max_size=20))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_any_split_into_blocks_gives_the_same_results(sizes: list[int]) -> None:
     samples = stereo(tone(2012.5, 1e-3, 1.2, RATE) + noise(1e-6, 1.2, RATE, 1))
     whole = results(graph(*CLASSIC), samples, len(samples))

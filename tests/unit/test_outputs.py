@@ -343,7 +343,7 @@ class Anything(RuleBasedStateMachine):
             assert self.fan.read() == "off"
 
 
-Anything.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Anything.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
 TestAnything = Anything.TestCase
 
 

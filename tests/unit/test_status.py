@@ -54,6 +54,15 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert status.read(tmp_path / "run", clock.utc_ns()) == []
 
 
+def test_a_value_that_is_stale_is_not_shown(tmp_path: Path) -> None:
+    tick = Tick(0, 4 * 10**9, None, (), (), (), Snapshot({"lock": LOCK, "co2": CO2}, {}))
+    told = status.told({**ABOUT, "pid": 1}, tick, Outcome(), 0)
+    lock, co2 = told["results"]
+    assert (lock["stale"], lock["age_s"], lock["in_phase"]) == (True, 3.0, 0.1)
+    assert (co2["stale"], co2["age_s"], co2["ppm"], co2["valid"], co2["flags"]) == (True, 3.0, None, False, ["stale"])
+    assert "co2: no value  INVALID  [stale]" in status.described({**told, "age_s": 0.0})
+
+
 def test_a_gateway_that_hangs_is_told(tmp_path: Path) -> None:
     clock = FakeClock()
     write(tmp_path, clock, os.getpid())
@@ -106,6 +115,16 @@ def test_safe_mode_and_what_is_set_by_hand_are_told() -> None:
     text = status.described({**bare, "safe_mode": "it has crashed 3 times", "set_by_hand": hand})
     assert "  SAFE MODE: it has crashed 3 times. Laser dark, relays safe, no scripts, until it is told normal" in text
     assert "  threshold/high is 900, set by hand; the configuration says 1000\n" in text
+
+
+def test_the_modbus_server_is_told_where_there_is_one() -> None:
+    bare = {**ABOUT, "pid": 1, "age_s": 0.0, "results": [], "alerts": [], "outputs": {}}
+    assert "modbus" not in status.described({**bare, "modbus": {}})
+    well = {"listen": "0.0.0.0", "port": 502, "problem": "", "clients": 2, "requests": 9, "refused": 1}
+    told = status.described({**bare, "modbus": well})
+    assert "  modbus: port 502, 2 clients, 9 requests, 1 refused\n" in told
+    ill = {**well, "problem": "Modbus cannot listen on 0.0.0.0 port 502: Permission denied. Trying again"}
+    assert "  modbus: Modbus cannot listen on 0.0.0.0 port 502" in status.described({**bare, "modbus": ill})
 
 
 def test_what_scripts_lack_is_told_once_they_run(tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4))
 @example({"microphone": {"rate_hz": 10**30}})
 @example({"pins": [[[]], {}]})
@@ -203,7 +203,7 @@ def test_whatever_a_file_says_is_answered_with_sentences(tmp_path: Path, changed
         assert re.search(r"\. \S", sentence), f"no remedy: {sentence}"
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60), st.integers(0, len(GOOD)))
 @example("[" * 3000, 0)
 @example("x = " + "9" * 5000, 0)

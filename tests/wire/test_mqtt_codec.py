@@ -7,7 +7,6 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
-import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,7 +59,6 @@ def test_an_invalid_measurement_has_a_reason_and_no_number(flag):
     assert body["flags"] == [flag.value]
 
 
-@hypothesis.settings(deadline=None)
 @given(st.floats(), st.floats(), st.sets(st.sampled_from(Flag)))
 def test_no_result_ever_becomes_anything_but_strict_json(value, sigma, flags):
     made = ppm(value, flags=frozenset(flags), sigma=sigma, u95=sigma, lod=sigma, valid=True)

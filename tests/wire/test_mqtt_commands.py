@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import hypothesis
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -169,7 +168,6 @@ payloads = st.binary(max_size=200) | texts.map(str.encode)
 targets = st.sampled_from([*(o.target for o in FACE.outputs), "x", "status"]) | st.text()
 
 
-@hypothesis.settings(deadline=None)
 @given(targets, payloads, st.booleans())
 @example("cell", b"-" * 4096, False)
 @example("led/status", b'{"a":' * 800, False)

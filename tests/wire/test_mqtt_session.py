@@ -381,3 +381,22 @@ def test_a_changed_box_waits_for_its_broker():
     assert s.show(0, replace(FACE, rules=())) == []
     info = next(a for a in s.accepted(0, 65535) if isinstance(a, Publish) and a.topic.endswith("/info"))
     assert json.loads(info.payload)["rules"] == []
+
+
+def test_what_was_sent_and_what_waits_is_counted():
+    s = session()
+    s.start()
+    s.offer(0, full_tick(), OUTCOME)
+    assert s.counts() == {"connected": False, "reconnects": 0, "sent": 0, "waiting": 0, "dropped": 0}
+    assert len(topics(s.accepted(0, 65535))) == 3
+    s.offer(0, tick(alerts=(alert(),)), OUTCOME)
+    held = s.counts()
+    assert (held["connected"], held["sent"], held["reconnects"]) == (True, 3, 0)
+    assert held["waiting"] > 0
+    acknowledge(s, S, s.timer(S))
+    assert s.counts()["waiting"] == 0
+    assert s.counts()["sent"] >= 3 + held["waiting"]
+    s.lost(2 * S, "gone")
+    assert not s.counts()["connected"]
+    s.accepted(3 * S, 65535)
+    assert s.counts()["reconnects"] == 1

@@ -1,7 +1,7 @@
 """`python -m tests.image.role`: the role over SSH, on two fresh Debians with systemd; a line for what it should do.
 
 SPECTROPHONE_IMAGE names the cache (default /var/tmp/spectrophone-image): role-kernel-*, role-base-* and role-ansible-*,
-each named for what it was made from, and role-log, what was said in the last run. Building asks for root, running not.
+each named for what it was made from, and role-log, what was said in the last run. It needs root, for chroots.
 """
 
 from __future__ import annotations
@@ -123,20 +123,21 @@ def machine(proof: Proof, one: Guest, work: Path) -> None:
         assert told[0] == "Success", told
         assert any(topic.startswith("spectrophone/box-1/") for topic in told), told
         assert heard(one, authority, "wrong")[0] == "Not authorized"
-    with proof.told("the firewall: the page's port is open, another is not"):
+    with proof.told("the firewall: the page's port is open, another is not, unless the rules are changed"):
         serve = "systemd-run -q --unit serve{0} python3 -m http.server {0}"
         one.ssh("; ".join(serve.format(port) for port in (8080, 9999)))
-        time.sleep(3)
-        one.ssh("ss -Hltn | grep -q :9999")
-        assert one.says(8080)
-        assert not one.says(9999)
-        one.ssh("systemctl stop serve8080 serve9999")
+        time.sleep(5)
+        before = one.says(8080), one.says(9999)
+        one.ssh("nft add rule inet spectrophone input tcp dport 9999 accept")
+        after = one.says(9999)
+        one.ssh("nft -f /etc/nftables.d/spectrophone.nft; systemctl stop serve8080 serve9999")
+        assert (*before, after) == (True, False, True)
     with proof.told("told to restart over MQTT, the gateway ends with 75, and systemd starts it again"):
         before = one.ssh("systemctl show -P MainPID spectrophone")
         heard(one, authority, "example-home", "spectrophone/box-1/gateway/set", "restart")
         one.ssh("/opt/spectrophone/measuring 60 5")
         assert one.ssh("systemctl show -P MainPID spectrophone") != before
-        assert one.ssh("systemctl show -P NRestarts,Result spectrophone").split() == ["1", "success"]
+        assert sorted(one.ssh("systemctl show -P NRestarts,Result spectrophone").split()) == ["1", "success"]
     with proof.told("killed, it is started again"):
         one.ssh("systemctl kill --signal=KILL --kill-whom=main spectrophone; sleep 3; /opt/spectrophone/measuring 60 5")
     with proof.told("watchdog, time, journal, upgrades"):
@@ -150,7 +151,7 @@ def machine(proof: Proof, one: Guest, work: Path) -> None:
     with proof.told("the unit's exposure is at most 3.0"):
         proof.note(one.ssh("systemd-analyze security --threshold=30 spectrophone.service | tail -n 1"))
         one.ssh("systemd-analyze security --threshold=30 spectrophone.service >/dev/null")
-    with proof.told("scripts are confined at level A inside the service, as doctor shows"):
+    with proof.told("doctor finds that scripts are confined at level A"):
         said = one.ssh("/opt/spectrophone/current/bin/spectrophone doctor", check=False)
         found = re.search(r"^.*isolation.*$|^.*level [A-L].*$", said, re.MULTILINE)
         assert found, said

@@ -33,7 +33,7 @@ class Guest:
         ran = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False, timeout=timeout_s)
         if check:
             ran.check_returncode()
-        return ran.stdout.strip() or ran.stderr.strip()
+        return ran.stdout.strip()
 
     def wait(self, other_than: str = "") -> None:
         """Until systemd is done with starting, in another boot than that. OSError if it does not, or a unit failed."""
@@ -54,7 +54,7 @@ class Guest:
         """Whether anybody takes a connection at this port from outside: qemu hangs up at once where nobody does."""
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.ports[port]), 5.0) as line:
             line.settimeout(3.0)
-            line.sendall(b"\n")
+            line.sendall(b"?\n")
             return line.recv(1) != b""
         return False
 

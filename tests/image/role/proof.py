@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+import traceback
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,7 +131,8 @@ class Proof:
             yield
         except (AssertionError, subprocess.SubprocessError, OSError, LookupError, ValueError) as error:
             self.failures += 1
-            print(f"FAIL {what}: {' '.join(str(error).split())[:1000]}", flush=True)
+            where = traceback.extract_tb(error.__traceback__)[1]
+            print(f"FAIL {what}: {where.line}: {' '.join(str(error).split())[:1000]}", flush=True)
         else:
             print(f"ok   {what} ({time.monotonic() - begin:.0f} s)", flush=True)
 

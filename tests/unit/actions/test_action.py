@@ -298,3 +298,65 @@ def test_reset_tries_a_target_that_is_waited_for_at_once() -> None:
             assert ppm(target.took) == [1.0]
 
     asyncio.run(main())
+
+
+def test_while_it_is_paused_everything_waits_and_then_goes_in_order() -> None:
+    async def main() -> None:
+        target = Target()
+        async with Bench(tell=({}, target, True)) as bench:
+            bench.tick(1.0)
+            await settle()
+            bench.nodes["tell"].pause()
+            for value in (2.0, 3.0):
+                bench.tick(value)
+                bench.clock.advance(10)
+                await settle()
+            assert ppm(target.took) == [1.0]
+            assert bench.nodes["tell"].status()["state"] == "paused"
+            assert bench.nodes["tell"].status()["queue_age_s"] >= 10.0
+            bench.nodes["tell"].resume()
+            await settle()
+            assert ppm(target.took) == [1.0, 2.0, 3.0]
+            assert bench.nodes["tell"].status()["state"] == "ok"
+            with pytest.raises(CommandRefused, match="tell is not paused"):
+                bench.nodes["tell"].resume()
+
+    asyncio.run(main())
+
+
+def test_one_that_was_reset_while_it_is_paused_stays_so() -> None:
+    async def main() -> None:
+        target = Target()
+        target.faults = [Undelivered("away") for _ in range(1000)]
+        async with Bench(tell=({}, target, True)) as bench:
+            bench.tick(1.0)
+            await settle(10)
+            bench.nodes["tell"].pause()
+            target.faults.clear()
+            bench.nodes["tell"].reset()
+            bench.tick(2.0)
+            bench.clock.advance(100)
+            await settle()
+            assert target.took == []
+            bench.nodes["tell"].resume()
+            await settle()
+            assert ppm(target.took) == [1.0, 2.0]
+
+    asyncio.run(main())
+
+
+def test_what_cannot_be_paused_or_loaded_anew_says_so() -> None:
+    async def main() -> None:
+        async with Bench(tell=({}, Target(), True), idle=({}, None, True)) as bench:
+            with pytest.raises(CommandRefused, match="idle has no driver"):
+                bench.nodes["idle"].pause()
+            with pytest.raises(CommandRefused, match="tell has no script"):
+                bench.nodes["tell"].reload()
+            with pytest.raises(CommandRefused, match="not said"):
+                bench.actions.tell("pause", None)
+            with pytest.raises(CommandRefused, match="There are: tell, idle"):
+                bench.actions.tell("pause", "none")
+            bench.actions.tell("pause", "tell")
+            assert bench.nodes["tell"].status()["state"] == "paused"
+
+    asyncio.run(main())

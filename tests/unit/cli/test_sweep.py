@@ -18,7 +18,7 @@ def test_json_lines_and_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[s
     *points, found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [list(point) for point in points] == [["kind", "frequency_hz", "in_phase", "quadrature", "sigma"]] * 4
     assert {point["kind"] for point in points} == {"sweep_point"}
-    values = ["f0_hz", "sigma_f0_hz", "q", "sigma_q", "background", "sigma_background"]
+    values = ["f0_hz", "sigma_f0_hz", "q", "sigma_q", "peak", "background", "sigma_background"]
     assert list(found) == ["kind", *values, "chi2", "dof", "p_value", "good"]
     assert found["kind"] == "sweep"
     assert found["dof"] == 4

@@ -34,6 +34,7 @@ def test_one_whose_status_is_not_for_us(tmp_path: Path) -> None:
         ({"age_s": 9.6}, "missing", "lab-42 on rpi4-codec-zero, process 4711, hangs: nothing new for 10 s"),
         ({"mqtt": "no MQTT broker listens"}, "warning", "no MQTT broker listens"),
         ({"journal": {"problem": "the disk is full"}}, "warning", "journal: the disk is full"),
+        ({"modbus": {"problem": "Modbus cannot listen"}}, "warning", "Modbus cannot listen"),
         ({"laser": "dark", "laser_dark_because": "stop"}, "warning", "the laser is dark: stop"),
         ({"safe_mode": "it has crashed 3 times"}, "warning", "in safe mode: it has crashed 3 times"),
         ({"results": [INVALID]}, "warning", "co2 is not valid (laser_off)"),

@@ -96,7 +96,7 @@ def test_the_clock_offset_moves_the_frequency(offset: float) -> None:
     assert late == pytest.approx(expected, rel=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     cuts=st.lists(st.integers(1, 9000), min_size=1, max_size=12),
     channels=st.integers(1, 2),
@@ -114,7 +114,7 @@ def test_any_split_into_blocks_gives_the_same_bits(cuts: list[int], channels: in
     assert np.array_equal(np.concatenate(parts), whole)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(cuts=st.lists(st.integers(1, 3000), min_size=1, max_size=8), exchange_s=st.sampled_from([0.0, 0.2]))
 def test_a_split_after_a_change_gives_the_same_bits(cuts: list[int], exchange_s: float) -> None:
     def parts(sizes: list[int]) -> np.ndarray:

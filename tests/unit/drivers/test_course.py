@@ -114,7 +114,7 @@ EVERYTHING_MOVES = Courses(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     cuts=st.lists(st.integers(1, 3000), min_size=1, max_size=8),
     exchange_s=st.sampled_from([0.0, 0.2]),

@@ -244,7 +244,7 @@ def test_a_slow_start_is_no_loss() -> None:
     assert device.check() == 0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     events=st.lists(
         st.one_of(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.cell import Cell
@@ -69,7 +69,6 @@ def test_the_light_drifts_and_is_seen() -> None:
     assert drifting.light.frequency == 2020
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 4_000_000_000), min_size=1), st.floats(0.01, 60.0))
 def test_a_rise_only_rises_and_is_over_after_its_time(steps: list[int], ramp_s: float) -> None:
     rise, start_ns = Rise(ramp_s), 5_000_000_000
@@ -190,7 +189,6 @@ def test_tuning_keeps_duty_and_state(kernel: FakeKernel) -> None:
     assert all(enabled and 10 * duty_ns <= 4 * period_ns for enabled, period_ns, duty_ns in kernel.waves)
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(st.sampled_from(["on", "off", "step"]), st.integers(1, 100_000)), max_size=12))
 def test_whatever_it_is_told_the_lit_part_stays_within_its_duty(
     tmp_path_factory: pytest.TempPathFactory, told: list[str | int]

@@ -75,7 +75,7 @@ def test_every_kind_of_recording(tmp_path: Path, rate_hz: int, channels: int, su
     assert np.array_equal(joined(blocks), expected)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(block_frames=st.integers(1, 5000), frames=st.integers(1, 5000))
 def test_any_block_length_gives_the_same_samples(
     tmp_path_factory: pytest.TempPathFactory, block_frames: int, frames: int

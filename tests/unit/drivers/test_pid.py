@@ -6,7 +6,7 @@ import itertools
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.pid import LONGEST_S, Gains, Pid
@@ -68,7 +68,6 @@ def test_the_derivative_is_that_of_a_filtered_ramp() -> None:
         assert pid.output == pytest.approx(expected, abs=0.4 * h / tf)
 
 
-@settings(deadline=None)
 @given(gains, st.lists(st.tuples(seconds, kelvins, kelvins), min_size=1, max_size=50), st.floats(0.01, 1))
 def test_the_output_stays_within_its_limits_and_is_symmetric(
     some: Gains, steps: list[tuple[float, float, float]], limit: float
@@ -81,7 +80,6 @@ def test_the_output_stays_within_its_limits_and_is_symmetric(
         assert other.step(-setpoint, -measured, t_ns) == -output
 
 
-@settings(deadline=None)
 @given(gains, st.lists(st.tuples(seconds, kelvins), min_size=2, max_size=20), kelvins, kelvins)
 def test_a_new_set_point_moves_the_output_by_the_integral_alone(
     some: Gains, steps: list[tuple[float, float]], before: float, after: float

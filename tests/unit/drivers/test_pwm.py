@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.pwm import KernelPwm, find_chip, switch_off
@@ -84,7 +84,6 @@ def test_at_50_mhz_the_pin_counts_what_was_meant(tmp_path: Path, driver: str) ->
     assert pwm.frequency(ticks) == Fraction(50_000_000, 24_845)
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(sorted(DRIVERS)),
     st.data(),
@@ -111,7 +110,6 @@ def test_the_achieved_frequency_is_the_pins_and_the_nearest_there_is(
         assert abs(achieved - frequency) <= abs(Fraction(clock_hz, other) - frequency)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(100, 10**6), st.floats(0.0, 0.95)), min_size=2, max_size=6))
 def test_on_the_way_the_lit_part_is_never_larger_than_before_or_after(steps: list[tuple[int, float]]) -> None:
     with tempfile.TemporaryDirectory() as root:

@@ -486,7 +486,7 @@ class Hazards(RuleBasedStateMachine):
         assert tec.read() == tec.state
 
 
-Hazards.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+Hazards.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestHazards = Hazards.TestCase
 
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.thermistor import COLDEST_C, HOTTEST_C, Thermistor
@@ -26,7 +26,6 @@ def test_b_is_the_slope_between_25_and_85_degrees() -> None:
     assert math.log(10_000.0 / ohm) / (1.0 / 298.15 - 1.0 / 358.15) == pytest.approx(3950.0, rel=1e-12)
 
 
-@settings(deadline=None)
 @given(st.floats(COLDEST_C, HOTTEST_C), st.floats(500, 1e6), st.floats(500, 1e6), st.floats(1500, 6000))
 def test_back_and_forth_gives_the_same_temperature(celsius: float, series: float, r25: float, beta: float) -> None:
     divider = Thermistor(3.3, series, r25, beta)

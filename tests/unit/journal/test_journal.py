@@ -188,7 +188,7 @@ def test_who_waits_for_newer_entries_is_woken_by_the_next(tmp_path: Path) -> Non
     run(None, work)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     steps=st.lists(st.sampled_from(["offer", "offers", "commit", "read", "restart"]), min_size=5, max_size=30),
     ring=st.integers(1, 30),

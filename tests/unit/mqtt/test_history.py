@@ -107,7 +107,7 @@ def test_a_refused_message_waits_and_goes_again():
 EVENTS = st.lists(st.sampled_from(["send", "ack", "eaten", "refuse", "break", "crash", "time"]), max_size=150)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(EVENTS, st.integers(1, 3), st.integers(3, 40))
 def test_any_order_of_acknowledgements_breaks_and_crashes_loses_nothing_and_keeps_order(events, nodes, size):
     """A journal of pages, a broker that keeps what arrives, and a cursor that moves when a page is through. `eaten`:

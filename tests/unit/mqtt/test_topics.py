@@ -1,6 +1,5 @@
 """Names of topics, and the way back from a command's topic to its target."""
 
-import hypothesis
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +20,6 @@ def test_a_command_leads_back_to_its_target():
         assert TOPICS.parse_set(TOPICS.command(target)) == target
 
 
-@hypothesis.settings(deadline=None)
 @given(st.text())
 def test_no_topic_raises(topic):
     for name in (topic, f"home/gas/box1/{topic}", f"home/gas/box1/{topic}/set"):

@@ -325,7 +325,7 @@ def test_rubbish_is_a_violation(rubbish: bytes) -> None:
     run(main)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.binary(max_size=200), max_size=5))
 def test_whatever_comes_the_gateway_goes_on(parts: list[bytes]) -> None:
     async def main() -> None:

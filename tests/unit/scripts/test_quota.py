@@ -190,13 +190,14 @@ def test_nobody_goes_on_looking_when_it_is_over(tmp_path: Path, monkeypatch: pyt
 
     async def main() -> None:
         told = asyncio.create_task(Quota([str(tmp_path)]).exceeded())
-        await until(lambda: _threads() > before)
+        await until(lambda: _threads() - before)
+        looking = _threads() - before
         told.cancel()
-        await until(lambda: _threads() == before)
+        await until(lambda: not looking & _threads())
 
     before = _threads()
     asyncio.run(main())
 
 
-def _threads() -> int:
-    return len(os.listdir("/proc/self/task"))
+def _threads() -> set[str]:
+    return set(os.listdir("/proc/self/task"))

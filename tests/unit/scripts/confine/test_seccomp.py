@@ -128,7 +128,7 @@ def calls(draw: st.DrawFn) -> tuple[Architecture, Level, bool, str, int, list[in
     return machine, level, network, call, machine.numbers[call], arguments
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(calls())
 def test_the_filter_is_the_policy(given_call: tuple[Architecture, Level, bool, str, int, list[int]]) -> None:
     machine, level, network, call, number, arguments = given_call

@@ -1,0 +1,1 @@
+"""The box as a Modbus TCP server, for control systems."""
