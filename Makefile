@@ -57,7 +57,7 @@ test-pi3: setup  ## drivers and gateway on an emulated Pi 3 under its own kernel
 	.ci/need mmdebstrap qemu-user-static qemu-system-arm device-tree-compiler e2fsprogs
 	tests/hil/pi3/run $(PY)/python
 
-image:  ## an image for the card of a Raspberry Pi (root; a minute, at first half an hour and 3 GB)
+image:  ## an image for the card of a Raspberry Pi (root; ten minutes for a new gateway, at first half an hour and 5 GB)
 	image/build
 
 test-image: setup  ## the image in an emulated machine: first start, settings, updates, cuts of power (root; an hour)
