@@ -27,6 +27,8 @@ def box(tmp_path, monkeypatch):
 
     def run(command, **how):
         place.asked.append(command)
+        if command[0] == card.GATEWAY and place.runs is None:
+            raise FileNotFoundError(2, "No such file or directory", card.GATEWAY)
         if command[0] == "/opt/spectrophone/measuring":
             return SimpleNamespace(
                 returncode=not place.measures, stdout="greenhouse measures\n" * place.measures or "it does not\n"
@@ -80,6 +82,14 @@ def test_one_that_never_got_so_far_is_told_of_too(box):
     box.slot = "a"
     assert begin(box, Autoboot("a", "b"), STATE) == Autoboot("a", "b")
     assert "the new system did not start, or lost its power; back at the old one" in told(box)
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_a_system_without_a_gateway_goes_back(box, measured):
+    box.measures, box.runs = False, None
+    assert begin(box, Autoboot("a", "b"), {**STATE, "measured": measured}) == Autoboot("a", "b")
+    assert starts_anew(box)
+    assert "No such file" in json.loads((box.card / "update.json").read_text())["why"]
 
 
 @pytest.mark.parametrize(("runs", "after"), [(True, Autoboot("b", "a")), (False, Autoboot("a", "b"))])

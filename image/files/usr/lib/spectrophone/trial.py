@@ -46,9 +46,12 @@ def main() -> None:
 
 
 def judge(state: dict[str, Any]) -> tuple[bool, str]:
-    """Whether the box is as good as before the update, and why not."""
-    done = subprocess.run(["/opt/spectrophone/measuring", str(PATIENCE_S)], stdout=subprocess.PIPE, text=True)
-    runs = subprocess.run([card.GATEWAY, "status", "--json"], stdout=subprocess.DEVNULL).returncode == 0
+    """Whether the box is as good as before the update, and why not. A system without a gateway is not."""
+    try:
+        done = subprocess.run(["/opt/spectrophone/measuring", str(PATIENCE_S)], stdout=subprocess.PIPE, text=True)
+        runs = subprocess.run([card.GATEWAY, "status", "--json"], stdout=subprocess.DEVNULL).returncode == 0
+    except OSError as error:
+        return False, str(error)
     return done.returncode == 0 or (runs and not state.get("measured", True)), done.stdout.strip()
 
 
