@@ -57,6 +57,13 @@ test-pi3: setup  ## drivers and gateway on an emulated Pi 3 under its own kernel
 	.ci/need mmdebstrap qemu-user-static qemu-system-arm device-tree-compiler e2fsprogs
 	tests/hil/pi3/run $(PY)/python
 
+image:  ## an image for the card of a Raspberry Pi (root; ten minutes for a new gateway, at first half an hour and 5 GB)
+	image/build
+
+test-image: setup  ## the image in an emulated machine: first start, settings, updates, cuts of power (root; an hour)
+	.ci/need qemu-system-arm mosquitto mosquitto-clients openssh-client mtools fdisk e2fsprogs
+	tests/image/run $(PY)/python
+
 test-role: setup  ## the Ansible role over SSH on two booted machines (root; half an hour, at first ten minutes more)
 	.ci/need mmdebstrap e2fsprogs openssh-client qemu-system-arm
 	$(PY)/python -m tests.image.role
@@ -64,4 +71,4 @@ test-role: setup  ## the Ansible role over SSH on two booted machines (root; hal
 lock:  ## resolve the tested versions anew (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --group dev pyproject.toml -o requirements.lock
 
-.PHONY: help setup run check test bench docs pictures test-ha test-hil test-pi3 test-role lock
+.PHONY: help setup run check test bench docs pictures test-ha test-hil test-pi3 image test-image test-role lock
