@@ -34,6 +34,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--salvage", action="store_true", help="with a fault in F run by the rest of it, the laser dark, and say so"
     )
     parser.add_argument(
+        "--page",
+        action="store_true",
+        help="the page on every address, unless F says where",
+    )
+    parser.add_argument(
         "--demo", action="store_true", help="simulated cell, a page and a private MQTT broker on loopback"
     )
     parser.add_argument("--microphone", metavar="DEVICE", help='an ALSA device ("default"), "sim" or "file:PATH"')
@@ -71,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
     config = overridden(config, device=args.microphone, ppm=args.ppm)
     writer = LineWriter(sys.stdout, gone=lambda: os.kill(os.getpid(), signal.SIGTERM))
     sink = JsonReadings(writer) if args.json else Readings(writer)
-    web = config.web or (_demonstrated(WebSection()) if args.demo else None)
+    everywhere = WebSection(listen="0.0.0.0", tls="generated") if args.page else None
+    web = config.web or everywhere or (_demonstrated(WebSection()) if args.demo else None)
 
     async def serve(broker: PrivateBroker | None = None) -> None:
         settings = config

@@ -288,6 +288,16 @@ def test_a_sweep_draws_its_fit(box: Box, page: Browser) -> None:
     keep(box, page, "fits", DESKTOP, "#step-3")
 
 
+def test_a_fault_in_the_file_is_told_in_front(box: Box, page: Browser) -> None:
+    file = box.directory / "box.yaml"
+    before = file.read_text()
+    show(page, "live")
+    file.write_text(f"{before}\ncolour: green\n")
+    see(page, "#configuration-faults", "unknown option 'colour'")
+    file.write_text(before)
+    page.until(lambda: page.text("#configuration-faults") == "", "its end")
+
+
 def test_a_fault_in_the_configuration_is_seen_at_its_line(box: Box, page: Browser) -> None:
     file = box.directory / "box.yaml"
     before = file.read_text()

@@ -20,6 +20,14 @@ def test_without_systemd_root_has_its_own_and_everybody_else_theirs(monkeypatch:
     assert directory({}) == Path("/run/spectrophone")
     assert state_directory({}) == Path("/var/lib/spectrophone")
     monkeypatch.setattr(os, "geteuid", lambda: 1234)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert directory({"XDG_RUNTIME_DIR": "/run/user/1234"}) == Path("/run/user/1234/spectrophone")
     assert directory({}).name == "spectrophone-1234"
     assert state_directory({"XDG_STATE_HOME": "/home/me/.state"}) == Path("/home/me/.state/spectrophone")
+
+
+def test_the_services_user_has_the_services_directories(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1234)
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path).endswith("/spectrophone") and mode == os.W_OK)
+    assert directory({"XDG_RUNTIME_DIR": "/run/user/1234"}) == Path("/run/spectrophone")
+    assert state_directory({"XDG_STATE_HOME": "/home/me/.state"}) == Path("/var/lib/spectrophone")

@@ -16,11 +16,13 @@ const ANNOUNCED_MS = 15000;
 /** See app.js: fill the view, give back what ends it. */
 export function show(view) {
   const gases = store.box.gases.map(gas);
+  const faults = h('div', { role: 'alert', id: 'configuration-faults' });
   const alerts = h('div', {});
   const light = h('div', {});
   const about = h('div', {});
   const cell = simulated();
   view.append(
+    faults,
     ...gases.map((each) => each.card),
     h(
       'div',
@@ -33,6 +35,7 @@ export function show(view) {
   );
   const renew = () => {
     gases.forEach((each) => each.renew());
+    kept(faults, store.state.status.configuration_faults, misconfigured);
     kept(alerts, store.state.alerts, raised);
     kept(light, laserFacts(), laser);
     fill(about, fares());
@@ -124,6 +127,14 @@ function details(measurement, found, unit, source) {
     [t('live.integration'), told?.integration_s ? `${number(told.integration_s, 1)} s` : ''],
     [t('live.resonance'), followed ? `${pair(followed.f0_hz, 1.96 * followed.sigma_f0_hz)} Hz` : ''],
   ]);
+}
+
+/** What is wrong with the configuration file, if anything is. */
+function misconfigured() {
+  const told = store.state.status.configuration_faults;
+  return told.length
+    ? section(t('live.faults'), h('ul', { class: 'reasons' }, ...told.map((fault) => h('li', {}, fault))))
+    : null;
 }
 
 /** How the box fares. */
