@@ -96,7 +96,8 @@ async def doctor(desk: Desk, asked: Asked) -> list[dict[str, Any]]:
     """GET /doctor: some seconds of work, in a process of its own."""
     file = desk.view.file
     given = () if file is None else ("--config", str(file))
-    lines = await desk.aside(commands.run, "doctor", "--json", *given, good=(0, 1))
+    async with desk.place():
+        lines = await commands.run("doctor", "--json", *given, good=(0, 1))
     found = [json.loads(line) for line in lines]
     names = ("group", "name", "state", "found", "remedy")
     return [{name: each[name] for name in names} for each in found if each["kind"] != "summary"]

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Sequence
@@ -21,26 +20,23 @@ UNREAD_S = 30.0
 _PIECE = 64 * 1024
 
 
-def run(*arguments: str, good: tuple[int, ...] = (0,)) -> list[str]:
-    """The lines that `spectrophone ARGUMENTS` prints. Blocks. Raises Problem with what it says where it ends with
-    another status than a `good` one.
+async def run(*arguments: str, good: tuple[int, ...] = (0,)) -> list[str]:
+    """The lines that `spectrophone ARGUMENTS` prints; it ends with who waits for it. Raises Problem with what it says
+    where it ends with another status than a `good` one.
     """
     command, environ = _command(arguments)
+    process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env=environ)
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=LONGEST_S,
-            env=environ,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired:
+        async with asyncio.timeout(LONGEST_S):
+            out, said = await process.communicate()
+    except TimeoutError:
         raise Problem(503, f"That took longer than {LONGEST_S:g} s. Ask for less, a shorter time") from None
-    if done.returncode not in good:
-        raise _failed(done.returncode, done.stderr)
-    return done.stdout.splitlines()
+    finally:
+        await _ended(process)
+    status = process.returncode
+    if status not in good:
+        raise _failed(status or 0, said.decode("utf-8", "replace"))
+    return out.decode("utf-8", "replace").splitlines()
 
 
 async def pour(request: web.Request, response: web.StreamResponse, *arguments: str) -> None:
@@ -55,9 +51,13 @@ async def pour(request: web.Request, response: web.StreamResponse, *arguments: s
         if request.transport is not None:
             request.transport.abort()
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        await _ended(process)
+
+
+async def _ended(process: Process) -> None:
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
 
 
 async def _poured(process: Process, request: web.Request, response: web.StreamResponse) -> None:

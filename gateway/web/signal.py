@@ -102,6 +102,7 @@ async def allan(desk: Desk, asked: Asked) -> dict[str, Any]:
         raise Problem(409, "This box keeps no journal on its disk. Switch journal.enabled on")
     given = [("--from", wish.since), ("--to", wish.until)]
     span = [f"{option}={value}" for option, value in given if value is not None]
-    lines = await desk.aside(commands.run, "allan", str(file), "--node", node, "--json", *span)
+    async with desk.place():
+        lines = await commands.run("allan", str(file), "--node", node, "--json", *span)
     *points, summary = [json.loads(line) for line in lines]
     return {"points": points, "summary": summary}
