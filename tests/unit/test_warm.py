@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from drivers.cell import Cell
 from drivers.laser import SimulatedLaser
 from gateway import configured, design
 from gateway.path import Path as Computation
-from gateway.places import state_directory
 from gateway.state import lasting
 from gateway.types import Climate, Command, Light, LockInResult, Measurement, Outcome, SampleBlock, Tick
 from gateway.warm import WarmFile
@@ -239,11 +237,3 @@ def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path, caplog: pyte
     with caplog.at_level(logging.WARNING):
         run(WarmFile(tmp_path / "box.yaml" / "lab.warm", FakeClock(), path, "about"), ticks(path, 3, 1))
     assert "what was learnt cannot be kept" in caplog.text
-
-
-def test_the_directory_is_systemds_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert state_directory({"STATE_DIRECTORY": "/var/lib/x", "RUNTIME_DIRECTORY": "/run/x"}) == Path("/var/lib/x")
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert state_directory({"HOME": "/root"}) == Path("/var/lib/spectrophone")
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert state_directory({"XDG_STATE_HOME": "/home/me/state"}) == Path("/home/me/state/spectrophone")
