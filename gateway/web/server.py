@@ -76,15 +76,21 @@ class WebServer:
         return f"http{'s' if self._tls else ''}://{shown}:{port}/"
 
     async def start(self) -> None:
-        """See Sink: begin to listen. An address that is taken is tried again; the measurement does not wait for it.
-        Raises LinkError for a certificate that is missing.
+        """See Sink: begin to listen. An address that is taken is tried again. Without its certificate there is no page;
+        neither keeps anybody from measuring.
         """
         view, names = self._desk.view, gate.names(self._settings)
         await asyncio.to_thread(self._desk.load)
         logging.getLogger(SOURCE).addHandler(self._desk.lines)
-        self._tls = await asyncio.to_thread(
-            certificate.context, self._settings, view.state, view.face().box, [*names, "127.0.0.1", "::1"]
-        )
+        called = [*names, "127.0.0.1", "::1"]
+        try:
+            self._tls = await asyncio.to_thread(
+                certificate.context, self._settings, view.state, view.face().box, called
+            )
+        except SpectrophoneError as error:
+            self._problem = f"nobody can see the page: {error}"
+            log.error("%s", self._problem)
+            return
         runner = web.AppRunner(
             application(self._desk),
             access_log=None,

@@ -216,6 +216,16 @@ def test_a_port_that_is_taken_is_told_and_the_measurement_goes_on(tmp_path: Path
     asyncio.run(scene())
 
 
+def test_a_certificate_that_is_not_there_is_told_and_the_measurement_goes_on(tmp_path: Path) -> None:
+    async def scene() -> None:
+        pair = {"certificate": tmp_path / "none.pem", "key": tmp_path / "none.key"}
+        async with served(tmp_path, tls=pair) as box:
+            assert "nobody can see the page: web.tls" in box.server.status()["problem"]
+            box.tick()
+
+    asyncio.run(scene())
+
+
 def test_without_a_section_nothing_of_it_is_imported() -> None:
     code = (
         "import gateway.service, gateway.cli.run, sys; print([m for m in sys.modules if m.startswith('gateway.web')])"
