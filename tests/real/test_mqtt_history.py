@@ -173,9 +173,8 @@ async def outage(file: Path) -> None:
     for second in range(DAY_S):
         clock.advance(1.0)
         journal.offer(tick(ppm(400.0 + second / 1000), t_ns=clock.now_ns, utc_ns=clock.utc_ns()), Outcome())
-        if second % 5000 == 0:  # the disk has to come after: a day in seconds is faster than it can write
-            await until(lambda: journal.status()["waiting"] < 5000)
-        await asyncio.sleep(0)
+        behind = second % 100 == 0 and journal.status()["waiting"] > 2000  # a day in seconds is faster than the disk
+        await asyncio.sleep(0.1 if behind else 0.0)
     assert journal.status()["lost"] == 0
     await journal.close()
 
@@ -222,7 +221,7 @@ def seen(live: Listener, value: float) -> bool:
 
 
 def test_a_days_outage_arrives_whole_with_its_times_and_live_values_first(tmp_path: Path) -> None:
-    async def scene() -> tuple[Ear, list[float], float]:
+    async def scene() -> tuple[Ear, list[tuple[float, int]], float]:
         await outage(tmp_path / "j")
         journal = Journal(tmp_path / "j", JournalSection(), RealClock())
         await journal.start()
@@ -234,27 +233,28 @@ def test_a_days_outage_arrives_whole_with_its_times_and_live_values_first(tmp_pa
             options = settings(port=broker.port, history_rows_per_s=10_000)
             link = MqttLink(options, FACE, Tray(), RealClock(), np.random.default_rng(1), journal=journal)
             await link.start()
-            shown, late_s, begun_s = 0.0, [], None
+            shown, late, begun_s = 0.0, [], None
             while link.history().get("queue_depth", 0) or not link.history()["delivered"]:
                 begun_s = begun_s or (time.monotonic() if link.history()["delivered"] else None)
                 shown += 1.0
-                sent_s = time.monotonic()
+                sent_s, come = time.monotonic(), heard.count
                 link.offer(full_tick(shown, round(shown * 1e8)), OUTCOME)
                 if begun_s:
                     await until(partial(seen, live, shown), "a live value")
-                    late_s.append(time.monotonic() - sent_s)
+                    late.append((time.monotonic() - sent_s, heard.count - come))
                 await asyncio.sleep(0.1)
             took_s = time.monotonic() - (begun_s or 0.0)
             await until(lambda: heard.count >= DAY_S)
             await link.close()
         await journal.close()
-        return heard, late_s, took_s
+        return heard, late, took_s
 
-    heard, late_s, took_s = asyncio.run(scene())
+    heard, late, took_s = asyncio.run(scene())
     rows, kept = heard.rows(), list(entries_in(tmp_path / "j", kinds={"measurement"}))
     assert [row["id"] for row in rows] == [entry.id for entry in kept]
     assert [row["time"] for row in rows] == [entry.fields["time"] for entry in kept]
     assert [row["value"] for row in rows] == [number(entry.fields["ppm"]) for entry in kept]
     assert len(rows) == DAY_S
-    print(f"{DAY_S / took_s:.0f} rows/s; a live value took {max(late_s) * 1e3:.0f} ms at most")
-    assert max(late_s) < 1.0
+    late_s, rows_before = map(max, zip(*late, strict=True))
+    print(f"{DAY_S / took_s:.0f} rows/s; a live value took {late_s * 1e3:.0f} ms, and {rows_before} rows, at most")
+    assert rows_before < DAY_S / 10
