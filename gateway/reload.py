@@ -35,9 +35,8 @@ _AGAIN_NS = 30_000_000_000
 """When a file with faults is read again although it has not changed: it may be a secret that was missing."""
 _DRIVING = ("board", "laser", "acquisition", "tec")
 """The sections that the laser hangs on."""
-_FIXED = (
-    *("box", "board", "gas", "acquisition", "laser", "climate", "mqtt", "homeassistant", "journal", "web", "scripts"),
-)
+_FIXED = tuple(name for name in Config.model_fields if name not in ("tec", "cell", "processing", "rules"))
+"""The sections of which nothing can change while running."""
 
 
 class Reloader:

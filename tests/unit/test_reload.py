@@ -27,6 +27,7 @@ def configuration(directory: Path, text: str) -> Config:
         (BEGUN.replace("25", "26"), []),
         (BEGUN + "rules: [{when: co2_concentration above 5}]\n", []),
         (BEGUN + "web: {port: 81}\n", ["web"]),
+        (BEGUN + "modbus: {port: 5021}\n", ["modbus"]),
         (BEGUN + "mqtt: {host: x}\nlaser: {duty: 0.4}\n", ["laser", "mqtt"]),
         (BEGUN.replace("ppm: 400", "ppm: 400, seed: 2"), ["cell"]),
         (BEGUN.replace("setpoint_c: 25", "kp: 1"), ["tec"]),
