@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from pymodbus.constants import ExcCodes
 
+from gateway.answers import Answers
 from gateway.clock import Clock
 from gateway.config.sections import ModbusSection
 from gateway.errors import CommandRefused
@@ -27,7 +28,7 @@ from gateway.modbus.picture import Picture
 from gateway.modbus.wire import Refused
 from gateway.mqtt.face import Face
 from gateway.ports import Inbox
-from gateway.types import Climate, Command, CommandResult, Outcome, Tick
+from gateway.types import Climate, Outcome, Tick
 
 log = logging.getLogger("spectrophone.modbus")
 
@@ -37,8 +38,6 @@ SILENT_S = 300.0
 TAKES_S = 10.0
 """So is one that does not take an answer for so long."""
 PACE_NS = 10_000_000
-ANSWER_S = 5.0
-"""The longest that a threshold's being set is waited for."""
 _AGAIN_NS = 10_000_000_000
 _READ, _UNSENT, _BACKLOG = 1024, 4096, 32
 _KERNEL = 8192
@@ -62,7 +61,7 @@ class Client:
 
     async def write(self, address: int, values: Sequence[int]) -> None:
         """See wire.Store."""
-        await self._server.write(address, values, f"modbus:{self.address}")
+        await self._server.write(address, values, self.address)
 
 
 class ModbusServer:
@@ -77,10 +76,10 @@ class ModbusServer:
         climate: Callable[[], Climate | None],
     ) -> None:
         self.picture = Picture(face, settings.word_order, climate)
-        self._settings, self._inbox, self._clock = settings, inbox, clock
+        self._settings, self._clock = settings, clock
+        self._answers = Answers(inbox, "modbus")
         self._clients: dict[asyncio.Task[None], Client] = {}
-        self._waiting: dict[int, asyncio.Future[CommandResult]] = {}
-        self._asked = self._requests = self._refused = 0
+        self._requests = self._refused = 0
         self._server: asyncio.Server | None = None
         self._binding: asyncio.Task[None] | None = None
         self._problem = ""
@@ -111,10 +110,7 @@ class ModbusServer:
     def offer(self, tick: Tick, outcome: Outcome) -> None:
         """See Sink."""
         self.picture.take(tick, outcome)
-        for result in outcome.results:
-            waiting = self._waiting.get(result.command.reply_to) if _is_ours(result.command) else None
-            if waiting is not None and not waiting.done():
-                waiting.set_result(result)
+        self._answers.take(outcome)
 
     async def close(self) -> None:
         """See Sink."""
@@ -127,22 +123,15 @@ class ModbusServer:
         if self._clients:
             await asyncio.wait(self._clients)
 
-    async def write(self, address: int, values: Sequence[int], origin: str) -> None:
+    async def write(self, address: int, values: Sequence[int], who: str) -> None:
         """Set a threshold through the inbox, and wait for the answer. Raises Refused."""
         if self._settings.writes != "thresholds":
             raise Refused(ExcCodes.ILLEGAL_FUNCTION)
         output, number = self.picture.threshold(address, values)
-        self._asked += 1
-        waiting = self._waiting[self._asked] = asyncio.get_running_loop().create_future()
-        command = Command(output.target, "set", {"value": _plain(number)}, origin, self._asked)
         try:
-            self._inbox.put(command)
-            async with asyncio.timeout(ANSWER_S):
-                result = await waiting
+            result = await self._answers.ask(output.target, "set", {"value": _plain(number)}, who)
         except (CommandRefused, TimeoutError):
             raise Refused(ExcCodes.DEVICE_BUSY) from None
-        finally:
-            del self._waiting[command.reply_to]
         if not result.done:
             fits = output.span is not None and output.span.least <= number <= output.span.most
             raise Refused(ExcCodes.DEVICE_FAILURE if fits else ExcCodes.ILLEGAL_VALUE)
@@ -215,10 +204,6 @@ class ModbusServer:
                 async with asyncio.timeout(TAKES_S):
                     await client.writer.drain()
                 await self._clock.sleep_until(client.heard_ns + PACE_NS)
-
-
-def _is_ours(command: Command) -> bool:
-    return command.origin.startswith("modbus:")
 
 
 def _plain(number: float) -> float:

@@ -9,13 +9,13 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-from gateway import jsonlines, status
+from gateway import answers, jsonlines, status
 from gateway.config.sections import WebSection
 from gateway.errors import CommandRefused, SpectrophoneError
 from gateway.journal.acknowledged import SUFFIX as ACKNOWLEDGED
 from gateway.journal.acknowledged import Acknowledged, Acknowledgement
 from gateway.recent import RecentLines
-from gateway.types import Command, CommandResult, LockInResult, Outcome, Spectrum, Tick
+from gateway.types import CommandResult, LockInResult, Outcome, Spectrum, Tick
 from gateway.view import View
 from gateway.web.access import SUFFIX, AccessFile
 from gateway.web.jobs import NAMES, Job, job
@@ -26,8 +26,6 @@ from gateway.web.stream import Stream
 P = ParamSpec("P")
 T = TypeVar("T")
 
-ANSWER_S = 5.0
-"""The longest that a command's answer is waited for."""
 POINTS = 300
 """I/Q points that are kept of each lock_in."""
 _AT_ONCE, _WAITING = 2, 16
@@ -50,8 +48,7 @@ class Desk:
         self._acknowledged = Acknowledged(view.state / f"{view.face().box}{ACKNOWLEDGED}")
         self._raised: dict[str, int] = {}
         self._state: tuple[Tick, dict[str, Any]] | None = None
-        self._waiting: dict[int, asyncio.Future[CommandResult]] = {}
-        self._asked = 0
+        self._answers = answers.Answers(view.inbox, "web")
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._queued = 0
 
@@ -62,10 +59,7 @@ class Desk:
     def take(self, tick: Tick, outcome: Outcome) -> None:
         """A tick has come: answer who waits, keep what is asked for later."""
         self.seen = tick, outcome
-        for result in outcome.results:
-            waiting = self._waiting.pop(result.command.reply_to, None) if _is_ours(result.command) else None
-            if waiting is not None and not waiting.done():
-                waiting.set_result(result)
+        self._answers.take(outcome)
         for entry in self.view.journal.fresh:
             if entry.kind == "alert" and entry.fields["state"] == "raised":
                 self._raised[entry.fields["rule"]] = entry.id
@@ -77,21 +71,13 @@ class Desk:
 
     async def tell(self, target: str, verb: str, args: Mapping[str, Any], user: str) -> CommandResult:
         """Put a command into the inbox, and give its answer. Raises Problem where none comes."""
-        self._asked += 1
-        number = self._asked
-        waiting: asyncio.Future[CommandResult] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = waiting
         try:
-            self.view.inbox.put(Command(target, verb, args, f"web:{user}", number))
-            async with asyncio.timeout(ANSWER_S):
-                return await waiting
+            return await self._answers.ask(target, verb, args, user)
         except CommandRefused as refused:
             raise Problem(503, str(refused)) from None
         except TimeoutError:
-            detail = f"{target} has not answered within {ANSWER_S:g} s; it may still do it. Look at the state"
+            detail = f"{target} has not answered within {answers.ANSWER_S:g} s; it may still do it. Look at the state"
             raise Problem(504, detail) from None
-        finally:
-            self._waiting.pop(number, None)
 
     async def aside(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """In a thread, at a place(). Raises Problem."""
@@ -152,7 +138,3 @@ class Desk:
             "alerts": [self.alert(self._raised.get(alert["rule"], 0), alert) for alert in told["alerts"]],
             "laser": {"state": laser, "dark_because": why, "barred": outcome.barred},
         }
-
-
-def _is_ours(command: Command) -> bool:
-    return command.origin.startswith("web:") and isinstance(command.reply_to, int)

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 import pytest
 
+from gateway import answers
 from gateway.config.sections import ModbusSection
 from gateway.modbus import server as module
 from gateway.modbus.server import CLIENTS, ModbusServer
@@ -120,7 +121,7 @@ def test_nothing_is_written_unless_the_configuration_says_so() -> None:
 
 
 def test_a_full_inbox_and_an_answer_that_does_not_come_are_busy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ANSWER_S", 0.02)
+    monkeypatch.setattr(answers, "ANSWER_S", 0.02)
 
     async def play(box: Box) -> None:
         assert (await box.ask(write(900.0)))[7:] == bytes([0x90, 6])

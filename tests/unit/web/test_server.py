@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gateway import answers
 from gateway.types import CommandResult
 from gateway.web import desk, server, stream
 from tests.support.clock import FakeClock
+from tests.support.until import until
 from tests.unit.web.box import Box, served, view_of
 
 
@@ -29,15 +31,6 @@ async def browser(box: Box) -> AsyncIterator[aiohttp.ClientSession]:
     place, jar = f"{box.server.status()['address']}api/v1/", aiohttp.CookieJar(unsafe=True)  # an address may have some
     async with aiohttp.ClientSession(place, cookie_jar=jar) as session:
         yield session
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Return when it is true, which may take a few seconds."""
-    for _ in range(1000):
-        if true():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not come true")
 
 
 def done(command: Any) -> CommandResult:
@@ -71,7 +64,7 @@ def test_who_looks_gets_what_there_is_and_a_command_its_answer(tmp_path: Path) -
 
 
 def test_a_command_that_is_not_answered_is_not_waited_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "ANSWER_S", 0.05)
+    monkeypatch.setattr(answers, "ANSWER_S", 0.05)
 
     async def scene() -> None:
         async with served(tmp_path) as box, browser(box) as session:
@@ -80,7 +73,7 @@ def test_a_command_that_is_not_answered_is_not_waited_for_long(tmp_path: Path, m
             async with session.post("outputs/relay/fan", json={"verb": "on"}, headers=headers) as answer:
                 assert answer.status == 504
             box.tick(done)
-            assert box.server._desk._waiting == {}
+            assert box.server._desk._answers._waiting == {}
 
     asyncio.run(scene())
 
