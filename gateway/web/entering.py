@@ -94,13 +94,8 @@ async def setup(desk: Desk, asked: Asked) -> web.Response:
 
 async def login(desk: Desk, asked: Asked) -> web.Response:
     """POST /session: a session for the right password."""
-    kept = desk.access.read().password
-    if not kept:
-        raise Problem(409, "No password is set yet. Set the first one with POST /setup")
-    _count(desk, asked.request)
-    if not await desk.aside(access.matches, asked.body.password, kept):
-        raise Problem(401, "That is not the password. Forgotten, it is set anew by: spectrophone web password")
-    desk.attempts.forgive(gate.peer(asked.request))
+    wrong = Problem(401, "That is not the password. Forgotten, it is set anew by: spectrophone web password")
+    await _prove(desk, asked.request, asked.body.password, wrong)
     return _begun(desk, asked.request)
 
 
@@ -114,13 +109,8 @@ async def logout(desk: Desk, asked: Asked) -> web.Response:
 
 async def change(desk: Desk, asked: Asked) -> None:
     """POST /password: another one; all other sessions end."""
-    kept = desk.access.read().password
-    if not kept:
-        raise Problem(409, "No password is set yet. Set the first one with POST /setup")
-    _count(desk, asked.request)
-    if not await desk.aside(access.matches, asked.body.old, kept):
-        raise Problem(403, "The old password is another one. Give the one that you log in with")
-    desk.attempts.forgive(gate.peer(asked.request))
+    wrong = Problem(403, "The old password is another one. Give the one that you log in with")
+    await _prove(desk, asked.request, asked.body.old, wrong)
     kept = await desk.aside(access.hashed, asked.body.new)
     await desk.aside(desk.access.change, lambda now: replace(now, password=kept))
     desk.sessions.end_all(but=gate.cookie_of(asked.request))
@@ -162,6 +152,17 @@ def _told(desk: Desk, request: web.Request, person: Any) -> dict[str, Any]:
         "setup": is_first,
         "code_needed": is_first and not gate.is_local(request),
     }
+
+
+async def _prove(desk: Desk, request: web.Request, password: str, wrong: Problem) -> None:
+    """Raises `wrong` for another password than the one that is set, and Problem for too many attempts."""
+    kept = desk.access.read().password
+    if not kept:
+        raise Problem(409, "No password is set yet. Set the first one with POST /setup")
+    _count(desk, request)
+    if not await desk.aside(access.matches, password, kept):
+        raise wrong
+    desk.attempts.forgive(gate.peer(request))
 
 
 def _begun(desk: Desk, request: web.Request) -> web.Response:
