@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import LogLevel, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway import design, tls
@@ -19,6 +19,7 @@ from gateway.config.sections import Mqtt
 from gateway.doctor.finding import Said, missing, needless, ok, warning
 from gateway.doctor.place import Place
 from gateway.mqtt import reasons
+from gateway.mqtt.connection import new_client
 from gateway.mqtt.topics import Topics
 
 PATIENCE_S = 8.0
@@ -32,27 +33,26 @@ def broker(place: Place) -> Said:
     if settings is None:
         return needless("no mqtt section: nothing is published")
     box = design.box_id(place.config)
-    version = MQTTProtocolVersion.MQTTv311 if settings.protocol == "3.1.1" else MQTTProtocolVersion.MQTTv5
-    said, unsupported = _Visit(settings, box, version, place.clock).said()
+    said, unsupported = _Visit(settings, box, settings.protocol != "3.1.1", place.clock).said()
     if unsupported and settings.protocol == "auto":
-        said, _ = _Visit(settings, box, MQTTProtocolVersion.MQTTv311, place.clock).said()
+        said, _ = _Visit(settings, box, False, place.clock).said()
     return said
 
 
 class _Visit:
     """One connection: in, a message, a subscription, out."""
 
-    def __init__(self, settings: Mqtt, box: str, version: MQTTProtocolVersion, clock: Clock) -> None:
+    def __init__(self, settings: Mqtt, box: str, v5: bool, clock: Clock) -> None:
         self._settings, self._clock = settings, clock
         self._topics = Topics(settings.base_topic, box)
-        self._v5 = version is MQTTProtocolVersion.MQTTv5
+        self._v5 = v5
         self._entered: ReasonCode | None = None
         self._left: tuple[ReasonCode, bool] | None = None
         self._fault = ""
         self._came = False
         self._published: ReasonCode | None = None
         self._subscribed: list[ReasonCode] | None = None
-        self._client = self._new_client(f"spectrophone_{box}_doctor{os.getpid()}", version)
+        self._client = self._new_client(f"spectrophone_{box}_doctor{os.getpid()}")
 
     def said(self) -> tuple[Said, bool]:
         """What the broker says, and whether it does not know this version of MQTT. Raises LinkError for our files."""
@@ -116,14 +116,8 @@ class _Visit:
             return f"{sock.version()}", None
         return f"{sock.version()}", (ssl.cert_time_to_seconds(until) - self._clock.utc_ns() / 1e9) / 86400
 
-    def _new_client(self, name: str, version: MQTTProtocolVersion) -> Client:
-        clean = None if self._v5 else True
-        client = Client(
-            CallbackAPIVersion.VERSION2, name, clean_session=clean, protocol=version, reconnect_on_failure=False
-        )
-        if self._settings.username is not None:
-            password = self._settings.password
-            client.username_pw_set(self._settings.username, password.get_secret_value() if password else None)
+    def _new_client(self, name: str) -> Client:
+        client = new_client(self._settings, name, self._v5)
         client.on_log = self._on_log
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect

@@ -128,16 +128,7 @@ class Connection:
             self._client.subscribe([(f, 0) for f in filters])
 
     def _new_client(self, v5: bool) -> Client:
-        client = Client(
-            CallbackAPIVersion.VERSION2,
-            self._name,
-            clean_session=None if v5 else True,
-            protocol=MQTTProtocolVersion.MQTTv5 if v5 else MQTTProtocolVersion.MQTTv311,
-            reconnect_on_failure=False,
-        )
-        if self._settings.username is not None:
-            password = self._settings.password
-            client.username_pw_set(self._settings.username, password.get_secret_value() if password else None)
+        client = new_client(self._settings, self._name, v5)
         if self._tls is not None:
             client.tls_set_context(self._tls)
             client.on_log = self._on_log
@@ -284,6 +275,21 @@ class Connection:
     def _on_unregister_write(self, _client: Client, _userdata: Any, sock: Any) -> None:
         if sock is self._sock:
             self._loop.remove_writer(sock)
+
+
+def new_client(settings: Mqtt, name: str, v5: bool) -> Client:
+    """A client of MQTT 5 or 3.1.1 that has not connected yet and never does so by itself, with what the settings say of
+    user and password.
+    """
+    version = MQTTProtocolVersion.MQTTv5 if v5 else MQTTProtocolVersion.MQTTv311
+    clean = None if v5 else True
+    client = Client(
+        CallbackAPIVersion.VERSION2, name, clean_session=clean, protocol=version, reconnect_on_failure=False
+    )
+    if settings.username is not None:
+        password = settings.password
+        client.username_pw_set(settings.username, password.get_secret_value() if password else None)
+    return client
 
 
 def _properties(packet: int, **values: Any) -> Properties:
