@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from gateway import atomic
 from gateway.config import toml
 from gateway.config.sections import Name
 from gateway.config.settings import Settings
@@ -146,8 +146,8 @@ def save(directory: Path, calibration: Calibration) -> Path:
     name = calibration.id or content_id(tomllib.loads(text))
     version = directory / f"{calibration.node}-{calibration.created.astimezone(UTC):%Y%m%dT%H%M%SZ}-{name}.toml"
     if not version.exists():
-        _write(version, text)
-    _write(current(directory, calibration.node), text)
+        atomic.write(version, text)
+    atomic.write(current(directory, calibration.node), text)
     return version
 
 
@@ -202,13 +202,3 @@ def _value(value: Any) -> str:
 
 def _canonical(value: Any) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    new = path.with_name(f"{path.name}.new")
-    with new.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    new.replace(path)

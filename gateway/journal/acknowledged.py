@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from gateway import atomic
 
 log = logging.getLogger("spectrophone.journal")
 
@@ -65,9 +66,4 @@ class Acknowledged:
     def _write(self, known: dict[int, Acknowledgement]) -> None:
         data: dict[str, Any] = {"format": _FORMAT, "acknowledged": [asdict(each) for each in known.values()]}
         self._file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        part = self._file.with_suffix(".new")
-        with part.open("w", encoding="utf-8") as stream:
-            json.dump(data, stream, ensure_ascii=False)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(self._file)
+        atomic.write(self._file, json.dumps(data, ensure_ascii=False))

@@ -15,10 +15,11 @@ import asyncio
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
+
+from gateway import atomic
 
 log = logging.getLogger("spectrophone.mqtt")
 
@@ -139,14 +140,8 @@ class RegistryFile:
 
 
 def _replace(file: Path, text: str) -> None:
-    """Whole or not at all."""
     file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    new = file.with_name(f"{file.name}.new")
-    with new.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    new.replace(file)
+    atomic.write(file, text)
 
 
 def _platform(components: Mapping[str, Any], key: str) -> str | None:

@@ -18,8 +18,9 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TextIO, get_args
+from typing import Any, Literal, get_args
 
+from gateway import atomic
 from gateway.errors import SpectrophoneError, UsageError
 
 Scope = Literal["read", "control", "admin"]
@@ -130,21 +131,11 @@ class AccessFile:
         OSError.
         """
         self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        with _private(self.path.with_suffix(".lock")) as lock:
+        with os.fdopen(os.open(self.path.with_suffix(".lock"), os.O_WRONLY | os.O_CREAT, 0o600), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             made = changed(self.read())
-            new = self.path.with_suffix(".new")
-            with _private(new) as stream:
-                json.dump(_object(made), stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            new.replace(self.path)
+            atomic.write(self.path, json.dumps(_object(made)), 0o600)
         return made
-
-
-def _private(path: Path) -> TextIO:
-    """Opened to be written anew, by nobody else to be read."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8")
 
 
 def _object(access: Access) -> dict[str, Any]:
