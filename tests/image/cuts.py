@@ -15,6 +15,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,26 +38,22 @@ def disks(root: Path, work: Path) -> None:
     bare = work / "root"
     subprocess.run(["cp", "-a", root, bare], check=True)
     (bare / "etc/fstab").write_text("")
+    unit = bare / "etc/systemd/system/spectrophone.service.d/readings.conf"
+    unit.parent.mkdir(parents=True)
+    unit.write_text("[Service]\nStandardOutput=journal\n")  # which tells when to pull the plug
     make = ["mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096"]
     subprocess.run([*make, "-d", bare, work / "root.img", "1200M"], check=True, capture_output=True)
     shutil.rmtree(bare)
     subprocess.run([*make, work / "data.img", "256M"], check=True, capture_output=True)
 
 
-def start(kernel: Path, work: Path, console: Path) -> subprocess.Popen[bytes]:
-    """Switch the box on; its console's log tells what the gateway says."""
-    command = [
-        str(kernel / "linux"),
-        "mem=512M",
-        f"ubd0r={work}/root.img",
-        f"ubd1={work}/data.img",
-        "root=/dev/ubda",
-        "ro",
-    ]
-    command += ["con=null", "con0=null,fd:1", "panic=-1", "init=/usr/lib/spectrophone/start"]
-    command += ["spectrophone.data=/dev/ubdb", "systemd.journald.forward_to_console=1"]
-    environment = {"PATH": os.environ["PATH"], "HOME": str(work), "GLIBC_TUNABLES": "glibc.pthread.rseq=0"}
-    environment["TMPDIR"] = "/dev/shm" if os.access("/dev/shm", os.W_OK) else str(work)
+def start(kernel: Path, disks: Sequence[str], console: Path) -> subprocess.Popen[bytes]:
+    """Switch a box on, with these disks and options of the kernel; its console's log tells what its units say."""
+    command = [str(kernel / "linux"), "mem=512M", *disks, "root=/dev/ubda", "con=null", "con0=null,fd:1", "panic=-1"]
+    command += ["systemd.journald.forward_to_console=1"]
+    work = str(console.parent)
+    environment = {"PATH": os.environ["PATH"], "HOME": work, "GLIBC_TUNABLES": "glibc.pthread.rseq=0"}
+    environment["TMPDIR"] = "/dev/shm" if os.access("/dev/shm", os.W_OK) else work
     with console.open("wb") as log:
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
@@ -70,10 +67,12 @@ def until_measured(console: Path) -> None:
         time.sleep(0.2)
 
 
-def looked_at(work: Path) -> Left:
-    """Look at a copy of the partition: the file system's own journal is replayed, then nothing may be wrong."""
-    copy, there = work / "copy.img", work / "there"
-    subprocess.run(["cp", "--sparse=always", work / "data.img", copy], check=True)
+def looked_at(disk: Path, state: str) -> Left:
+    """Look at a copy of the disk, which has the state directory there: the file system's own journal is replayed, then
+    nothing may be wrong.
+    """
+    copy, there = disk.with_name("copy.img"), disk.with_name("there")
+    subprocess.run(["cp", "--sparse=always", disk, copy], check=True)
     shutil.rmtree(there, ignore_errors=True)
     there.mkdir()
     replayed = subprocess.run(["e2fsck", "-p", copy], capture_output=True, text=True)
@@ -82,8 +81,8 @@ def looked_at(work: Path) -> Left:
     checked = subprocess.run(["e2fsck", "-fn", copy], capture_output=True, text=True)
     if checked.returncode:
         return Left(False, 0, f"e2fsck -fn: {checked.stdout.strip()[-120:]}")
-    subprocess.run(["debugfs", "-R", f"rdump /state {there}", copy], check=True, capture_output=True)
-    journals = list(there.glob("state/*.journal*"))
+    subprocess.run(["debugfs", "-R", f"rdump {state} {there}", copy], check=True, capture_output=True)
+    journals = list(there.glob("*/*.journal*"))
     if any("damaged" in path.name for path in journals):
         return Left(False, 0, "a journal was put aside as damaged")
     rows = 0
@@ -105,11 +104,13 @@ def main() -> int:
     kernel, _ = built()
     disks(root, work)
     before = (work / "root.img").stat().st_mtime_ns
+    box = [f"ubd0r={work}/root.img", f"ubd1={work}/data.img", "ro", "init=/usr/lib/spectrophone/start"]
+    box += ["spectrophone.data=/dev/ubdb"]
     draw, rows, failures = random.SystemRandom(), 0, 0
     for cut in range(1, number + 2):
         console = work / f"console-{cut}.log"
         begun = time.monotonic()
-        process = start(kernel, work, console)
+        process = start(kernel, box, console)
         if cut % 2 == 0:
             until_measured(console)
         time.sleep(draw.uniform(1.0, LONGEST_S) if cut <= number else 2 * LONGEST_S)
@@ -120,7 +121,7 @@ def main() -> int:
             process.wait()
         text = console.read_bytes()
         said = text.count(b" ppm ")
-        left = looked_at(work)
+        left = looked_at(work / "data.img", "/state")
         failed = b"Failed to start" in text or b"Failed with result" in text
         good = ended is None and not failed and left.whole and left.rows >= rows and (cut <= number or left.rows > rows)
         failures += not good
