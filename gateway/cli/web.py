@@ -51,7 +51,10 @@ def run(args: argparse.Namespace) -> int:
     from gateway.places import state_directory
     from gateway.web.access import SUFFIX, AccessFile
 
-    config, _ = configured.accepted(configured.prepare(args.config))
+    checked = configured.prepare(args.config)
+    if args.config is not None and args.config.is_file():  # a fault in it keeps nobody out, as in `run --salvage`
+        checked = configured.salvaged(args.config)
+    config, _ = configured.accepted(checked)
     file = AccessFile(state_directory(os.environ) / f"{design.box_id(config)}{SUFFIX}")
     match args.action:
         case "password":

@@ -21,7 +21,7 @@ from pathlib import Path
 from tests.image.box import describe
 from tests.image.machine import Card, Failure, Machine
 
-PASSWORD, WIFI = "hunter2-mqtt-secret", "correct horse battery"
+PASSWORD, WIFI, PAGE = "hunter2-mqtt-secret", "correct horse battery", "staple of the page"
 BOX = "proof-1"
 GATEWAY = "/opt/spectrophone/current/bin/spectrophone"
 DOCTOR = f"cd / && runuser -u spectrophone -- {GATEWAY} doctor --json --config /etc/spectrophone/box.yaml"
@@ -31,6 +31,19 @@ COUNT = (
     " + '?mode=ro', uri=True); print(d.execute('pragma integrity_check').fetchone()[0],"
     " d.execute('select count(*) from measurement').fetchone()[0])\""
 )
+
+
+LOGIN = f"""python3 - <<'END'
+import json, ssl, urllib.error, urllib.request
+for password in ("{PAGE}", "another one"):
+    body = json.dumps({{"password": password}}).encode()
+    url, header = "https://localhost:8080/api/v1/session", {{"Content-Type": "application/json"}}
+    try:
+        asked = urllib.request.Request(url, body, header)
+        print(urllib.request.urlopen(asked, context=ssl._create_unverified_context()).status)
+    except urllib.error.HTTPError as error:
+        print(error.code)
+END"""
 
 
 class Report:
@@ -115,10 +128,10 @@ def settings(card: Card, port: int, public: str) -> None:
     mqtt = f"mqtt: {{host: 10.0.2.2, port: {port}, username: box, password: !secret mqtt_password, discovery: false}}\n"
     card.put("spectrophone.yaml", windows(f"box: {{id: {BOX}}}\n{mqtt}"))
     card.put("secrets.yaml", windows(f'mqtt_password: "{PASSWORD}"\n'))
+    machine = f"hostname: {BOX}\ntimezone: Europe/Berlin\nssh_authorized_keys:\n  - {public}\n"
+    page = f'page_password: "{PAGE}"\n'
     wifi = f'wifi:\n  - ssid: "Home"\n    password: "{WIFI}"\n    country: DE\n'
-    card.put(
-        "system.yaml", windows(f"hostname: {BOX}\ntimezone: Europe/Berlin\nssh_authorized_keys:\n  - {public}\n{wifi}")
-    )
+    card.put("system.yaml", windows(machine + page + wifi))
 
 
 def altered(parts: Path, out: Path, version: str, commands: list[str]) -> Path:
@@ -197,6 +210,8 @@ def first_start(report: Report, machine: Machine, outside: Outside) -> dict[str,
         " | ".join(told.splitlines()),
     )
     report.check("passwords on the card are stars", "*" * len(WIFI) in machine.run("cat /boot/config/system.yaml").out)
+    codes = machine.run(LOGIN, timeout_s=120).out.split()
+    report.check("the page lets in who has the card's password, and nobody else", codes == ["200", "401"], codes)
     times = machine.run("systemd-analyze time --no-pager | head -n 1; systemd-analyze blame --no-pager | head -n 5").out
     print("     ", " | ".join(times.splitlines()), flush=True)
     return {
@@ -238,7 +253,7 @@ def prove(report: Report, directory: Path, work: Path) -> None:
         said = machine.run("spectrophone-update -", timeout_s=1800, stdin=good)
         report.check("an update is written", said.code == 0, said.out.replace("\r", "\n").splitlines()[-1])
         machine.ended()
-        secrets = [word for word in (PASSWORD, WIFI) if word.encode() in card.raw("bootconfig")]
+        secrets = [word for word in (PASSWORD, WIFI, PAGE) if word.encode() in card.raw("bootconfig")]
         report.check("no secret is left on the card's first partition", not secrets, ", ".join(secrets))
 
         machine = start("the new system, on trial")

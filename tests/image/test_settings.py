@@ -29,6 +29,8 @@ def box(tmp_path, monkeypatch):
     gateway.write_text(
         "#!/bin/sh\ncase $1$2 in\n"
         'check*) grep -q wrong "$2" && { echo "$2:1:1: wrong: unknown option"; exit 2; }; exit 0 ;;\n'
+        f"webpassword) read word; echo $word >>{tmp_path}/password\n"
+        '    [ "$word" != refused-one ] || { echo no >&2; exit 2; } ;;\n'
         f"boarddetect) echo '{detected}' ;;\nboardconfig-txt) [ $3 = sim ] || cat {tmp_path}/lines ;;\nesac\n"
     )
     gateway.chmod(0o755)
@@ -48,6 +50,9 @@ def box(tmp_path, monkeypatch):
 
     def ask(command, **how):
         asked.append(command)
+        if command[0] == "runuser":
+            assert command[1:4] == ["-u", "spectrophone", "--"]
+            command = command[4:]
         return run(["true"] if command[0] == "systemctl" else command, **how)
 
     monkeypatch.setattr(settings.subprocess, "run", ask)
@@ -80,6 +85,24 @@ def test_all_of_it(box):
     assert "hunter2" not in words
     assert "12345678" not in words
     assert ["systemctl", "--no-block", "reboot"] in asked
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("a few words", "system.yaml: the page's password is set."),
+        ("refused-one", "system.yaml: page_password: it is not set; write it anew: no"),
+    ],
+)
+def test_the_pages_password_is_set_once_and_becomes_stars(box, word, says):
+    place, _ = box
+    (place / "card/system.yaml").write_text(f'page_password: "{word}"\n')
+    settings.main()
+    settings.main()
+    assert (place / "password").read_text() == f"{word}\n"
+    assert (place / "card/system.yaml").read_bytes() == b'page_password: "***********"\r\n'
+    assert says in told(place)
+    assert not any(word in line for line in told(place))
 
 
 def test_what_was_taken_is_not_taken_again(box):

@@ -27,10 +27,12 @@ wifi:
     password: "correct horse"
     country: DE
   - ssid: "12345"
+page_password: "a few words"
 """
     found, faults = system_yaml.read(text, zones)
     assert faults == []
-    assert found == System("box-1", "Europe/Berlin", (KEY,), (Network("Home", "correct horse"), Network("12345")), "DE")
+    networks = Network("Home", "correct horse"), Network("12345")
+    assert found == System("box-1", "Europe/Berlin", (KEY,), networks, "DE", "a few words")
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "hostname:\nwifi:\n"])
@@ -43,11 +45,14 @@ def test_the_file_on_the_card_asks_for_nothing_and_its_examples_are_right(zones)
     assert system_yaml.read(text, zones) == (System(), [])
     examples = "".join(line.removeprefix("# ") for line in text.splitlines(True)[3:] if ":" in line or "  - " in line)
     examples = "".join(
-        line for line in examples.splitlines(True) if line.startswith((" ", "hostname", "timezone", "ssh", "wifi"))
+        line
+        for line in examples.splitlines(True)
+        if line.startswith((" ", "hostname", "timezone", "ssh", "page", "wifi"))
     )
-    found, faults = system_yaml.read(examples.replace("AAAA...", "A" * 32).replace('"..."', '"12345678"'), zones)
+    found, faults = system_yaml.read(examples.replace("AAAA...", "A" * 32).replace('"..."', '"1234567890"'), zones)
     assert faults == []
     assert None not in (found.hostname, found.timezone, found.ssh_authorized_keys, found.wifi, found.country)
+    assert found.page_password
 
 
 @pytest.mark.parametrize(
@@ -64,6 +69,8 @@ def test_the_file_on_the_card_asks_for_nothing_and_its_examples_are_right(zones)
         ("wifi: [{ssid: Home, password: short}]", "has 5 letters. It needs 8 to 63"),
         ("wifi: [{ssid: Home, country: Germany}]", "'Germany' is no country"),
         ("wifi: [{ssid: Home, pasword: abcdefgh}]", "there is no 'pasword'"),
+        ("page_password: short", "page_password: it has 5 characters. It needs 10 to 256"),
+        ("page_password: [a, b, c, d, e]", "page_password: it has"),
         ("hostnam: box", "hostnam: there is no such setting. Known: hostname, timezone"),
     ],
 )
@@ -96,18 +103,24 @@ def test_any_editors_text_is_read(encoding, end):
 
 
 def test_a_password_is_not_shown():
-    assert "secret" not in repr(Network("Home", "secret horse"))
+    assert "secret" not in repr(System(wifi=(Network("Home", "secret horse"),), page_password="secret horse"))
 
 
 def test_passwords_become_stars_and_stars_the_password_again():
     text = 'wifi:\n  - {ssid: Home, password: "correct horse"} # mine\n'
     found, _ = system_yaml.read(text)
-    clean = system_yaml.scrubbed(text, found.wifi)
+    clean = system_yaml.scrubbed(text, found.passwords())
     assert clean == 'wifi:\n  - {ssid: Home, password: "*************"} # mine\n'
     again, faults = system_yaml.read(clean)
     assert faults == []
     assert system_yaml.known_passwords(again.wifi, found.wifi) == (found.wifi, [])
-    assert system_yaml.scrubbed(clean, again.wifi) == clean
+    assert again.passwords() == set()
+
+
+def test_one_password_for_two_things_becomes_stars_twice():
+    text = "wifi: [{ssid: Home, password: 1234567890}]\npage_password: 1234567890\n"
+    found, _ = system_yaml.read(text)
+    assert system_yaml.scrubbed(text, found.passwords()) == text.replace("1234567890", "*" * 10)
 
 
 def test_stars_that_nobody_knows_are_a_fault():
@@ -121,7 +134,7 @@ def test_stars_that_nobody_knows_are_a_fault():
 def test_a_password_that_does_not_stand_there_as_it_is_takes_the_text_with_it():
     text = '# mine\nwifi: [{ssid: Home, password: "correct\\x20horse"}]\n'
     found, _ = system_yaml.read(text)
-    assert system_yaml.scrubbed(text, found.wifi) == "# mine\n"
+    assert system_yaml.scrubbed(text, found.passwords()) == "# mine\n"
 
 
 def test_wpa_supplicant_is_told_names_as_numbers():

@@ -37,6 +37,23 @@ def test_the_password_comes_from_standard_input(
     assert "Take 10 to 256" in capsys.readouterr().err
 
 
+def test_a_fault_in_the_configuration_keeps_nobody_out(file: AccessFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("box.yaml").write_text("box: {id: lab}\nlaser: {duty: 7}\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO("correct horse\n"))
+    assert run("password") == 0
+    assert matches("correct horse", file.read().password)
+
+
+def test_a_configuration_that_is_not_there_is_told(
+    file: AccessFile, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("box.yaml").unlink()
+    monkeypatch.setattr("sys.stdin", io.StringIO("correct horse\n"))
+    assert run("password") == 2
+    assert "box.yaml" in capsys.readouterr().err
+    assert not file.path.exists()
+
+
 def test_at_a_terminal_it_is_asked_for_twice(
     file: AccessFile, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

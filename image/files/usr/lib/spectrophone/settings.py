@@ -21,7 +21,7 @@ import slots
 import system_yaml
 import yaml
 from card import CARD, GATEWAY, SYSTEM
-from system_yaml import Network, System
+from system_yaml import Network
 
 CONFIGURATION = Path("/etc/spectrophone")
 TEMPLATES = Path("/usr/share/spectrophone/card")
@@ -35,7 +35,7 @@ def main() -> None:
     before: dict[str, Any] = json.loads(TAKEN.read_text()) if TAKEN.exists() else {}
     digests: dict[str, str] = before.get("digests", {})
     told: dict[str, list[str]] = before.get("told", {})
-    for name, take in (("system.yaml", _system), ("secrets.yaml", _secrets), ("spectrophone.yaml", _gateway)):
+    for name, take in _TAKE:
         path = CARD / name
         if not path.exists():
             continue
@@ -76,22 +76,45 @@ def _system(text: str) -> list[str]:
         card.put(SYSTEM / "authorized_keys", keys.encode(), 0o600)
         told.append(f"system.yaml: {len(wanted.ssh_authorized_keys)} keys open the box to root over SSH.")
     if wanted.wifi is not None:
-        told += _wifi(wanted, text)
-    return told
-
-
-def _wifi(wanted: System, text: str) -> list[str]:
-    assert wanted.wifi is not None
-    kept = SYSTEM / "wifi.json"
-    before = tuple(Network(**each) for each in json.loads(kept.read_text())) if kept.exists() else ()
-    networks, faults = system_yaml.known_passwords(wanted.wifi, before)
-    card.put(kept, json.dumps([asdict(network) for network in networks]).encode(), 0o600)
-    card.put(SYSTEM / "wpa_supplicant.conf", system_yaml.supplicant(networks, wanted.country).encode(), 0o600)
-    clean = system_yaml.scrubbed(text, wanted.wifi)
+        told += _wifi(wanted.wifi, wanted.country)
+    if wanted.page_password in wanted.passwords():
+        told += _page(wanted.page_password)
+    clean = system_yaml.scrubbed(text, wanted.passwords())
     if clean != text:
         with card.writable():
             card.overwrite(CARD / "system.yaml", clean.replace("\n", "\r\n").encode())
+    return told
+
+
+def _wifi(wanted: tuple[Network, ...], country: str | None) -> list[str]:
+    kept = SYSTEM / "wifi.json"
+    before = tuple(Network(**each) for each in json.loads(kept.read_text())) if kept.exists() else ()
+    networks, faults = system_yaml.known_passwords(wanted, before)
+    card.put(kept, json.dumps([asdict(network) for network in networks]).encode(), 0o600)
+    card.put(SYSTEM / "wpa_supplicant.conf", system_yaml.supplicant(networks, country).encode(), 0o600)
     return [*faults, *(f"system.yaml: Wi-Fi {network.ssid!r} is known." for network in networks)]
+
+
+def _page(password: str) -> list[str]:
+    """Set the page's password, as the gateway's user."""
+    command = [
+        "runuser",
+        "-u",
+        "spectrophone",
+        "--",
+        GATEWAY,
+        "web",
+        "password",
+        "--config",
+        CONFIGURATION / "box.yaml",
+    ]
+    try:
+        done = subprocess.run(command, input=f"{password}\n", capture_output=True, text=True, timeout=300)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return [f"system.yaml: page_password: nobody could set it: {error}. Write it anew."]
+    if done.returncode:
+        return [f"system.yaml: page_password: it is not set; write it anew: {' '.join(done.stderr.split())}"]
+    return ["system.yaml: the page's password is set."]
 
 
 def _secrets(text: str) -> list[str]:
@@ -186,6 +209,10 @@ def with_lines(text: str, lines: list[str]) -> str:
 def _update() -> str:
     path = SYSTEM / "update.json"
     return str(json.loads(path.read_text()).get("outcome", "")) if path.exists() else ""
+
+
+_TAKE = (("secrets.yaml", _secrets), ("spectrophone.yaml", _gateway), ("system.yaml", _system))
+"""In this order: the page's password is kept under the box's name."""
 
 
 if __name__ == "__main__":

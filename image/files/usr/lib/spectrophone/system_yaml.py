@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ class Network:
 
     @property
     def taken(self) -> bool:
-        """Whether the password is one that was taken over, and is stars on the card."""
-        return bool(self.password) and set(self.password) == {"*"}
+        """See is_taken."""
+        return is_taken(self.password)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,18 @@ class System:
     ssh_authorized_keys: tuple[str, ...] | None = None
     wifi: tuple[Network, ...] | None = None
     country: str | None = None
+    page_password: str = field(default="", repr=False)
+    """Stars for one that the box has taken over before, as in Network."""
+
+    def passwords(self) -> set[str]:
+        """All that are still to be read on the card."""
+        found = {self.page_password, *(network.password for network in self.wifi or ())}
+        return {password for password in found if password and not is_taken(password)}
+
+
+def is_taken(password: str) -> bool:
+    """Whether it is one that was taken over, and is stars on the card."""
+    return bool(password) and set(password) == {"*"}
 
 
 def read(text: str, zones: Path = ZONES) -> tuple[System, list[str]]:
@@ -57,6 +69,7 @@ def read(text: str, zones: Path = ZONES) -> tuple[System, list[str]]:
         "timezone": lambda value: _timezone(value, zones),
         "ssh_authorized_keys": _keys,
         "wifi": _wifi,
+        "page_password": _page_password,
     }
     for name, value in found.items():
         if name not in readers:
@@ -126,6 +139,13 @@ def _country(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
+def _page_password(value: Any) -> dict[str, Any]:
+    password = str(value)
+    if not isinstance(value, str | int) or "\n" in password or not 10 <= len(password) <= 256:
+        raise ValueError(f"it has {len(password)} characters. It needs 10 to 256, in quotes, on one line.")
+    return {"page_password": password}
+
+
 def known_passwords(
     networks: tuple[Network, ...], before: tuple[Network, ...]
 ) -> tuple[tuple[Network, ...], list[str]]:
@@ -139,9 +159,9 @@ def known_passwords(
     ]
 
 
-def scrubbed(text: str, networks: tuple[Network, ...]) -> str:
+def scrubbed(text: str, passwords: Iterable[str]) -> str:
     """The text with stars for passwords; all of it but comments is gone if one is not to be found there as it is."""
-    for password in sorted((n.password for n in networks if n.password and not n.taken), key=len, reverse=True):
+    for password in sorted(passwords, key=len, reverse=True):
         if password not in text:
             return "".join(f"{line}\n" for line in text.splitlines() if line.startswith("#"))
         text = text.replace(password, "*" * len(password))
