@@ -15,6 +15,8 @@ LOOK_NS = 250_000_000
 """How often a script that is called is looked at."""
 IDLE_LOOKS = 8
 """Looks from one to the next at a worker that is idle."""
+_EMPTY = ("sealing", "sealed", "ended")
+"""States of a worker that has no script in it. How much memory it has at first is not known before it is verified."""
 BUSY, BUSY_LOOKS = 0.2, 3
 """Part of a processor that an idle worker may use, and how many looks at one that uses more make a warning."""
 
@@ -30,7 +32,7 @@ class Overseer:
     def look(self, process: Process, looks: int, calls: int) -> None:
         """Look number `looks` at a worker that has been called so often: it is killed if it has more than its share."""
         idle = process.state == "idle"
-        if process.state == "ended" or not process.pid or (idle and looks % IDLE_LOOKS):
+        if process.state in _EMPTY or (idle and looks % IDLE_LOOKS):
             return
         used = process.memory_bytes()
         if used > self._work.memory_bytes:

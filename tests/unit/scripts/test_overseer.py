@@ -38,7 +38,16 @@ def look(overseer: Overseer, worker: Any, looks: int = IDLE_LOOKS, calls: int = 
 
 
 @pytest.mark.parametrize(
-    ("state", "looks", "seen"), [("calling", 1, 1), ("idle", 1, 0), ("idle", 8, 1), ("ended", 8, 0)]
+    ("state", "looks", "seen"),
+    [
+        ("sealing", 1, 0),
+        ("sealed", 1, 0),
+        ("loading", 1, 1),
+        ("calling", 1, 1),
+        ("idle", 1, 0),
+        ("idle", 8, 1),
+        ("ended", 8, 0),
+    ],
 )
 def test_too_much_memory_ends_it_as_soon_as_it_is_looked_at(state: str, looks: int, seen: int) -> None:
     worker = Worker(state, used=11 << 20)
