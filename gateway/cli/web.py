@@ -51,10 +51,9 @@ def run(args: argparse.Namespace) -> int:
     from gateway.places import state_directory
     from gateway.web.access import SUFFIX, AccessFile
 
-    checked = configured.prepare(args.config)
-    if args.config is not None and args.config.is_file():  # a fault in it keeps nobody out, as in `run --salvage`
-        checked = configured.salvaged(args.config)
-    config, _ = configured.accepted(checked)
+    # A fault in the file keeps nobody out, as in `run --salvage`; that there is none is told.
+    read = configured.salvaged if args.config is not None and args.config.is_file() else configured.prepare
+    config, _ = configured.accepted(read(args.config))
     file = AccessFile(state_directory(os.environ) / f"{design.box_id(config)}{SUFFIX}")
     match args.action:
         case "password":
